@@ -1,0 +1,1 @@
+//! The decisions of siloscan: pure logic without kernel types or I/O.

@@ -1,0 +1,1 @@
+//! Runs Windows minifilter images, as built, in a Linux process.

@@ -1,0 +1,1 @@
+//! The scan service in user mode: engines, rules, the driver's port.

@@ -1,0 +1,1 @@
+//! A whole container host built from the filter host and the service.

@@ -1,0 +1,2 @@
+//! Builds the driver here; demo, tests, benches, package.
+fn main() {}
