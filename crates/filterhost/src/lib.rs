@@ -1,1 +1,3 @@
 //! Runs Windows minifilter images, as built, in a Linux process.
+
+pub mod layout;
