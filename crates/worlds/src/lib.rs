@@ -1,1 +1,4 @@
-//! A whole container host built from the filter host and the service.
+//! A whole container host built from the filter host and the service: images, layers, containers,
+//! the users in them, and the figures of what happened. Tests and the demo share it.
+
+pub mod report;
