@@ -1,0 +1,75 @@
+//! What a scan engine is to the service: something that looks at bytes and names what it found.
+//!
+//! An engine is one whole set of signatures. A new set is a new engine, made beside the running one and
+//! put in its place in one step, so a verdict is always earned under exactly one rule set.
+
+mod builtin;
+mod folder;
+mod yara;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use builtin::{BUILTIN_ORIGIN, BUILTIN_RULES, EICAR_RULE, eicar_test_file};
+pub use folder::{FolderError, RuleFolder, RuleSource};
+pub use yara::{BrokenRules, Compiled, YaraEngine, compile};
+
+/// Names a rule set: equal digests give equal verdicts for equal bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// What an engine found in the bytes it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// No rule matched.
+    Clean,
+    /// The named rule matched first, in the order in which the rules were compiled.
+    Infected {
+        /// Name of the rule.
+        rule: String,
+        /// Where the rule came from: the name of its file below the rules folder.
+        origin: String,
+    },
+}
+
+/// Why an engine could not say what the bytes are. Never to be taken for "clean".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The engine did not finish within the time that the caller allowed.
+    #[error("the scan took longer than it was allowed")]
+    TimedOut,
+    /// The engine failed on these bytes.
+    #[error("the engine failed: {0}")]
+    Failed(String),
+}
+
+/// One set of signatures. Shared by all scanning threads.
+pub trait Engine: Send + Sync {
+    /// The digest of this rule set.
+    fn digest(&self) -> Digest;
+
+    /// A scanner for one thread, to be used again and again. Making one may be expensive.
+    fn scanner(&self) -> Box<dyn Scanner + '_>;
+}
+
+/// Scans for one thread. An engine failure leaves it usable; after a panic it must be dropped.
+pub trait Scanner {
+    /// Scans `bytes`. With `limit` the scan ends with [`EngineError::TimedOut`] soon after that time has
+    /// passed (a second or so, engines measure coarsely); without, it runs to its end.
+    ///
+    /// # Errors
+    /// [`EngineError`] when no verdict could be earned.
+    fn scan(&mut self, bytes: &[u8], limit: Option<Duration>) -> Result<Finding, EngineError>;
+}

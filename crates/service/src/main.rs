@@ -1,0 +1,3 @@
+//! siloscand: the scan service as a program.
+
+fn main() {}
