@@ -1,0 +1,427 @@
+//! Every number that bounds siloscan: the registry values and the fixed capacities.
+//!
+//! [`PARAMETERS`] is the one table; the driver reads the registry by it and the documentation is
+//! made from it. Nonsense in the registry gives the default, never a failure to load.
+
+use crate::route::{LayerPolicy, RegisteredLayers, RemoteLayers};
+use crate::verdict::{FailurePolicy, OnEvasion, OnFailure};
+
+/// One registry value below `Services\siloscan\Parameters`. All are `REG_DWORD`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parameter {
+    /// Which one.
+    pub id: ParameterId,
+    /// The name of the value.
+    pub name: &'static str,
+    /// What one of it is: `ms`, `entries`, `threads`, `percent`, or the meaning of each choice.
+    pub unit: &'static str,
+    /// The smallest value that is accepted.
+    pub min: u32,
+    /// The largest value that is accepted.
+    pub max: u32,
+    /// What holds where the value is absent, of another type, or out of range.
+    pub default: u32,
+    /// Whether a change takes effect without a reload.
+    pub live: bool,
+    /// What it does, in plain words.
+    pub doc: &'static str,
+}
+
+/// The names of [`PARAMETERS`], in its order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ParameterId {
+    /// See the table.
+    OpenDeadlineMs,
+    /// See the table.
+    HeartbeatMs,
+    /// See the table.
+    CacheEntries,
+    /// See the table.
+    ScanThreads,
+    /// See the table.
+    SiloSharePercent,
+    /// See the table.
+    RemoteLayers,
+    /// See the table.
+    RegisteredLayers,
+    /// See the table.
+    OnFailure,
+    /// See the table.
+    OnEvasion,
+    /// See the table.
+    OnStale,
+    /// See the table.
+    StaleWindowMs,
+    /// See the table.
+    AuditOnly,
+}
+
+/// How many parameters there are.
+pub const PARAMETER_COUNT: usize = 12;
+
+/// The table.
+pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
+    Parameter {
+        id: ParameterId::OpenDeadlineMs,
+        name: "OpenDeadlineMs",
+        unit: "ms",
+        min: 100,
+        max: 600_000,
+        default: 30_000,
+        live: true,
+        doc: "How long one open may wait in all, whatever happens to its scans.",
+    },
+    Parameter {
+        id: ParameterId::HeartbeatMs,
+        name: "HeartbeatMs",
+        unit: "ms",
+        min: 500,
+        max: 60_000,
+        default: 5_000,
+        live: true,
+        doc: "How long the service may take to answer a poll before nobody waits for it.",
+    },
+    Parameter {
+        id: ParameterId::CacheEntries,
+        name: "CacheEntries",
+        unit: "entries",
+        min: 1_024,
+        max: 16_777_216,
+        default: 65_536,
+        live: false,
+        doc: "How many verdicts are remembered; the memory is taken once, at load.",
+    },
+    Parameter {
+        id: ParameterId::ScanThreads,
+        name: "ScanThreads",
+        unit: "threads",
+        min: 2,
+        max: 64,
+        default: 8,
+        live: false,
+        doc: "How many driver threads lead scans, so how many scans run at once.",
+    },
+    Parameter {
+        id: ParameterId::SiloSharePercent,
+        name: "SiloSharePercent",
+        unit: "percent",
+        min: 1,
+        max: 100,
+        default: 25,
+        live: true,
+        doc: "Which part of the scan queue and of the scan threads one silo may hold.",
+    },
+    Parameter {
+        id: ParameterId::RemoteLayers,
+        name: "RemoteLayers",
+        unit: "0 = skip, 1 = scan",
+        min: 0,
+        max: 1,
+        default: 0,
+        live: true,
+        doc: "What is done with files of layers on a remote host, which has its own scanner.",
+    },
+    Parameter {
+        id: ParameterId::RegisteredLayers,
+        name: "RegisteredLayers",
+        unit: "0 = skip when covered, 1 = look up",
+        min: 0,
+        max: 1,
+        default: 0,
+        live: true,
+        doc: "What is done with files of registered layers: skipped once a proactive scan of the \
+              layer has ended under these signatures, or treated as any other layer.",
+    },
+    Parameter {
+        id: ParameterId::OnFailure,
+        name: "OnFailure",
+        unit: "0 = allow, 1 = deny",
+        min: 0,
+        max: 1,
+        default: 0,
+        live: true,
+        doc: "What an open does when a scan fails for a cause of ours: no service, no memory, a \
+              full queue, an unload.",
+    },
+    Parameter {
+        id: ParameterId::OnEvasion,
+        name: "OnEvasion",
+        unit: "0 = deny in a silo, 1 = allow, 2 = deny",
+        min: 0,
+        max: 2,
+        default: 0,
+        live: true,
+        doc: "What an open does when a scan fails for a cause of the file or its users: locked, \
+              kept changing, a conflict, too slow, an oplock.",
+    },
+    Parameter {
+        id: ParameterId::OnStale,
+        name: "OnStale",
+        unit: "0 = rescan, 1 = allow and rescan",
+        min: 0,
+        max: 1,
+        default: 0,
+        live: true,
+        doc: "What an open does with a 'clean' of the signatures before.",
+    },
+    Parameter {
+        id: ParameterId::StaleWindowMs,
+        name: "StaleWindowMs",
+        unit: "ms",
+        min: 1_000,
+        max: 86_400_000,
+        default: 600_000,
+        live: true,
+        doc: "For how long after new signatures 'allow and rescan' allows.",
+    },
+    Parameter {
+        id: ParameterId::AuditOnly,
+        name: "AuditOnly",
+        unit: "0 = deny, 1 = report only",
+        min: 0,
+        max: 1,
+        default: 0,
+        live: true,
+        doc: "Nothing is denied; what would have been is counted and reported.",
+    },
+];
+
+/// The `OnStale` setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnStale {
+    /// A stale "clean" is a miss.
+    #[default]
+    Rescan,
+    /// A stale "clean" lets the open pass for `StaleWindowMs`, and a scan is asked for.
+    AllowAndRescan,
+}
+
+/// The values in force: each within its range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parameters {
+    values: [u32; PARAMETER_COUNT],
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Parameters {
+    /// Every default.
+    pub const DEFAULT: Self = {
+        let mut values = [0; PARAMETER_COUNT];
+        let mut i = 0;
+        while i < PARAMETER_COUNT {
+            values[i] = PARAMETERS[i].default;
+            i += 1;
+        }
+        Self { values }
+    };
+
+    /// Takes what the registry holds: the value of a `REG_DWORD`, or `None` for absence and any
+    /// other type. Returns false where the default took the place of nonsense, which is an event;
+    /// absence is no nonsense.
+    pub fn set(&mut self, parameter: &Parameter, found: Option<u32>) -> bool {
+        let Some(slot) = self.values.get_mut(parameter.id as usize) else {
+            return false;
+        };
+        match found {
+            Some(value) if (parameter.min..=parameter.max).contains(&value) => {
+                *slot = value;
+                true
+            }
+            Some(_) => {
+                *slot = parameter.default;
+                false
+            }
+            None => {
+                *slot = parameter.default;
+                true
+            }
+        }
+    }
+
+    /// The value in force.
+    #[must_use]
+    pub fn get(&self, id: ParameterId) -> u32 {
+        self.values.get(id as usize).copied().unwrap_or(0)
+    }
+
+    /// What was chosen about layers.
+    #[must_use]
+    pub fn layer_policy(&self) -> LayerPolicy {
+        LayerPolicy {
+            remote: match self.get(ParameterId::RemoteLayers) {
+                1 => RemoteLayers::Scan,
+                _ => RemoteLayers::Skip,
+            },
+            registered: match self.get(ParameterId::RegisteredLayers) {
+                1 => RegisteredLayers::LookUp,
+                _ => RegisteredLayers::SkipWhenCovered,
+            },
+        }
+    }
+
+    /// What was chosen about failures.
+    #[must_use]
+    pub fn failure_policy(&self) -> FailurePolicy {
+        FailurePolicy {
+            on_failure: match self.get(ParameterId::OnFailure) {
+                1 => OnFailure::Deny,
+                _ => OnFailure::Allow,
+            },
+            on_evasion: match self.get(ParameterId::OnEvasion) {
+                1 => OnEvasion::Allow,
+                2 => OnEvasion::Deny,
+                _ => OnEvasion::DenyInSilo,
+            },
+            audit_only: self.get(ParameterId::AuditOnly) == 1,
+        }
+    }
+
+    /// What was chosen about stale verdicts.
+    #[must_use]
+    pub fn on_stale(&self) -> OnStale {
+        match self.get(ParameterId::OnStale) {
+            1 => OnStale::AllowAndRescan,
+            _ => OnStale::Rescan,
+        }
+    }
+
+    /// The deadline of one open, in units of 100 ns.
+    #[must_use]
+    pub fn open_deadline(&self) -> u64 {
+        ms_to_ticks(self.get(ParameterId::OpenDeadlineMs))
+    }
+
+    /// The heartbeat, in units of 100 ns.
+    #[must_use]
+    pub fn heartbeat(&self) -> u64 {
+        ms_to_ticks(self.get(ParameterId::HeartbeatMs))
+    }
+
+    /// The time for which a stale "clean" may pass, in units of 100 ns.
+    #[must_use]
+    pub fn stale_window(&self) -> u64 {
+        ms_to_ticks(self.get(ParameterId::StaleWindowMs))
+    }
+}
+
+/// Milliseconds in the kernel's unit of 100 ns.
+#[must_use]
+pub const fn ms_to_ticks(ms: u32) -> u64 {
+    (ms as u64).wrapping_mul(10_000)
+}
+
+/// How many scans can be wanted or running at once.
+pub const FLIGHTS: usize = 512;
+/// How many opens can wait for scans at once.
+pub const WAITERS: usize = 2_048;
+/// How many silos are accounted for at once.
+pub const SILO_ACCOUNTS: usize = 4_096;
+/// How many volumes can be alive at once and have their verdicts kept.
+pub const VOLUMES: usize = 4_096;
+/// How many keys can be changing at once before a whole volume counts as changing.
+pub const CHANGING: usize = 4_096;
+/// How many layer volumes can be covered at once.
+pub const COVERED: usize = 256;
+/// UTF-16 units of a file name that a request carries; longer names are cut and marked.
+pub const NAME_UNITS: usize = 512;
+/// Bytes of a rule's name that a reply carries.
+pub const RULE_BYTES: usize = 64;
+/// How long the service may keep a section after a stop.
+pub const STOP_GRACE_MS: u32 = 100;
+
+const _: () = assert!(
+    FLIGHTS <= WAITERS,
+    "every flight has a waiter or is a close scan"
+);
+const _: () = assert!(
+    SILO_ACCOUNTS >= 2 * WAITERS,
+    "accounts are found in few steps"
+);
+const _: () = assert!(WAITERS < u16::MAX as usize && FLIGHTS < u16::MAX as usize);
+const _: () = assert!(
+    VOLUMES <= 1 << 16,
+    "a cache entry names its volume in 16 bits"
+);
+const _: () = {
+    let mut i = 0;
+    while i < PARAMETER_COUNT {
+        let parameter = &PARAMETERS[i];
+        assert!(
+            parameter.id as usize == i,
+            "the table is in the order of its names"
+        );
+        assert!(parameter.min <= parameter.default && parameter.default <= parameter.max);
+        i += 1;
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonsense_gives_the_default_and_is_told() {
+        for parameter in &PARAMETERS {
+            let mut all = Parameters::DEFAULT;
+            assert!(all.set(parameter, Some(parameter.max)));
+            assert_eq!(all.get(parameter.id), parameter.max);
+            assert!(all.set(parameter, Some(parameter.min)));
+            assert_eq!(all.get(parameter.id), parameter.min);
+            for wrong in [
+                parameter.max.wrapping_add(1),
+                u32::MAX,
+                parameter.min.wrapping_sub(1),
+            ] {
+                if !(parameter.min..=parameter.max).contains(&wrong) {
+                    assert!(!all.set(parameter, Some(wrong)));
+                    assert_eq!(all.get(parameter.id), parameter.default);
+                }
+            }
+            assert!(all.set(parameter, None));
+            assert_eq!(all, Parameters::DEFAULT);
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_design() {
+        let all = Parameters::DEFAULT;
+        assert_eq!(all.open_deadline(), 300_000_000);
+        assert_eq!(all.heartbeat(), 50_000_000);
+        assert_eq!(all.get(ParameterId::CacheEntries), 65_536);
+        assert_eq!(all.get(ParameterId::SiloSharePercent), 25);
+        assert_eq!(all.layer_policy(), LayerPolicy::default());
+        assert_eq!(all.failure_policy(), FailurePolicy::default());
+        assert_eq!(all.on_stale(), OnStale::Rescan);
+    }
+
+    #[test]
+    fn every_choice_reaches_its_policy() {
+        let mut all = Parameters::DEFAULT;
+        for parameter in &PARAMETERS {
+            if parameter.max <= 2 {
+                all.set(parameter, Some(parameter.max));
+            }
+        }
+        assert_eq!(all.layer_policy().remote, RemoteLayers::Scan);
+        assert_eq!(all.layer_policy().registered, RegisteredLayers::LookUp);
+        assert_eq!(all.failure_policy().on_failure, OnFailure::Deny);
+        assert_eq!(all.failure_policy().on_evasion, OnEvasion::Deny);
+        assert!(all.failure_policy().audit_only);
+        assert_eq!(all.on_stale(), OnStale::AllowAndRescan);
+    }
+
+    #[test]
+    fn names_are_distinct() {
+        for (i, a) in PARAMETERS.iter().enumerate() {
+            for b in PARAMETERS.iter().skip(i + 1) {
+                assert_ne!(a.name, b.name);
+            }
+        }
+    }
+}
