@@ -1,5 +1,21 @@
 //! Runs Windows minifilter images, as built, in a Linux process.
 
+pub mod crash;
+pub mod exports;
+pub mod faults;
+pub mod irql;
+pub mod kernel;
 pub mod layout;
+pub mod machine;
+pub mod memory;
+pub mod object;
+pub mod process;
 #[cfg(unix)]
 pub mod remote;
+pub mod sched;
+pub mod status;
+pub mod verifier;
+
+pub use machine::{Machine, MachineBuilder, Outcome, Stats};
+pub use sched::{Mode, SimThread, ThreadRef, Time};
+pub use verifier::Report;

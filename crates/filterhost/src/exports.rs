@@ -1,0 +1,207 @@
+//! The functions that the host provides to drivers: how one is declared, found and entered.
+//!
+//! Each file of functions holds one [`exports!`] block, which makes a table; [`all`] joins the
+//! tables. A declaration names the function's limit on the interrupt request level, the build
+//! that it appeared in, the page that documents it, and, where it may fail, what an injected
+//! failure returns.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::irql::Irql;
+use crate::machine::{self, Machine};
+use crate::sched::SimThread;
+use crate::verifier;
+
+/// What is known of a provided function.
+#[derive(Debug)]
+pub struct Info {
+    /// Module that Windows exports it from, in lower case (`ntoskrnl.exe`).
+    pub module: &'static str,
+    /// Its name, as in an import table.
+    pub name: &'static str,
+    /// Build number of the first Windows that has it; 0 for all that matter.
+    pub since: u32,
+    /// Highest level that it may be called at.
+    pub irql: Irql,
+    /// The page that documents it.
+    pub url: &'static str,
+}
+
+/// A provided function: what is known of it, and where it is.
+#[derive(Debug)]
+pub struct Export {
+    /// What is known of it.
+    pub info: &'static Info,
+    /// Its entry.
+    pub entry: Entry,
+}
+
+/// Address of a function of the Microsoft calling convention.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry(pub *const ());
+
+#[expect(
+    unsafe_code,
+    reason = "a raw code address in a static needs a promise of Sync"
+)]
+// SAFETY: the address of a function is constant and only ever called, never written.
+unsafe impl Sync for Entry {}
+#[expect(
+    unsafe_code,
+    reason = "a raw code address in a static needs a promise of Send"
+)]
+// SAFETY: the address of a function means the same on every thread.
+unsafe impl Send for Entry {}
+
+impl Entry {
+    /// The address as a number.
+    #[must_use]
+    pub fn address(self) -> usize {
+        self.0.addr()
+    }
+}
+
+/// A call from a driver into the host that has not returned yet.
+#[derive(Clone, Copy, Debug)]
+pub struct CallSite {
+    /// Module of the called function.
+    pub module: &'static str,
+    /// Name of the called function.
+    pub name: &'static str,
+}
+
+/// What a provided function gets besides its arguments.
+pub struct Call<'a> {
+    /// The machine.
+    pub m: &'a Arc<Machine>,
+    /// The calling thread.
+    pub thread: &'a Arc<SimThread>,
+    /// The function's own declaration.
+    pub info: &'static Info,
+}
+
+impl Call<'_> {
+    /// Ends the run for breaking `rule` in this call.
+    pub fn violation(&self, rule: &'static str, detail: impl std::fmt::Display) -> ! {
+        verifier::violation(rule, format!("{}: {detail}", self.info.name))
+    }
+
+    /// True when a fault was asked for at this call.
+    #[must_use]
+    pub fn is_to_fail(&self) -> bool {
+        self.m.faults().call(self.info.name)
+    }
+}
+
+/// Runs the body of a provided function on behalf of a driver.
+pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
+    let Some((m, thread)) = machine::try_current() else {
+        panic!("{} was called outside of a simulated thread", info.name);
+    };
+    if m.is_over() {
+        machine::park_forever();
+    }
+    thread.push_call(CallSite {
+        module: info.module,
+        name: info.name,
+    });
+    let call = Call {
+        m: &m,
+        thread: &thread,
+        info,
+    };
+    let level = thread.irql();
+    if level > info.irql {
+        call.violation(
+            "irql",
+            format!("called at {level}; allowed up to {}", info.irql),
+        );
+    }
+    m.sched().yield_point(info.name);
+    match catch_unwind(AssertUnwindSafe(|| body(&call))) {
+        Ok(value) => {
+            thread.pop_call();
+            value
+        }
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("a panic");
+            call.violation("host-panic", text)
+        }
+    }
+}
+
+/// Declares provided functions.
+///
+/// ```ignore
+/// exports! {
+///     EXPORTS = "ntoskrnl.exe";
+///
+///     /// Sets an event.
+///     [DISPATCH, 0, "https://learn.microsoft.com/…"]
+///     fn KeSetEvent(c, event: *mut KEvent, increment: i32, wait: u8) -> i32 { … }
+///
+///     [PASSIVE, 0, "https://…", fails STATUS_INSUFFICIENT_RESOURCES]
+///     fn ZwOpenKey(c, key: *mut Handle, …) -> NTSTATUS { … }
+/// }
+/// ```
+/// In the brackets: highest level (a constant of [`crate::irql`]), first build (0 = all), page,
+/// and what an injected failure returns. `c` is the [`Call`].
+#[macro_export]
+macro_rules! exports {
+    ($table:ident = $module:literal;
+     $(
+        $(#[$meta:meta])*
+        [$irql:ident, $since:expr, $url:literal $(, fails $fault:expr)?]
+        fn $name:ident($c:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block
+     )*) => {
+        /// The functions that this file provides.
+        pub static $table: &[$crate::exports::Export] = &[$({
+            static INFO: $crate::exports::Info = $crate::exports::Info {
+                module: $module,
+                name: stringify!($name),
+                since: $since,
+                irql: $crate::irql::$irql,
+                url: $url,
+            };
+            $(#[$meta])*
+            extern "win64" fn entry($($arg: $ty),*) $(-> $ret)? {
+                $crate::exports::enter(
+                    &INFO,
+                    move |$c: &$crate::exports::Call<'_>| $(-> $ret)? {
+                        $(if $c.is_to_fail() {
+                            return $fault;
+                        })?
+                        $body
+                    },
+                )
+            }
+            $crate::exports::Export {
+                info: &INFO,
+                entry: $crate::exports::Entry(entry as *const ()),
+            }
+        }),*];
+    };
+}
+
+/// All tables. A file of functions adds one line.
+const TABLES: &[&[Export]] = &[crate::kernel::time::EXPORTS];
+
+/// Every provided function.
+pub fn all() -> impl Iterator<Item = &'static Export> {
+    TABLES.iter().flat_map(|table| table.iter())
+}
+
+/// The function `name` of `module` (any case) on a machine of this build.
+#[must_use]
+pub fn find(module: &str, name: &str, build: u32) -> Option<&'static Export> {
+    all().find(|export| {
+        export.info.name == name
+            && export.info.module.eq_ignore_ascii_case(module)
+            && export.info.since <= build
+    })
+}

@@ -1,0 +1,101 @@
+//! Raw memory that drivers and the host share: owned blocks, and reads and writes by address.
+#![expect(
+    unsafe_code,
+    reason = "memory shared with driver code is reached by address only"
+)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+
+/// A zeroed block with a stable address, aligned to 16 bytes, freed when dropped.
+#[derive(Debug)]
+pub struct Block {
+    address: usize,
+    layout: Layout,
+}
+
+impl Block {
+    /// A block of at least `size` bytes.
+    ///
+    /// # Panics
+    /// When `size` is absurd (above `isize::MAX`).
+    #[must_use]
+    pub fn zeroed(size: usize) -> Self {
+        let layout = Layout::from_size_align(size.max(1), 16).expect("a block size that fits");
+        // SAFETY: the layout has a size above zero, as required.
+        let memory = unsafe { alloc_zeroed(layout) };
+        if memory.is_null() {
+            handle_alloc_error(layout);
+        }
+        Self {
+            address: memory.expose_provenance(),
+            layout,
+        }
+    }
+
+    /// Where the block starts.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.address
+    }
+
+    /// The start as a pointer.
+    #[must_use]
+    pub fn pointer<T>(&self) -> *mut T {
+        std::ptr::with_exposed_provenance_mut(self.address)
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.layout.size()
+    }
+
+    /// Fills the whole block with one byte.
+    pub fn fill(&self, byte: u8) {
+        // SAFETY: the block is ours, alive, and `size` bytes long.
+        unsafe { std::ptr::write_bytes(self.pointer::<u8>(), byte, self.layout.size()) };
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `zeroed` with this very layout, freed once.
+        unsafe { dealloc(self.pointer(), self.layout) };
+    }
+}
+
+/// Reads a value at an address that a driver gave. A bad address is a crash that the crash
+/// handler puts down to the driver's call.
+///
+/// The caller answers for `T` being valid for any bytes (integers, plain structures).
+pub fn read<T: Copy>(pointer: *const T) -> T {
+    // SAFETY: the driver vouches for its pointer; a fault is caught and reported as its crash.
+    unsafe { std::ptr::read_unaligned(pointer) }
+}
+
+/// Writes a value to an address that a driver gave; see [`read`].
+pub fn write<T: Copy>(pointer: *mut T, value: T) {
+    // SAFETY: the driver vouches for its pointer; a fault is caught and reported as its crash.
+    unsafe { std::ptr::write_unaligned(pointer, value) };
+}
+
+/// Copies `length` bytes out of driver memory.
+#[must_use]
+pub fn read_bytes(pointer: *const u8, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0_u8; length];
+    // SAFETY: the target is ours and long enough; the driver vouches for the source.
+    unsafe { std::ptr::copy(pointer, bytes.as_mut_ptr(), length) };
+    bytes
+}
+
+/// Copies bytes into driver memory.
+pub fn write_bytes(pointer: *mut u8, bytes: &[u8]) {
+    // SAFETY: the source is a slice; the driver vouches for the target.
+    unsafe { std::ptr::copy(bytes.as_ptr(), pointer, bytes.len()) };
+}
+
+/// Fills driver memory.
+pub fn fill(pointer: *mut u8, byte: u8, length: usize) {
+    // SAFETY: the driver vouches for the target; a fault is caught and reported as its crash.
+    unsafe { std::ptr::write_bytes(pointer, byte, length) };
+}
