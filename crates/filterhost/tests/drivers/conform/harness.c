@@ -1,0 +1,172 @@
+// The minifilter around the conformance cases: registers every operation and context that a
+// case needs, and runs the armed case at the armed moment.
+#include "harness.h"
+
+__declspec(dllexport) ARMED Armed;
+DRIVER_OBJECT *TheDriver;
+UNICODE_STRING *TheRegistryPath;
+PFLT_FILTER TheFilter;
+PFLT_INSTANCE TheInstance;
+PFLT_VOLUME TheVolume;
+FILE_OBJECT *TheFile;
+int NextPreStatus;
+ULONG SectionConflicts;
+ULONG TornDown;
+
+// clang may call these for structure copies and initialisers.
+void *memset(void *to, int value, SIZE_T count);
+void *memset(void *to, int value, SIZE_T count)
+{
+    volatile UCHAR *at = to;
+    while (count--) *at++ = (UCHAR)value;
+    return to;
+}
+void *memcpy(void *to, const void *from, SIZE_T count);
+void *memcpy(void *to, const void *from, SIZE_T count)
+{
+    volatile UCHAR *at = to;
+    const UCHAR *source = from;
+    while (count--) *at++ = *source++;
+    return to;
+}
+
+static void run(CASE_FN *which, INPUT *in)
+{
+    Armed.Case = NULL;
+    Armed.Moment = MOMENT_NONE;
+    Armed.Got = 0;
+    Armed.Line = which(in);
+    Armed.Ran = 1;
+}
+
+static void at_moment(ULONG moment, const FLT_RELATED_OBJECTS *objects)
+{
+    if (Armed.Case == NULL || Armed.Moment != moment) return;
+    INPUT in = { TheFilter, TheInstance, TheVolume, TheFile, NULL, objects, NULL };
+    if (objects) in.Instance = objects->Instance, in.Volume = objects->Volume;
+    run(Armed.Case, &in);
+}
+
+static void at_operation(ULONG moment, FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects,
+    PVOID *completion)
+{
+    if (Armed.Case == NULL || Armed.Moment != moment) return;
+    if (Armed.Major != data->Iopb->MajorFunction) return;
+    INPUT in = { objects->Filter, objects->Instance, objects->Volume, objects->FileObject, data,
+        objects, completion };
+    run(Armed.Case, &in);
+}
+
+static int pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *completion)
+{
+    at_operation(MOMENT_PRE, data, objects, completion);
+    int status = NextPreStatus;
+    NextPreStatus = 0;
+    return status;
+}
+
+static int post(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID context,
+    ULONG flags)
+{
+    UNUSED(flags);
+    if (data->Iopb->MajorFunction == 0 && data->IoStatus.Status == STATUS_SUCCESS)
+        TheFile = objects->FileObject;
+    at_operation(MOMENT_POST, data, objects, &context);
+    if (data->Iopb->MajorFunction == 2) TheFile = NULL;
+    return 0;
+}
+
+static NTSTATUS setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG device, int kind)
+{
+    UNUSED(flags), UNUSED(device), UNUSED(kind);
+    if (TheInstance == NULL) TheInstance = objects->Instance, TheVolume = objects->Volume;
+    at_moment(MOMENT_SETUP, objects);
+    return STATUS_SUCCESS;
+}
+
+static NTSTATUS query_teardown(const FLT_RELATED_OBJECTS *objects, ULONG flags)
+{
+    UNUSED(objects), UNUSED(flags);
+    return STATUS_SUCCESS;
+}
+
+static void teardown_start(const FLT_RELATED_OBJECTS *objects, ULONG reason)
+{
+    UNUSED(reason);
+    at_moment(MOMENT_TEARDOWN, objects);
+}
+
+static void teardown_complete(const FLT_RELATED_OBJECTS *objects, ULONG reason)
+{
+    UNUSED(reason);
+    TornDown++;
+    at_moment(MOMENT_GONE, objects);
+}
+
+static NTSTATUS unload(ULONG flags)
+{
+    UNUSED(flags);
+    FltUnregisterFilter(TheFilter);
+    at_moment(MOMENT_UNLOADED, NULL);
+    return STATUS_SUCCESS;
+}
+
+static void cleanup(PFLT_CONTEXT context, USHORT type)
+{
+    UNUSED(context), UNUSED(type);
+    Armed.Cleanups++;
+}
+
+static NTSTATUS section_conflict(PFLT_INSTANCE instance, PFLT_CONTEXT context,
+    FLT_CALLBACK_DATA *data)
+{
+    UNUSED(instance), UNUSED(context), UNUSED(data);
+    SectionConflicts++;
+    return STATUS_SUCCESS;
+}
+
+// The name says which types are there: all but the file context, which stays unregistered, and
+// stream handle contexts of any size.
+const FLT_CONTEXT_REGISTRATION TheContexts[] = {
+    { FLT_VOLUME_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
+    { FLT_INSTANCE_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
+    { FLT_STREAM_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
+    { FLT_STREAMHANDLE_CONTEXT, 0, cleanup, (SIZE_T)-1, TAG, NULL, NULL, NULL },
+    { FLT_SECTION_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
+    { FLT_CONTEXT_END, 0, NULL, 0, 0, NULL, NULL, NULL },
+};
+
+// Every operation that some case runs in.
+const FLT_OPERATION_REGISTRATION TheOperations[] = {
+    { 0x00, 0, pre, post, NULL }, { 0x02, 0, pre, post, NULL }, { 0x03, 0, pre, post, NULL },
+    { 0x04, 0, pre, post, NULL }, { 0x05, 0, pre, post, NULL }, { 0x06, 0, pre, post, NULL },
+    { 0x0c, 0, pre, post, NULL }, { 0x0d, 0, pre, post, NULL }, { 0x12, 0, pre, post, NULL },
+    { 0xff, 0, pre, post, NULL }, { IRP_MJ_OPERATION_END, 0, NULL, NULL, NULL },
+};
+
+const FLT_REGISTRATION TheRegistration = {
+    sizeof(FLT_REGISTRATION), 0x0203, 4, TheContexts, TheOperations, unload, setup,
+    query_teardown, teardown_start, teardown_complete, NULL, NULL, NULL, NULL, NULL,
+    section_conflict,
+};
+
+// Runs one case on the calling thread, outside of any operation.
+__declspec(dllexport) void RunHere(CASE_FN *which);
+__declspec(dllexport) void RunHere(CASE_FN *which)
+{
+    INPUT in = { TheFilter, TheInstance, TheVolume, TheFile, NULL, NULL, NULL };
+    run(which, &in);
+}
+
+NTSTATUS DriverEntry(DRIVER_OBJECT *driver, UNICODE_STRING *path);
+NTSTATUS DriverEntry(DRIVER_OBJECT *driver, UNICODE_STRING *path)
+{
+    TheDriver = driver;
+    TheRegistryPath = path;
+    if (Armed.Case != NULL && Armed.Moment == MOMENT_ENTRY) RunHere(Armed.Case);
+    NTSTATUS status = FltRegisterFilter(driver, &TheRegistration, &TheFilter);
+    if (status < 0) return status;
+    status = FltStartFiltering(TheFilter);
+    if (status < 0) FltUnregisterFilter(TheFilter);
+    return status;
+}

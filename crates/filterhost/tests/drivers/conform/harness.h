@@ -1,0 +1,79 @@
+// How a conformance case is written and run.
+//
+// A case is an exported function named WHERE__Function__STATUS. The test program finds it by
+// that name, brings about the situation WHERE, and the case runs there. It returns 0, or the
+// line of the check that failed.
+#pragma once
+#include "flt.h"
+
+typedef struct {
+    PFLT_FILTER Filter;
+    PFLT_INSTANCE Instance;
+    PFLT_VOLUME Volume;
+    FILE_OBJECT *File;
+    FLT_CALLBACK_DATA *Data;
+    const FLT_RELATED_OBJECTS *Objects;
+    PVOID *CompletionContext;
+} INPUT;
+typedef ULONG CASE_FN(INPUT *);
+
+// What the test program wants to run next, and what came of it.
+typedef struct {
+    CASE_FN *Case;
+    ULONG Major, Moment;
+    ULONG Ran, Line;
+    NTSTATUS Got;
+    ULONG Cleanups;
+} ARMED;
+extern __declspec(dllexport) ARMED Armed;
+enum { MOMENT_NONE, MOMENT_PRE, MOMENT_POST, MOMENT_SETUP, MOMENT_TEARDOWN, MOMENT_GONE,
+    MOMENT_UNLOADED, MOMENT_ENTRY };
+
+extern DRIVER_OBJECT *TheDriver;
+extern UNICODE_STRING *TheRegistryPath;
+extern PFLT_FILTER TheFilter;
+extern PFLT_INSTANCE TheInstance;
+extern PFLT_VOLUME TheVolume;
+// The file that the last successful create opened, until its close.
+extern FILE_OBJECT *TheFile;
+// What the next pre-operation callback returns to the Filter Manager; 0 unless a case sets it.
+extern int NextPreStatus;
+// Section conflicts seen, and instances whose teardown is complete.
+extern ULONG SectionConflicts;
+extern ULONG TornDown;
+extern const FLT_REGISTRATION TheRegistration;
+
+#define CASE(where, function, status) \
+    __declspec(dllexport) ULONG where##__##function##__##status(INPUT *in); \
+    __declspec(dllexport) ULONG where##__##function##__##status(INPUT *in)
+#define CHECK(condition) do { if (!(condition)) return __LINE__; } while (0)
+#define EXPECT(call, wanted) \
+    do { \
+        NTSTATUS got_ = (call); \
+        if (got_ != (wanted)) { Armed.Got = got_; return __LINE__; } \
+    } while (0)
+#define UNUSED(name) (void)(name)
+#define TAG 0x43666E43u
+#define SIZE_SMALL 0x20
+
+// The number of 100 ns units, negative because a wait's time is relative when negative.
+#define MILLISECONDS(n) (-(LONGLONG)(n) * 10000)
+
+static inline UNICODE_STRING text(const WCHAR *characters)
+{
+    UNICODE_STRING made = { 0, 0, (WCHAR *)characters };
+    while (characters[made.Length / 2]) made.Length += 2;
+    made.MaximumLength = made.Length + 2;
+    return made;
+}
+static inline BOOLEAN same(const void *one, const void *other, SIZE_T count)
+{
+    const UCHAR *a = one, *b = other;
+    while (count--) if (*a++ != *b++) return FALSE;
+    return TRUE;
+}
+static inline OBJECT_ATTRIBUTES attributes(UNICODE_STRING *name, ULONG flags)
+{
+    OBJECT_ATTRIBUTES made = { sizeof(made), NULL, name, flags, NULL, NULL };
+    return made;
+}
