@@ -2,7 +2,6 @@
 //! on Linux lack. Every offset that the driver reads or writes is asserted.
 #![expect(unsafe_code, reason = "foreign functions")]
 #![expect(non_camel_case_types, reason = "names as in fltKernel.h")]
-#![expect(missing_docs, reason = "documented in fltKernel.h")]
 
 use core::ffi::c_void;
 use core::mem::{offset_of, size_of};
