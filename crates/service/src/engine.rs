@@ -1,7 +1,7 @@
 //! What a scan engine is to the service: something that looks at bytes and names what it found.
 //!
-//! An engine is one whole set of signatures. A new set is a new engine, made beside the running one and
-//! put in its place in one step, so a verdict is always earned under exactly one rule set.
+//! An engine is one whole set of signatures. A new set is a new engine, made beside the running one
+//! and put in its place in one step, so a verdict is always earned under exactly one rule set.
 
 mod builtin;
 mod folder;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use builtin::{BUILTIN_ORIGIN, BUILTIN_RULES, EICAR_RULE, eicar_test_file};
-pub use folder::{FolderError, RuleFolder, RuleSource};
+pub use folder::{FolderError, RULE_FILES_MAX, RULE_FOLDER_DEPTH_MAX, RuleFolder, RuleSource};
 pub use yara::{BrokenRules, Compiled, YaraEngine, compile};
 
 /// Names a rule set: equal digests give equal verdicts for equal bytes.
@@ -66,8 +66,8 @@ pub trait Engine: Send + Sync {
 
 /// Scans for one thread. An engine failure leaves it usable; after a panic it must be dropped.
 pub trait Scanner {
-    /// Scans `bytes`. With `limit` the scan ends with [`EngineError::TimedOut`] soon after that time has
-    /// passed (a second or so, engines measure coarsely); without, it runs to its end.
+    /// Scans `bytes`. With `limit` the scan ends with [`EngineError::TimedOut`] soon after that
+    /// time has passed (a second or so, engines measure coarsely); without, it runs to its end.
     ///
     /// # Errors
     /// [`EngineError`] when no verdict could be earned.

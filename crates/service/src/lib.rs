@@ -1,1 +1,18 @@
 //! The scan service in user mode: engines, rules, the driver's port.
+//!
+//! The driver asks, the service answers. [`service::Service`] is generic over
+//! [`platform::Platform`], so the same code runs as a Windows service, as a Linux process beside a
+//! filter host, and as simulated threads in a seeded world. [`engine`] looks at bytes; [`rules`]
+//! turns a folder into an engine; what happened goes to an [`events::EventSink`].
+
+pub mod engine;
+pub mod events;
+mod job;
+mod memory;
+pub mod platform;
+pub mod rules;
+mod scan;
+pub mod service;
+mod session;
+pub mod settings;
+pub mod stats;

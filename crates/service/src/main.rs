@@ -1,3 +1,152 @@
 //! siloscand: the scan service as a program.
+//!
+//! Exit codes: 0 nothing was detected, 1 something was, 2 the service could not do its work.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use clap::Parser;
+use siloscan_service::engine::Engine;
+use siloscan_service::events::{Event, EventQueue, EventSink};
+use siloscan_service::platform::Platform;
+use siloscan_service::rules::{RuleKeeper, load};
+use siloscan_service::service::Service;
+use siloscan_service::settings::Settings;
+
+/// How often the rules folder is looked at.
+const RULES_CHECK: Duration = Duration::from_secs(1);
+
+/// Scans files for the siloscan driver.
+#[derive(Parser)]
+#[command(name = "siloscand", version)]
+struct Options {
+    /// Folder with YARA rules (.yar, .yara), read with its subfolders and followed while running.
+    /// The built-in rules are always used
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
+
+    /// Threads that scan
+    #[arg(long, value_name = "N", default_value_t = default_threads())]
+    threads: usize,
+
+    /// Socket of the filter host to serve
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+
+    /// Append what happens to this file, one JSON object a line; "-" is the standard output
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+
+    /// Largest file that is scanned, in MiB; a larger one is answered "unscannable"
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    max_file_mib: u64,
+
+    /// Memory for the files that are being scanned, in MiB, all threads together
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    memory_mib: u64,
+
+    /// End when the connection to the driver ends, and fail if there is none at the start
+    #[arg(long)]
+    once: bool,
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(4, |cores| cores.get().clamp(2, 64))
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match run(&options) {
+        Ok(detected) => ExitCode::from(u8::from(detected)),
+        Err(cause) => {
+            eprintln!("siloscand: {cause}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn settings(options: &Options) -> Settings {
+    Settings {
+        threads: options.threads,
+        file_bytes_max: options.max_file_mib.saturating_mul(1 << 20),
+        memory_bytes_max: options.memory_mib.saturating_mul(1 << 20),
+        reconnect: !options.once,
+        ..Settings::default()
+    }
+}
+
+/// Serves until told to end. True when something was detected.
+fn run(options: &Options) -> Result<bool, String> {
+    let (events, writer) = EventQueue::start(options.events.as_deref()).map_err(|cause| {
+        let file = options
+            .events
+            .as_deref()
+            .unwrap_or_else(|| std::path::Path::new("-"));
+        format!(
+            "cannot write events to {}: {cause}; name another file with --events",
+            file.display()
+        )
+    })?;
+    let loaded = load(options.rules.as_deref());
+    for cause in loaded.problems {
+        events.report(Event::BrokenRules { cause });
+    }
+    events.report(Event::Rules {
+        digest: loaded.engine.digest().to_string(),
+        rules: loaded.engine.rule_count(),
+    });
+    let service = Service::new(
+        platform(options),
+        settings(options),
+        loaded.engine,
+        Box::new(events),
+    )
+    .map_err(|cause| cause.to_string())?;
+    let outcome = serve(&service, options);
+    let figures = service.figures();
+    service.report(Event::Summary(figures));
+    drop(service);
+    let dropped = writer
+        .finish()
+        .map_err(|cause| format!("cannot write events: {cause}"))?;
+    if dropped > 0 {
+        eprintln!("siloscand: {dropped} events were not written: their file was too slow");
+    }
+    outcome.map(|()| figures.infected > 0)
+}
+
+/// Serves on this thread and its workers; follows the rules folder on one more.
+fn serve<P: Platform>(service: &Arc<Service<P>>, options: &Options) -> Result<(), String> {
+    let (done, ended) = channel::<()>();
+    std::thread::scope(|scope| {
+        if let Some(folder) = &options.rules {
+            let mut keeper = RuleKeeper::new(folder);
+            scope.spawn(move || {
+                while ended.recv_timeout(RULES_CHECK) == Err(RecvTimeoutError::Timeout) {
+                    keeper.check(service);
+                }
+            });
+        }
+        let outcome = service.run().map_err(|cause| cause.to_string());
+        drop(done);
+        outcome
+    })
+}
+
+#[cfg(unix)]
+fn platform(options: &Options) -> siloscan_service::platform::BridgePlatform {
+    siloscan_service::platform::BridgePlatform::new(&options.socket)
+}
+
+#[cfg(windows)]
+fn platform(_options: &Options) -> siloscan_service::platform::WindowsPlatform {
+    siloscan_service::platform::WindowsPlatform::new()
+}

@@ -1,4 +1,5 @@
-//! One lane of the bridge: a packet socket that carries frames, and with a frame at most one descriptor.
+//! One lane of the bridge: a packet socket that carries frames, and with a frame at most one
+//! descriptor.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -55,7 +56,12 @@ pub struct Channel {
 }
 
 fn packet_socket() -> Result<OwnedFd, Errno> {
-    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+    socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
 }
 
 impl Listener {
@@ -138,7 +144,12 @@ impl Channel {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let message = loop {
             let mut parts = [IoSliceMut::new(&mut bytes)];
-            match recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            match recvmsg(
+                &self.socket,
+                &mut parts,
+                &mut ancillary,
+                RecvFlags::CMSG_CLOEXEC,
+            ) {
                 Ok(message) => break message,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
@@ -154,7 +165,10 @@ impl Channel {
         if message.flags.contains(ReturnFlags::TRUNC) {
             return Err(FrameError::TooLong(message.bytes).into());
         }
-        Ok((Frame::decode(bytes.get(..message.bytes).unwrap_or_default())?, descriptor))
+        Ok((
+            Frame::decode(bytes.get(..message.bytes).unwrap_or_default())?,
+            descriptor,
+        ))
     }
 
     /// Limits how long [`Channel::receive`] waits; `None` waits for ever.

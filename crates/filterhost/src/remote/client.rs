@@ -80,10 +80,18 @@ impl Client {
     /// [`RemoteError::Connect`] when nobody listens there, others as they are named.
     pub fn connect(path: &Path, program: &str) -> Result<Self, RemoteError> {
         let control = open_lane(path)?;
-        let (answer, _) =
-            exchange(&control, &Frame::request(Call::NEW_PROCESS, [0; 3], program.as_bytes()))?;
+        let (answer, _) = exchange(
+            &control,
+            &Frame::request(Call::NEW_PROCESS, [0; 3], program.as_bytes()),
+        )?;
         let [process, token, _] = answer.arguments;
-        Ok(Self { path: path.to_owned(), process, token, control, idle: Mutex::default() })
+        Ok(Self {
+            path: path.to_owned(),
+            process,
+            token,
+            control,
+            idle: Mutex::default(),
+        })
     }
 
     /// The process id that the machine gave.
@@ -146,7 +154,10 @@ impl Client {
         input: &[u8],
         output: usize,
     ) -> Result<Vec<u8>, RemoteError> {
-        Ok(self.call(Call::SEND_MESSAGE, [port, output as u64, 0], input)?.0.payload)
+        Ok(self
+            .call(Call::SEND_MESSAGE, [port, output as u64, 0], input)?
+            .0
+            .payload)
     }
 
     /// Opens the bytes behind a section handle of this process. The handle stays open.
@@ -160,7 +171,10 @@ impl Client {
                 "the machine sent a section without its descriptor",
             ))));
         };
-        Ok(Section { file: File::from(descriptor), size: answer.arguments[0] })
+        Ok(Section {
+            file: File::from(descriptor),
+            size: answer.arguments[0],
+        })
     }
 
     /// Closes a handle of this process.
@@ -190,13 +204,18 @@ impl Client {
 
     fn new_lane(&self) -> Result<Channel, RemoteError> {
         let lane = open_lane(&self.path)?;
-        exchange(&lane, &Frame::new(Call::JOIN_PROCESS.0, [self.process, self.token, 0]))?;
+        exchange(
+            &lane,
+            &Frame::new(Call::JOIN_PROCESS.0, [self.process, self.token, 0]),
+        )?;
         Ok(lane)
     }
 
     fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Channel>> {
         // The list is whole between any two statements, so a panic elsewhere cannot have torn it.
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.idle
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -207,14 +226,14 @@ impl Drop for Client {
 }
 
 fn open_lane(path: &Path) -> Result<Channel, RemoteError> {
-    Channel::connect(path).map_err(|cause| RemoteError::Connect { path: path.to_owned(), cause })
+    Channel::connect(path).map_err(|cause| RemoteError::Connect {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 /// Sends a request and waits for its answer. Every status but success is an error.
-fn exchange(
-    lane: &Channel,
-    request: &Frame,
-) -> Result<(Frame, Option<OwnedFd>), RemoteError> {
+fn exchange(lane: &Channel, request: &Frame) -> Result<(Frame, Option<OwnedFd>), RemoteError> {
     lane.send(request, None)?;
     let (answer, descriptor) = lane.receive()?;
     match answer.code {

@@ -1,11 +1,13 @@
 //! The packets of the bridge: a fixed header, then at most 64 KiB of payload.
 //!
-//! Little-endian. 00 magic, 04 code, 08 three arguments of 64 bits, 20 payload length, 24 zero, 28 payload.
-//! The code of a request is a [`Call`]; the code of an answer is the `NTSTATUS` of the call.
+//! Little-endian. 00 magic, 04 code, 08 three arguments of 64 bits, 20 payload length, 24 zero, 28
+//! payload. The code of a request is a [`Call`]; the code of an answer is the `NTSTATUS` of the
+//! call.
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
-/// The longest payload, in bytes. Longer than any message that the Filter Manager would carry usefully.
+/// The longest payload, in bytes. Longer than any message that the Filter Manager would carry
+/// usefully.
 pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 /// The longest frame, in bytes.
 pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX;
@@ -17,21 +19,24 @@ const MAGIC: u32 = u32::from_le_bytes(*b"FHB1");
 pub struct Call(pub u32);
 
 impl Call {
-    /// First frame of the first lane. Payload: name of the program, UTF-8. Answer: process id, token.
+    /// First frame of the first lane. Payload: name of the program, UTF-8. Answer: process id,
+    /// token.
     pub const NEW_PROCESS: Self = Self(1);
     /// First frame of a further lane. Arguments: process id, token.
     pub const JOIN_PROCESS: Self = Self(2);
-    /// `FilterConnectCommunicationPort`. First argument: bytes of the port's name at the start of the
-    /// payload, UTF-8; the rest of the payload is the context. Answer: handle.
+    /// `FilterConnectCommunicationPort`. First argument: bytes of the port's name at the start of
+    /// the payload, UTF-8; the rest of the payload is the context. Answer: handle.
     pub const CONNECT_PORT: Self = Self(3);
-    /// `FilterGetMessage`. Arguments: handle, bytes of the buffer without header, time-out in 100 ns.
-    /// Answer: message id, reply length; the message without header.
+    /// `FilterGetMessage`. Arguments: handle, bytes of the buffer without header, time-out in 100
+    /// ns. Answer: message id, reply length; the message without header.
     pub const GET_MESSAGE: Self = Self(4);
-    /// `FilterReplyMessage`. Arguments: handle, message id, status. Payload: the reply without header.
+    /// `FilterReplyMessage`. Arguments: handle, message id, status. Payload: the reply without
+    /// header.
     pub const REPLY_MESSAGE: Self = Self(5);
     /// `FilterSendMessage`. Arguments: handle, bytes of the output buffer. Answer: the output.
     pub const SEND_MESSAGE: Self = Self(6);
-    /// The bytes of a section. Argument: handle. Answer: size of the section, and a file descriptor.
+    /// The bytes of a section. Argument: handle. Answer: size of the section, and a file
+    /// descriptor.
     pub const OPEN_SECTION: Self = Self(7);
     /// `CloseHandle`. Argument: handle.
     pub const CLOSE_HANDLE: Self = Self(8);
@@ -74,13 +79,21 @@ impl Frame {
     /// A frame without payload.
     #[must_use]
     pub fn new(code: u32, arguments: [u64; 3]) -> Self {
-        Self { code, arguments, payload: Vec::new() }
+        Self {
+            code,
+            arguments,
+            payload: Vec::new(),
+        }
     }
 
     /// A request.
     #[must_use]
     pub fn request(call: Call, arguments: [u64; 3], payload: &[u8]) -> Self {
-        Self { code: call.0, arguments, payload: payload.to_vec() }
+        Self {
+            code: call.0,
+            arguments,
+            payload: payload.to_vec(),
+        }
     }
 
     /// The bytes of this frame.
@@ -110,9 +123,10 @@ impl Frame {
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
         let mut rest = bytes;
         let mut word = || -> Result<u32, FrameError> {
-            let (first, tail) = rest
-                .split_first_chunk::<4>()
-                .ok_or(FrameError::Length { expected: HEADER_BYTES, found: bytes.len() })?;
+            let (first, tail) = rest.split_first_chunk::<4>().ok_or(FrameError::Length {
+                expected: HEADER_BYTES,
+                found: bytes.len(),
+            })?;
             rest = tail;
             Ok(u32::from_le_bytes(*first))
         };
@@ -134,9 +148,16 @@ impl Frame {
             return Err(FrameError::Reserved);
         }
         if rest.len() != length {
-            return Err(FrameError::Length { expected: HEADER_BYTES + length, found: bytes.len() });
+            return Err(FrameError::Length {
+                expected: HEADER_BYTES + length,
+                found: bytes.len(),
+            });
         }
-        Ok(Self { code, arguments, payload: rest.to_vec() })
+        Ok(Self {
+            code,
+            arguments,
+            payload: rest.to_vec(),
+        })
     }
 }
 
@@ -145,13 +166,20 @@ mod tests {
     use super::*;
 
     fn sample() -> Frame {
-        Frame { code: 4, arguments: [1, u64::MAX, 3 << 40], payload: vec![7; 100] }
+        Frame {
+            code: 4,
+            arguments: [1, u64::MAX, 3 << 40],
+            payload: vec![7; 100],
+        }
     }
 
     #[test]
     fn what_is_encoded_is_decoded() {
         for payload in [0, 1, 100, PAYLOAD_BYTES_MAX] {
-            let frame = Frame { payload: vec![9; payload], ..sample() };
+            let frame = Frame {
+                payload: vec![9; payload],
+                ..sample()
+            };
             let bytes = frame.encode().unwrap();
             assert_eq!(bytes.len(), HEADER_BYTES + payload);
             assert_eq!(Frame::decode(&bytes), Ok(frame));
@@ -166,7 +194,10 @@ mod tests {
             assert!(matches!(error, FrameError::Length { found, .. } if found == length));
         }
         let longer = [bytes.as_slice(), &[0]].concat();
-        assert!(matches!(Frame::decode(&longer), Err(FrameError::Length { .. })));
+        assert!(matches!(
+            Frame::decode(&longer),
+            Err(FrameError::Length { .. })
+        ));
     }
 
     #[test]
@@ -180,7 +211,13 @@ mod tests {
         assert_eq!(with(0, 0), Err(FrameError::Magic));
         assert_eq!(with(36, 1), Err(FrameError::Reserved));
         assert!(matches!(with(34, 2), Err(FrameError::TooLong(_))));
-        let long = Frame { payload: vec![0; PAYLOAD_BYTES_MAX + 1], ..sample() };
-        assert_eq!(long.encode(), Err(FrameError::TooLong(PAYLOAD_BYTES_MAX + 1)));
+        let long = Frame {
+            payload: vec![0; PAYLOAD_BYTES_MAX + 1],
+            ..sample()
+        };
+        assert_eq!(
+            long.encode(),
+            Err(FrameError::TooLong(PAYLOAD_BYTES_MAX + 1))
+        );
     }
 }

@@ -63,18 +63,25 @@ pub struct RuleFolder {
 }
 
 impl RuleFolder {
-    /// Reads every `.yar` and `.yara` file in `folder` and below it. Links to folders are not followed.
+    /// Reads every `.yar` and `.yara` file in `folder` and below it. Links to folders are not
+    /// followed.
     ///
     /// # Errors
-    /// When the folder itself cannot be listed or holds too many files. A single file that cannot be read
-    /// is reported in [`RuleFolder::unreadable`] and the others are still returned.
+    /// When the folder itself cannot be listed or holds too many files. A single file that cannot
+    /// be read is reported in [`RuleFolder::unreadable`] and the others are still returned.
     pub fn read(folder: &Path) -> Result<Self, FolderError> {
         let mut found = Self::default();
         let mut files = Vec::new();
-        list(folder, "", 0, &mut files, &mut found.unreadable)
-            .map_err(|cause| FolderError::Folder { path: folder.to_owned(), cause })?;
+        list(folder, "", 0, &mut files, &mut found.unreadable).map_err(|cause| {
+            FolderError::Folder {
+                path: folder.to_owned(),
+                cause,
+            }
+        })?;
         if files.len() > RULE_FILES_MAX {
-            return Err(FolderError::TooMany { path: folder.to_owned() });
+            return Err(FolderError::TooMany {
+                path: folder.to_owned(),
+            });
         }
         files.sort();
         for (name, path) in files {
@@ -119,9 +126,8 @@ fn list(
 }
 
 fn is_rule_file(path: &Path) -> bool {
-    path.extension().is_some_and(|ext| {
-        ext.eq_ignore_ascii_case("yar") || ext.eq_ignore_ascii_case("yara")
-    })
+    path.extension()
+        .is_some_and(|ext| ext.eq_ignore_ascii_case("yar") || ext.eq_ignore_ascii_case("yara"))
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -29,7 +29,8 @@ impl fmt::Display for BrokenRules {
     }
 }
 
-/// The outcome of compiling a set of sources: the good files make an engine, the broken ones are named.
+/// The outcome of compiling a set of sources: the good files make an engine, the broken ones are
+/// named.
 pub struct Compiled {
     /// Built-in rules and the rules of every file without an error.
     pub engine: YaraEngine,
@@ -53,8 +54,8 @@ impl YaraEngine {
 
 /// Compiles the built-in rules and `sources`, which must be sorted by name.
 ///
-/// A file with an error is left out as a whole: rules that lean on a broken global rule of the same file
-/// would otherwise match more than their author meant.
+/// A file with an error is left out as a whole: rules that lean on a broken global rule of the same
+/// file would otherwise match more than their author meant.
 #[must_use]
 pub fn compile(sources: &[RuleSource]) -> Compiled {
     let mut broken = Vec::new();
@@ -63,7 +64,10 @@ pub fn compile(sources: &[RuleSource]) -> Compiled {
         let (rules, errors) = compile_once(sources, &left_out);
         if errors.is_empty() {
             let digest = digest_of(sources.iter().filter(|s| !left_out.contains(&s.name)));
-            return Compiled { engine: YaraEngine { rules, digest }, broken };
+            return Compiled {
+                engine: YaraEngine { rules, digest },
+                broken,
+            };
         }
         for error in errors {
             left_out.insert(error.file.clone());
@@ -72,16 +76,23 @@ pub fn compile(sources: &[RuleSource]) -> Compiled {
     }
 }
 
-/// Compiles all sources but those left out. Each error returned names a file that was not yet left out,
-/// so calling this again with that file left out comes to an end.
+/// Compiles all sources but those left out. Each error returned names a file that was not yet left
+/// out, so calling this again with that file left out comes to an end.
 fn compile_once(sources: &[RuleSource], left_out: &BTreeSet<String>) -> (Rules, Vec<BrokenRules>) {
     let mut compiler = Compiler::new();
     compiler.enable_includes(false);
     compiler.new_namespace(BUILTIN_ORIGIN);
     let builtin = compiler.add_source(SourceCode::from(BUILTIN_RULES).with_origin(BUILTIN_ORIGIN));
-    debug_assert!(builtin.is_ok(), "the built-in rules compile: {:?}", builtin.err());
+    debug_assert!(
+        builtin.is_ok(),
+        "the built-in rules compile: {:?}",
+        builtin.err()
+    );
     let mut errors = Vec::new();
-    for source in sources.iter().filter(|source| !left_out.contains(&source.name)) {
+    for source in sources
+        .iter()
+        .filter(|source| !left_out.contains(&source.name))
+    {
         if let Err(error) = add_one(&mut compiler, source) {
             errors.push(error);
         }
@@ -96,19 +107,34 @@ fn add_one(compiler: &mut Compiler<'_>, source: &RuleSource) -> Result<(), Broke
         return Ok(());
     };
     let label = error.labels().next();
-    let line = label.as_ref().map_or(1, |label| line_of(&source.text, label.span().start()));
-    let cause = match label.as_ref().map(|label| label.text()).filter(|text| !text.is_empty()) {
+    let line = label
+        .as_ref()
+        .map_or(1, |label| line_of(&source.text, label.span().start()));
+    let cause = match label
+        .as_ref()
+        .map(|label| label.text())
+        .filter(|text| !text.is_empty())
+    {
         Some(text) => format!("{}: {text}", error.title()),
         None => error.title().to_owned(),
     };
-    Err(BrokenRules { file: source.name.clone(), line, cause })
+    Err(BrokenRules {
+        file: source.name.clone(),
+        line,
+        cause,
+    })
 }
 
 fn line_of(text: &[u8], offset: usize) -> usize {
-    1 + text.iter().take(offset).filter(|&&byte| byte == b'\n').count()
+    1 + text
+        .iter()
+        .take(offset)
+        .filter(|&&byte| byte == b'\n')
+        .count()
 }
 
-/// SHA-256 over the engine's version and every source with its name, each with its length before it.
+/// SHA-256 over the engine's version and every source with its name, each with its length before
+/// it.
 fn digest_of<'a>(sources: impl Iterator<Item = &'a RuleSource>) -> Digest {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -132,7 +158,10 @@ impl Engine for YaraEngine {
     }
 
     fn scanner(&self) -> Box<dyn Scanner + '_> {
-        Box::new(YaraScanner { rules: &self.rules, scanner: None })
+        Box::new(YaraScanner {
+            rules: &self.rules,
+            scanner: None,
+        })
     }
 }
 
@@ -162,7 +191,9 @@ impl Scanner for YaraScanner<'_> {
                 self.scanner = Some(scanner);
                 finding
             }
-            Err(_) => Err(EngineError::Failed("YARA-X panicked on these bytes".to_owned())),
+            Err(_) => Err(EngineError::Failed(
+                "YARA-X panicked on these bytes".to_owned(),
+            )),
         }
     }
 }

@@ -1,0 +1,226 @@
+//! What the service tells the outside: one structured record for each thing that an operator would
+//! ask about.
+//!
+//! A thread that answers scans must not open or write anything that the driver guards, so a sink
+//! never writes on the thread that reports: [`EventQueue`] hands records to a thread of its own,
+//! and drops and counts what that thread cannot keep up with.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// Records that wait for the writing thread at most.
+const QUEUE_RECORDS_MAX: usize = 4096;
+
+/// A scan that ended in something to report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ScanRecord {
+    /// The driver's number of the request.
+    pub request: u64,
+    /// Name of the file as it was opened; not UTF-16 is shown with replacement characters.
+    pub path: String,
+    /// True when the driver cut the name to what a request can carry.
+    pub path_is_cut: bool,
+    /// The container that opened it, or nothing for the host.
+    pub container: Option<String>,
+    /// The process that opened it.
+    pub process: u64,
+    /// Volume of the file that holds the bytes, or nothing where it has no key.
+    pub volume: Option<String>,
+    /// 128-bit id of that file, or nothing where it has no key.
+    pub file_id: Option<String>,
+    /// True when the bytes were looked at because a writer closed the file.
+    pub on_close: bool,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Time from the request to the reply, in microseconds.
+    pub microseconds: u64,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A rule matched.
+    Detection {
+        /// The rule.
+        rule: String,
+        /// The rule's file.
+        origin: String,
+        /// The digest of the rule set.
+        rules: String,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// No verdict could be earned.
+    Unscannable {
+        /// Why.
+        cause: String,
+        /// What was to be scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A rule set is in use from now on.
+    Rules {
+        /// Its digest.
+        digest: String,
+        /// How many rules it has.
+        rules: usize,
+    },
+    /// A rule file or folder was left out.
+    BrokenRules {
+        /// File, line and cause in one sentence.
+        cause: String,
+    },
+    /// The driver accepted the connection.
+    Connected,
+    /// The connection ended.
+    Disconnected {
+        /// Why.
+        cause: String,
+    },
+    /// A message made no sense.
+    BadMessage {
+        /// What is wrong with it.
+        cause: String,
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// The counts of this run, once, at its end.
+    Summary(crate::stats::Figures),
+}
+
+/// Takes records. Called by threads that answer scans, so it neither waits nor opens anything.
+pub trait EventSink: Send + Sync {
+    /// Takes one record.
+    fn report(&self, event: Event);
+}
+
+/// Keeps nothing.
+pub struct NoEvents;
+
+impl EventSink for NoEvents {
+    fn report(&self, _event: Event) {}
+}
+
+/// Writes records as JSON lines, and as log lines, on a thread of its own.
+pub struct EventQueue {
+    sender: SyncSender<Event>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// The thread that writes; it ends when the queue is dropped.
+pub struct EventWriter {
+    thread: JoinHandle<io::Result<()>>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl EventQueue {
+    /// Starts the writing thread. `file` gets one JSON object a line; `-` is the standard output.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending or the thread cannot be started.
+    pub fn start(file: Option<&Path>) -> io::Result<(Self, EventWriter)> {
+        let target: Box<dyn Write + Send> = match file {
+            None => Box::new(io::sink()),
+            Some(path) if path == Path::new("-") => Box::new(io::stdout()),
+            Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        };
+        let (sender, receiver) = sync_channel(QUEUE_RECORDS_MAX);
+        let thread = std::thread::Builder::new()
+            .name("events".to_owned())
+            .spawn(move || write_all(&receiver, target))?;
+        let dropped = Arc::new(AtomicU64::new(0));
+        let writer = EventWriter {
+            thread,
+            dropped: Arc::clone(&dropped),
+        };
+        Ok((Self { sender, dropped }, writer))
+    }
+}
+
+impl EventSink for EventQueue {
+    fn report(&self, event: Event) {
+        if self.sender.try_send(event).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl EventWriter {
+    /// Waits until everything is written. Returns the number of records that were dropped.
+    ///
+    /// # Errors
+    /// What the system said when a record could not be written.
+    pub fn finish(self) -> io::Result<u64> {
+        self.thread
+            .join()
+            .map_err(|_| io::Error::other("the writing thread panicked"))??;
+        Ok(self.dropped.load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    /// Milliseconds since 1970.
+    time_ms: u64,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+fn write_all(receiver: &Receiver<Event>, target: Box<dyn Write + Send>) -> io::Result<()> {
+    let mut target = BufWriter::new(target);
+    while let Ok(first) = receiver.recv() {
+        let mut next = Some(first);
+        while let Some(event) = next {
+            log(&event);
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let time_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+            serde_json::to_writer(
+                &mut target,
+                &Line {
+                    time_ms,
+                    event: &event,
+                },
+            )?;
+            target.write_all(b"\n")?;
+            next = receiver.try_recv().ok();
+        }
+        target.flush()?;
+    }
+    target.flush()
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Detection { rule, scan, .. } => tracing::warn!(
+            rule,
+            path = scan.path,
+            container = scan.container.as_deref().unwrap_or("-"),
+            process = scan.process,
+            "detected"
+        ),
+        Event::Unscannable { cause, scan } => tracing::warn!(
+            cause,
+            path = scan.path,
+            container = scan.container.as_deref().unwrap_or("-"),
+            "not scanned"
+        ),
+        Event::Rules { digest, rules } => tracing::info!(rules, digest, "rule set in use"),
+        Event::BrokenRules { cause } => tracing::error!("{cause}"),
+        Event::Connected => tracing::info!("connected to the driver"),
+        Event::Disconnected { cause } => tracing::warn!(cause, "disconnected from the driver"),
+        Event::BadMessage { cause, bytes } => tracing::warn!(cause, bytes, "bad message"),
+        Event::Summary(figures) => tracing::info!(?figures, "finished"),
+    }
+}

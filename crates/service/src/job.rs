@@ -1,0 +1,177 @@
+//! One request to scan, from its arrival to its answer, which is given exactly once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use siloscan_core::wire::{ScanFlags, ScanRequest, WireVerdict};
+
+use crate::engine::{EngineError, Finding};
+use crate::events::ScanRecord;
+use crate::platform::{Delivery, SectionError};
+
+/// A request and how far it has come.
+pub(crate) struct Job {
+    pub(crate) delivery: Delivery,
+    pub(crate) request: ScanRequest,
+    pub(crate) name: String,
+    /// When it arrived, by the platform's clock.
+    pub(crate) received: Duration,
+    /// The driver wants the section back.
+    stopped: AtomicBool,
+    /// Section and view are let go.
+    released: AtomicBool,
+    answered: AtomicBool,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The engine looked at every byte.
+    Scanned(Finding),
+    /// The file has more bytes than the service takes.
+    TooLarge,
+    /// The engine gave no verdict.
+    Engine(EngineError),
+    /// The bytes could not be had.
+    Section(SectionError),
+    /// The driver said stop.
+    Stopped,
+    /// The driver's deadline passed before the engine could begin.
+    Late,
+    /// Too many requests were waiting.
+    Busy,
+}
+
+impl Outcome {
+    /// The verdict on the wire, and the number that a trace shows with it.
+    pub(crate) fn on_the_wire(&self) -> (WireVerdict, u32) {
+        match self {
+            Self::Scanned(Finding::Clean) => (WireVerdict::CLEAN, 0),
+            Self::Scanned(Finding::Infected { .. }) => (WireVerdict::INFECTED, 0),
+            Self::TooLarge => (WireVerdict::UNSCANNABLE, 1),
+            Self::Engine(EngineError::TimedOut) => (WireVerdict::UNSCANNABLE, 2),
+            Self::Engine(EngineError::Failed(_)) => (WireVerdict::UNSCANNABLE, 3),
+            Self::Section(SectionError::Shrunk) => (WireVerdict::UNREADABLE, 4),
+            Self::Section(SectionError::Unusable(_)) => (WireVerdict::ERROR, 5),
+            Self::Section(SectionError::Disconnected) => (WireVerdict::ERROR, 6),
+            Self::Late => (WireVerdict::ERROR, 7),
+            Self::Busy => (WireVerdict::ERROR, 8),
+            Self::Stopped => (WireVerdict::STOPPED, 9),
+        }
+    }
+
+    /// The cause in words, for an outcome without a verdict that is worth a record.
+    pub(crate) fn complaint(&self, file_bytes_max: u64) -> Option<String> {
+        match self {
+            Self::Scanned(_) | Self::Stopped => None,
+            Self::TooLarge => Some(format!(
+                "the file has more than {file_bytes_max} bytes; raise --max-file-mib to scan it"
+            )),
+            Self::Engine(error) => Some(error.to_string()),
+            Self::Section(error) => Some(error.to_string()),
+            Self::Late => Some("the driver's deadline passed before a thread was free".to_owned()),
+            Self::Busy => Some("too many requests were waiting; raise --threads".to_owned()),
+        }
+    }
+}
+
+impl Job {
+    pub(crate) fn new(
+        delivery: Delivery,
+        request: ScanRequest,
+        name: String,
+        received: Duration,
+    ) -> Self {
+        Self {
+            delivery,
+            request,
+            name,
+            received,
+            stopped: AtomicBool::new(false),
+            released: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for an early end. True when the section is let go already, so that the caller may
+    /// answer.
+    pub(crate) fn stop(&self) -> bool {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.released.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Notes that section and view are let go. A stop that came before is seen by
+    /// [`Job::is_stopped`] after this; one that comes later is answered by whoever calls
+    /// [`Job::stop`].
+    pub(crate) fn note_released(&self) {
+        self.released.store(true, Ordering::SeqCst);
+    }
+
+    /// True for the one caller that may answer.
+    pub(crate) fn claim_answer(&self) -> bool {
+        !self.answered.swap(true, Ordering::SeqCst)
+    }
+
+    /// When nobody waits for the answer any more, by the platform's clock.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.received + Duration::from_millis(u64::from(self.request.deadline_ms))
+    }
+
+    pub(crate) fn record(&self, now: Duration) -> ScanRecord {
+        let taken = now.saturating_sub(self.received);
+        ScanRecord {
+            request: self.request.request,
+            path: self.name.clone(),
+            path_is_cut: self.request.flags.has(ScanFlags::NAME_CUT),
+            container: guid_text(&self.request.container),
+            process: self.request.process,
+            volume: self
+                .request
+                .key
+                .and_then(|key| guid_text(&key.volume.to_bytes())),
+            file_id: self
+                .request
+                .key
+                .map(|key| format!("{:032x}", u128::from_le_bytes(key.file.to_bytes()))),
+            on_close: self.request.flags.has(ScanFlags::CLOSE),
+            bytes: self.request.size,
+            microseconds: u64::try_from(taken.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The usual text of a GUID as it lies in memory, or nothing for the one of zeros.
+pub(crate) fn guid_text(bytes: &[u8; 16]) -> Option<String> {
+    let [a0, a1, a2, a3, b0, b1, c0, c1, d @ ..] = *bytes;
+    if *bytes == [0; 16] {
+        return None;
+    }
+    let tail = u64::from_be_bytes(d);
+    Some(format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        u32::from_le_bytes([a0, a1, a2, a3]),
+        u16::from_le_bytes([b0, b1]),
+        u16::from_le_bytes([c0, c1]),
+        tail >> 48,
+        tail & 0xFFFF_FFFF_FFFF,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guid_reads_as_windows_writes_it() {
+        let bytes: [u8; 16] = std::array::from_fn(|i| i as u8);
+        assert_eq!(
+            guid_text(&bytes).as_deref(),
+            Some("03020100-0504-0706-0809-0a0b0c0d0e0f")
+        );
+        assert_eq!(guid_text(&[0; 16]), None);
+    }
+}

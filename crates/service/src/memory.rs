@@ -1,0 +1,61 @@
+//! Keeps the copies of files that are being scanned within a stated amount of memory.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An amount of memory that several scans share.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    free: AtomicU64,
+}
+
+/// A part of the budget; it goes back when this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Share<'b> {
+    budget: &'b Budget,
+    bytes: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self {
+            free: AtomicU64::new(bytes),
+        }
+    }
+
+    /// Takes `bytes`, or nothing when there are not so many left.
+    pub(crate) fn take(&self, bytes: u64) -> Option<Share<'_>> {
+        self.free
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| {
+                free.checked_sub(bytes)
+            })
+            .ok()
+            .map(|_| Share {
+                budget: self,
+                bytes,
+            })
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.budget.free.fetch_add(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_comes_back() {
+        let budget = Budget::new(10);
+        let first = budget.take(7);
+        assert!(first.is_some());
+        assert!(budget.take(4).is_none());
+        let second = budget.take(3);
+        assert!(second.is_some());
+        drop(first);
+        assert!(budget.take(7).is_some());
+    }
+}

@@ -1,0 +1,152 @@
+//! What the service needs from the world it runs in: time, threads, and the driver's port.
+//!
+//! There are three worlds: Windows, with the real port functions; Linux, where the port is that of
+//! a filter host behind a Unix socket; and a simulated machine, where the service's threads are
+//! simulated threads and one seed is one history. The service keeps its half of the bargain for the
+//! third: no clock, no thread and no wait but through these traits, no order that depends on a hash
+//! map, and no lock held over a call of them.
+
+#[cfg(unix)]
+mod bridge;
+mod host;
+#[cfg(windows)]
+mod windows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(unix)]
+pub use bridge::BridgePlatform;
+#[cfg(windows)]
+pub use windows::WindowsPlatform;
+
+/// Name of the driver's communication port.
+pub const PORT_NAME: &str = r"\SiloscanPort";
+
+/// The work that several threads do together; the argument is the thread's number, from 0.
+pub type Work = Arc<dyn Fn(usize) + Send + Sync>;
+
+/// Time, threads, and the way to the driver.
+pub trait Platform: Send + Sync + 'static {
+    /// A connection to the driver.
+    type Port: Port;
+
+    /// Connects to the driver's port. `hello` reaches its connect callback.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; trying again later may succeed.
+    fn connect(&self, hello: &[u8]) -> Result<Self::Port, ConnectError>;
+
+    /// Time since some moment in the past; never goes back.
+    fn now(&self) -> Duration;
+
+    /// Waits.
+    fn sleep(&self, time: Duration);
+
+    /// Runs `work` on `threads` threads at once and returns when the last one has ended.
+    fn together(&self, name: &str, threads: usize, work: Work);
+
+    /// True where an engine may measure its own time. False in a simulated world, where time that
+    /// the machine does not know of would make one seed two histories.
+    fn engines_may_measure_time(&self) -> bool;
+}
+
+/// A connection to the driver. Dropping it disconnects.
+pub trait Port: Send + Sync + 'static {
+    /// The bytes of a section of this connection.
+    type Section: Section;
+
+    /// Waits for a message and puts it, without its header, into `body`.
+    ///
+    /// # Errors
+    /// [`PortError::TimedOut`] when none came in time.
+    fn get(&self, body: &mut Vec<u8>, timeout: Duration) -> Result<Delivery, PortError>;
+
+    /// Replies to a message. Any thread may reply, in any order.
+    ///
+    /// # Errors
+    /// [`PortError::NoWaiter`] when the driver waits no more; nothing is wrong then.
+    fn reply(&self, message: u64, status: i32, body: &[u8]) -> Result<(), PortError>;
+
+    /// Opens the bytes behind a section handle that a message carried. Consumes the handle: it is
+    /// closed when the section is dropped, or at once when this fails.
+    ///
+    /// # Errors
+    /// [`SectionError`] when there are no bytes to be had.
+    fn open_section(&self, handle: u64) -> Result<Self::Section, SectionError>;
+
+    /// Closes a section handle that a message carried and that is not going to be opened.
+    fn close_section(&self, handle: u64);
+}
+
+/// A file's bytes, as the driver handed them over. Dropping it lets go of view and handle.
+pub trait Section {
+    /// Fills `buffer` with the bytes at `offset`, all or nothing.
+    ///
+    /// # Errors
+    /// [`SectionError::Shrunk`] when the file no longer has them. Never a fault.
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), SectionError>;
+}
+
+/// A message that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Goes back with the reply.
+    pub message: u64,
+    /// Bytes of reply that the driver is ready to take; 0 when it waits for none.
+    pub reply_capacity: u32,
+}
+
+/// Why the driver's port could not be connected to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody made the port.
+    #[error("the driver's port {PORT_NAME} does not exist; load the driver (fltmc load siloscan)")]
+    NoDriver,
+    /// The port's descriptor does not admit this process.
+    #[error(
+        "this process may not connect to the driver's port; run siloscand as the service that its \
+         installer registers (NT SERVICE\\siloscand)"
+    )]
+    Denied,
+    /// The driver refused: wrong version, or a service is connected already.
+    #[error(
+        "the driver refused the connection with {0:#010x}; another siloscand may be connected, or \
+         its version differs from the driver's"
+    )]
+    Refused(u32),
+    /// The way to the driver is broken.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Why a message could not be had or answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// No message came in time.
+    #[error("no message came in time")]
+    TimedOut,
+    /// The driver, or the machine, has closed the connection.
+    #[error("the driver has closed the connection")]
+    Disconnected,
+    /// Nobody waits for this reply any more.
+    #[error("nobody waits for this reply any more")]
+    NoWaiter,
+    /// Anything else that the system says.
+    #[error("the port failed with {0:#010x}")]
+    Failed(u32),
+}
+
+/// Why a section's bytes could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SectionError {
+    /// The file has fewer bytes than when the section was made, or they cannot be read.
+    #[error("the file shrank or became unreadable while it was read")]
+    Shrunk,
+    /// The handle is no section's, or it cannot be mapped.
+    #[error("the section cannot be opened ({0:#010x})")]
+    Unusable(u32),
+    /// The connection is gone and its sections with it.
+    #[error("the driver has closed the connection")]
+    Disconnected,
+}

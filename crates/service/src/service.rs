@@ -1,0 +1,195 @@
+//! The service itself: one running rule set, one connection to the driver at a time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use siloscan_core::wire::{Hello, News};
+use zerocopy::IntoBytes;
+
+use crate::engine::Engine;
+use crate::events::{Event, EventSink};
+use crate::memory::Budget;
+use crate::platform::{ConnectError, Platform};
+use crate::session::Session;
+use crate::settings::{Settings, SettingsError};
+use crate::stats::{Figures, Stats};
+
+/// The scan service. Shared by all its threads.
+pub struct Service<P: Platform> {
+    pub(crate) platform: P,
+    pub(crate) settings: Settings,
+    pub(crate) events: Box<dyn EventSink>,
+    pub(crate) stats: Stats,
+    pub(crate) memory: Budget,
+    /// The rule set in use. Replaced as a whole; scans that run keep the one they began with.
+    engine: RwLock<Arc<dyn Engine>>,
+    /// The connection that lives now.
+    session: Mutex<Weak<Session<P>>>,
+    /// The epoch that the driver named last, plus one; 0 before it named any.
+    epoch: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl<P: Platform> Service<P> {
+    /// A service that is not connected yet.
+    ///
+    /// # Errors
+    /// When a setting is outside of its bounds.
+    pub fn new(
+        platform: P,
+        settings: Settings,
+        engine: Arc<dyn Engine>,
+        events: Box<dyn EventSink>,
+    ) -> Result<Arc<Self>, SettingsError> {
+        settings.check()?;
+        Ok(Arc::new(Self {
+            memory: Budget::new(settings.memory_bytes_max),
+            platform,
+            settings,
+            events,
+            stats: Stats::default(),
+            engine: RwLock::new(engine),
+            session: Mutex::new(Weak::new()),
+            epoch: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Connects and serves until [`Service::stop`]. The calling thread is one of those that serve.
+    ///
+    /// # Errors
+    /// Without [`Settings::reconnect`]: why there is no connection. With it, never.
+    pub fn run(self: &Arc<Self>) -> Result<(), ConnectError> {
+        let mut wait = self.settings.retry_min;
+        let mut told = None;
+        while !self.is_stopping() {
+            match self.serve_one_connection() {
+                Ok(()) => {
+                    wait = self.settings.retry_min;
+                    told = None;
+                }
+                Err(error) if !self.settings.reconnect => return Err(error),
+                Err(error) => {
+                    if told.as_ref() != Some(&error) {
+                        self.events.report(Event::Disconnected {
+                            cause: error.to_string(),
+                        });
+                        told = Some(error);
+                    }
+                }
+            }
+            if !self.settings.reconnect {
+                return Ok(());
+            }
+            self.pause(wait);
+            wait = (wait * 2).min(self.settings.retry_max);
+        }
+        Ok(())
+    }
+
+    fn serve_one_connection(self: &Arc<Self>) -> Result<(), ConnectError> {
+        let digest = self.engine().digest();
+        let port = self.platform.connect(Hello::new(digest.0).as_bytes())?;
+        self.stats.connections.one();
+        self.events.report(Event::Connected);
+        let session = Arc::new(Session::new(Arc::clone(self), port, digest));
+        *self.session.lock() = Arc::downgrade(&session);
+        let work = Arc::clone(&session);
+        self.platform.together(
+            "scan",
+            self.settings.threads + 1,
+            Arc::new(move |_number| work.work()),
+        );
+        session.abandon();
+        let cause = if self.is_stopping() {
+            "the service stops"
+        } else {
+            "the driver let go"
+        };
+        self.events.report(Event::Disconnected {
+            cause: cause.to_owned(),
+        });
+        Ok(())
+    }
+
+    /// Waits, in pieces, so that a stop is seen.
+    fn pause(&self, time: Duration) {
+        let end = self.platform.now() + time;
+        while !self.is_stopping() {
+            let left = end.saturating_sub(self.platform.now());
+            if left.is_zero() {
+                return;
+            }
+            self.platform.sleep(left.min(self.settings.idle));
+        }
+    }
+
+    /// Asks every thread to end. Scans that run are finished and answered; this does not wait for
+    /// them.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether [`Service::stop`] was called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// The rule set in use.
+    #[must_use]
+    pub fn engine(&self) -> Arc<dyn Engine> {
+        Arc::clone(&self.engine.read())
+    }
+
+    /// Whether `engine` is still the rule set in use.
+    pub(crate) fn is_current(&self, engine: &Arc<dyn Engine>) -> bool {
+        Arc::ptr_eq(&self.engine.read(), engine)
+    }
+
+    /// Takes a rule set into use, as a whole, and tells the driver at once if its digest is new.
+    pub fn use_engine(&self, engine: Arc<dyn Engine>) {
+        *self.engine.write() = engine;
+        self.stats.rule_sets.one();
+        self.answer_poll();
+    }
+
+    /// Tells the driver something with the answer to its next poll.
+    pub fn tell(&self, news: News) {
+        let session = self.session.lock().upgrade();
+        if let Some(session) = session {
+            session.tell(news);
+        }
+    }
+
+    /// The signature epoch that the driver named in its last poll: a proactive scan notes it when
+    /// it begins and names it in its report. Nothing before the first poll.
+    #[must_use]
+    pub fn driver_epoch(&self) -> Option<u64> {
+        self.epoch.load(Ordering::SeqCst).checked_sub(1)
+    }
+
+    pub(crate) fn note_epoch(&self, epoch: u64) {
+        self.epoch.store(epoch.saturating_add(1), Ordering::SeqCst);
+    }
+
+    fn answer_poll(&self) {
+        let session = self.session.lock().upgrade();
+        if let Some(session) = session {
+            session.answer_poll_if_due();
+        }
+    }
+
+    /// Tells the outside.
+    pub fn report(&self, event: Event) {
+        self.events.report(event);
+    }
+
+    /// The counts at this moment.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.stats.figures()
+    }
+}

@@ -1,0 +1,422 @@
+//! One connection to the driver: its threads take turns at listening.
+//!
+//! Of `threads + 1` threads at most `threads` scan, so one always listens: a stop, a poll or one
+//! request too many never waits behind a scan. Whoever receives a request scans it; when all
+//! scanning threads are busy it goes to the backlog, and the next one that is done takes it from
+//! there. Nobody waits for another thread, so there is nothing to wake.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use siloscan_core::wire::{
+    Header, Kind, Message, News, Poll, PollReply, Scan, ScanReply, Stop, VERSION, WireError,
+};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::engine::{Digest, Finding};
+use crate::events::Event;
+use crate::job::{Job, Outcome};
+use crate::platform::{Delivery, Platform, Port, PortError};
+use crate::scan::Bench;
+use crate::service::Service;
+
+/// What a refused message is answered with.
+const STATUS_INVALID_PARAMETER: i32 = 0xC000_000D_u32.cast_signed();
+/// News that wait for a poll at most; the oldest is dropped for one more.
+const NEWS_MAX: usize = 1024;
+
+/// One connection.
+pub(crate) struct Session<P: Platform> {
+    pub(crate) service: Arc<Service<P>>,
+    pub(crate) port: P::Port,
+    board: Mutex<Board>,
+    closed: AtomicBool,
+}
+
+/// What the threads of a connection share. Never locked over a call of the platform.
+struct Board {
+    /// Requests that are not answered yet, by their number.
+    jobs: BTreeMap<u64, Arc<Job>>,
+    /// Those of them that no thread has begun.
+    backlog: VecDeque<Arc<Job>>,
+    /// Threads that scan.
+    scanning: usize,
+    /// The poll that is held until there is news.
+    poll: Option<HeldPoll>,
+    /// The digest that the driver was told last.
+    told: Digest,
+    news: VecDeque<News>,
+}
+
+struct HeldPoll {
+    delivery: Delivery,
+    sequence: u64,
+    due: Duration,
+}
+
+/// What a thread does next.
+enum Next {
+    Scan(Arc<Job>),
+    /// Nothing to scan, but look whether the rules are new.
+    Listen,
+    Leave,
+}
+
+impl<P: Platform> Session<P> {
+    pub(crate) fn new(service: Arc<Service<P>>, port: P::Port, told: Digest) -> Self {
+        Self {
+            service,
+            port,
+            board: Mutex::new(Board {
+                jobs: BTreeMap::new(),
+                backlog: VecDeque::new(),
+                scanning: 0,
+                poll: None,
+                told,
+                news: VecDeque::new(),
+            }),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// What each thread of the connection does until the connection or the service ends.
+    pub(crate) fn work(&self) {
+        let mut bench = Bench::default();
+        let mut waiting: Option<Arc<Job>> = None;
+        loop {
+            let engine = self.service.engine();
+            let mut scanner = engine.scanner();
+            loop {
+                let next = match waiting.take() {
+                    Some(job) => Next::Scan(job),
+                    None => self.next(&mut bench.message),
+                };
+                match next {
+                    Next::Scan(job) if !self.service.is_current(&engine) => {
+                        waiting = Some(job);
+                        break;
+                    }
+                    Next::Scan(job) => {
+                        let outcome = bench.scan(self, &job, &mut *scanner);
+                        self.answer(&job, &outcome, engine.digest());
+                        self.leave_scan(&job);
+                    }
+                    Next::Listen if !self.service.is_current(&engine) => break,
+                    Next::Listen => {}
+                    Next::Leave => return,
+                }
+            }
+        }
+    }
+
+    /// Takes a request from the backlog, else listens once.
+    fn next(&self, message: &mut Vec<u8>) -> Next {
+        if self.closed.load(Ordering::SeqCst) {
+            return Next::Leave;
+        }
+        if let Some(job) = self.take_from_backlog() {
+            return Next::Scan(job);
+        }
+        if self.service.is_stopping() {
+            return Next::Leave;
+        }
+        self.answer_poll_if_due();
+        match self.port.get(message, self.listen_time()) {
+            Ok(delivery) => self.receive(delivery, message),
+            Err(PortError::TimedOut) => Next::Listen,
+            Err(PortError::Disconnected) => {
+                self.closed.store(true, Ordering::SeqCst);
+                Next::Leave
+            }
+            Err(error) => {
+                tracing::warn!(%error, "listening failed");
+                self.service.platform.sleep(self.service.settings.idle);
+                Next::Listen
+            }
+        }
+    }
+
+    fn take_from_backlog(&self) -> Option<Arc<Job>> {
+        let mut board = self.board.lock();
+        if board.scanning >= self.service.settings.threads {
+            return None;
+        }
+        let job = board.backlog.pop_front()?;
+        board.scanning += 1;
+        Some(job)
+    }
+
+    /// How long to listen before looking up.
+    fn listen_time(&self) -> Duration {
+        let due = self.board.lock().poll.as_ref().map(|poll| poll.due);
+        let idle = self.service.settings.idle;
+        match due {
+            Some(due) => due
+                .saturating_sub(self.service.platform.now())
+                .clamp(Duration::from_millis(1), idle),
+            None => idle,
+        }
+    }
+
+    fn receive(&self, delivery: Delivery, message: &[u8]) -> Next {
+        self.service.stats.messages.one();
+        let handled = match kind_of(message) {
+            Ok(Kind::SCAN) => return self.receive_scan(delivery, message),
+            Ok(Kind::POLL) => Poll::view(message).map(|poll| self.receive_poll(delivery, poll)),
+            Ok(Kind::STOP) => Stop::view(message).map(|stop| self.receive_stop(stop.request.get())),
+            Ok(_) => Err(WireError::Kind),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = handled {
+            self.refuse(delivery, message, &format!("{error:?}"));
+        }
+        Next::Listen
+    }
+
+    /// Answers a message that makes no sense, if an answer is waited for.
+    fn refuse(&self, delivery: Delivery, message: &[u8], cause: &str) {
+        self.service.stats.bad_messages.one();
+        self.service.events.report(Event::BadMessage {
+            cause: cause.to_owned(),
+            bytes: message.len(),
+        });
+        self.reply(delivery, STATUS_INVALID_PARAMETER, &[]);
+    }
+
+    fn receive_scan(&self, delivery: Delivery, message: &[u8]) -> Next {
+        let (request, name) = match Scan::decode(message) {
+            Ok((request, scan)) => (request, name_text(scan)),
+            Err(error) => {
+                self.refuse(delivery, message, &format!("scan request: {error:?}"));
+                return Next::Listen;
+            }
+        };
+        self.service.stats.scan_requests.one();
+        let job = Arc::new(Job::new(
+            delivery,
+            request,
+            name,
+            self.service.platform.now(),
+        ));
+        match self.admit(&job) {
+            Admission::Scan => Next::Scan(job),
+            Admission::Wait => Next::Listen,
+            Admission::Busy => {
+                self.port.close_section(request.section);
+                self.answer(&job, &Outcome::Busy, self.service.engine().digest());
+                Next::Listen
+            }
+            Admission::Twice => {
+                // The number is in use, so the section may be too: it is left alone.
+                self.refuse(delivery, message, "scan request: its number is in use");
+                Next::Listen
+            }
+        }
+    }
+
+    fn admit(&self, job: &Arc<Job>) -> Admission {
+        let mut board = self.board.lock();
+        if board.jobs.contains_key(&job.request.request) {
+            return Admission::Twice;
+        }
+        let settings = &self.service.settings;
+        if board.scanning < settings.threads {
+            board.scanning += 1;
+            board.jobs.insert(job.request.request, Arc::clone(job));
+            return Admission::Scan;
+        }
+        if board.backlog.len() >= settings.backlog_max {
+            return Admission::Busy;
+        }
+        board.jobs.insert(job.request.request, Arc::clone(job));
+        board.backlog.push_back(Arc::clone(job));
+        Admission::Wait
+    }
+
+    fn leave_scan(&self, job: &Job) {
+        let mut board = self.board.lock();
+        board.scanning = board.scanning.saturating_sub(1);
+        board.jobs.remove(&job.request.request);
+    }
+
+    fn receive_stop(&self, request: u64) {
+        self.service.stats.stop_requests.one();
+        let (job, was_waiting) = {
+            let mut board = self.board.lock();
+            let waiting = board
+                .backlog
+                .iter()
+                .position(|job| job.request.request == request);
+            if let Some(at) = waiting {
+                board.backlog.remove(at);
+                (board.jobs.remove(&request), true)
+            } else {
+                (board.jobs.get(&request).cloned(), false)
+            }
+        };
+        let Some(job) = job else {
+            self.service.stats.stop_misses.one();
+            return;
+        };
+        if was_waiting {
+            self.port.close_section(job.request.section);
+            job.note_released();
+        }
+        if job.stop() {
+            self.answer(&job, &Outcome::Stopped, self.service.engine().digest());
+        }
+    }
+
+    fn receive_poll(&self, delivery: Delivery, poll: &Poll) {
+        self.service.note_epoch(poll.epoch.get());
+        let held = HeldPoll {
+            delivery,
+            sequence: poll.sequence.get(),
+            due: self.service.platform.now() + self.service.settings.poll_hold,
+        };
+        let older = self.board.lock().poll.replace(held);
+        if let Some(older) = older {
+            // The driver asked again: it waits no more for the older one, but a reply does no harm.
+            self.reply_to_poll(&older, News::Nothing);
+        }
+        self.answer_poll_if_due();
+    }
+
+    /// Answers the poll that is held, if there is news or it has been held long enough.
+    pub(crate) fn answer_poll_if_due(&self) {
+        let digest = self.service.engine().digest();
+        let now = self.service.platform.now();
+        let due = {
+            let mut board = self.board.lock();
+            let news = board.told != digest || !board.news.is_empty();
+            match board.poll.take_if(|poll| news || poll.due <= now) {
+                Some(poll) => {
+                    board.told = digest;
+                    let news = board.news.pop_front().unwrap_or(News::Nothing);
+                    Some((poll, news))
+                }
+                None => None,
+            }
+        };
+        if let Some((poll, news)) = due {
+            self.reply_to_poll(&poll, news);
+        }
+    }
+
+    fn reply_to_poll(&self, poll: &HeldPoll, news: News) {
+        let digest = self.service.engine().digest();
+        let reply = PollReply::new(poll.sequence, digest.0, news);
+        self.service.stats.polls.one();
+        self.reply(poll.delivery, 0, reply.as_bytes());
+    }
+
+    /// Keeps `news` for the next poll, and answers the one that is held.
+    pub(crate) fn tell(&self, news: News) {
+        {
+            let mut board = self.board.lock();
+            if board.news.len() >= NEWS_MAX {
+                board.news.pop_front();
+            }
+            board.news.push_back(news);
+        }
+        self.answer_poll_if_due();
+    }
+
+    /// Answers a request, unless somebody has; then tells the outside.
+    fn answer(&self, job: &Job, outcome: &Outcome, digest: Digest) {
+        if !job.claim_answer() {
+            return;
+        }
+        let (verdict, detail) = outcome.on_the_wire();
+        let rule = match outcome {
+            Outcome::Scanned(Finding::Infected { rule, .. }) => rule.as_str(),
+            _ => "",
+        };
+        let reply = ScanReply::new(job.request.request, digest.0, verdict, detail, rule);
+        self.reply(job.delivery, 0, reply.as_bytes());
+        self.count(job, outcome);
+        let record = || job.record(self.service.platform.now());
+        if let Outcome::Scanned(Finding::Infected { rule, origin }) = outcome {
+            self.service.events.report(Event::Detection {
+                rule: rule.clone(),
+                origin: origin.clone(),
+                rules: digest.to_string(),
+                scan: record(),
+            });
+        } else if let Some(cause) = outcome.complaint(self.service.settings.file_bytes_max) {
+            self.service.events.report(Event::Unscannable {
+                cause,
+                scan: record(),
+            });
+        }
+    }
+
+    fn count(&self, job: &Job, outcome: &Outcome) {
+        let stats = &self.service.stats;
+        match outcome {
+            Outcome::Scanned(finding) => {
+                stats.bytes.add(job.request.size);
+                match finding {
+                    Finding::Clean => stats.clean.one(),
+                    Finding::Infected { .. } => stats.infected.one(),
+                }
+            }
+            Outcome::TooLarge | Outcome::Engine(_) | Outcome::Section(_) => stats.unscannable.one(),
+            Outcome::Stopped | Outcome::Late => stats.stopped.one(),
+            Outcome::Busy => stats.refused.one(),
+        }
+    }
+
+    fn reply(&self, delivery: Delivery, status: i32, body: &[u8]) {
+        if delivery.reply_capacity == 0 {
+            return;
+        }
+        match self.port.reply(delivery.message, status, body) {
+            Ok(()) => {}
+            Err(PortError::NoWaiter | PortError::TimedOut) => self.service.stats.late_replies.one(),
+            Err(PortError::Disconnected) => self.closed.store(true, Ordering::SeqCst),
+            Err(error) => tracing::warn!(%error, "a reply was not taken"),
+        }
+    }
+
+    /// Lets go of what no thread has begun. The connection's threads have ended.
+    pub(crate) fn abandon(&self) {
+        let (jobs, poll) = {
+            let mut board = self.board.lock();
+            board.jobs.clear();
+            (std::mem::take(&mut board.backlog), board.poll.take())
+        };
+        for job in jobs {
+            self.port.close_section(job.request.section);
+            self.answer(&job, &Outcome::Stopped, self.service.engine().digest());
+        }
+        if let Some(poll) = poll {
+            self.reply_to_poll(&poll, News::Nothing);
+        }
+    }
+}
+
+enum Admission {
+    Scan,
+    Wait,
+    Busy,
+    Twice,
+}
+
+/// The kind of a message of this version.
+fn kind_of(message: &[u8]) -> Result<Kind, WireError> {
+    let (header, _) = Header::read_from_prefix(message).map_err(|_| WireError::Length)?;
+    if header.version.get() != VERSION {
+        return Err(WireError::Version);
+    }
+    Ok(Kind(header.kind.get()))
+}
+
+fn name_text(scan: &Scan) -> String {
+    char::decode_utf16(scan.name())
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}

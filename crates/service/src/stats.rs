@@ -1,0 +1,84 @@
+//! Counts of what the service did.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// A count that any thread may raise.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds one.
+    pub fn one(&self) {
+        self.add(1);
+    }
+
+    /// Adds `more`.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Live counts.
+        #[derive(Debug, Default)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: Count,)+
+        }
+
+        /// Counts at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct Figures {
+            $($(#[$doc])* pub $name: u64,)+
+        }
+
+        impl Stats {
+            /// The counts at this moment.
+            #[must_use]
+            pub fn figures(&self) -> Figures {
+                Figures { $($name: self.$name.get(),)+ }
+            }
+        }
+    };
+}
+
+counts! {
+    /// Connections that the driver accepted.
+    connections,
+    /// Messages that arrived, of every kind.
+    messages,
+    /// Requests to scan.
+    scan_requests,
+    /// Scans that ended without a match.
+    clean,
+    /// Scans that ended with a match.
+    infected,
+    /// Scans without a verdict because of the file: it shrank, is too large, made the engine fail.
+    unscannable,
+    /// Scans that the driver stopped, or whose time was over before the engine ran.
+    stopped,
+    /// Scans refused because too many were waiting.
+    refused,
+    /// Bytes that the engine looked at.
+    bytes,
+    /// Requests to stop a scan.
+    stop_requests,
+    /// Requests to stop a scan that was not known any more.
+    stop_misses,
+    /// Heartbeats answered.
+    polls,
+    /// Messages that made no sense.
+    bad_messages,
+    /// Replies that the driver no longer waited for.
+    late_replies,
+    /// Rule sets taken into use.
+    rule_sets,
+}
