@@ -26,10 +26,18 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cache;
+pub mod change;
 pub mod ecp;
+mod epoch;
+pub mod hash;
 pub mod key;
+pub mod ledger;
 pub mod limits;
 pub mod reason;
 pub mod route;
+pub mod stream;
+pub mod sync;
 pub mod verdict;
+pub mod volume;
 pub mod wire;

@@ -1,0 +1,37 @@
+//! The hash of everything that an outsider can choose, keyed with a secret of this boot.
+//!
+//! File ids are partly in the hands of whoever makes files; without the secret nobody can make
+//! many of them fall into one set.
+
+/// The secret of this boot: four random words.
+#[derive(Clone, Copy)]
+pub struct Secret([u64; 4]);
+
+impl Secret {
+    /// A secret of these words. They come from the system's random numbers, once per load.
+    #[must_use]
+    pub const fn new(words: [u64; 4]) -> Self {
+        // Odd words keep a product of zero out of reach of a zero operand alone.
+        let [a, b, c, d] = words;
+        Self([a | 1, b | 1, c | 1, d | 1])
+    }
+
+    /// The hash of three words.
+    #[must_use]
+    pub(crate) const fn hash(&self, a: u64, b: u64, c: u64) -> u64 {
+        let [s0, s1, s2, s3] = self.0;
+        let first = fold(a ^ s0, b ^ s1);
+        fold(first ^ s2, c ^ s3)
+    }
+}
+
+/// The product's two halves, mixed.
+const fn fold(a: u64, b: u64) -> u64 {
+    let product = (a as u128).wrapping_mul(b as u128);
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+/// Where `hash` falls among `count` places; zero where there are none.
+pub(crate) const fn place(hash: u64, count: usize) -> usize {
+    ((hash as u128).wrapping_mul(count as u128) >> 64) as usize
+}

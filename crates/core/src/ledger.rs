@@ -1,0 +1,400 @@
+//! What is known about keys: verdicts, changes, volumes and epochs behind one door.
+//!
+//! They are one module's business because their *order* is the promise: a hit is served only for
+//! the bytes that were scanned.
+//!
+//! * A change first puts its mark (and moves the key's generation), then drops the entry.
+//! * A verdict goes in only under the set's writer lock, after the mark and the generation were
+//!   looked at under that lock. So either the insertion comes first and the change drops it, or
+//!   the change comes first and the insertion sees it. While a key is marked it has no entry:
+//!   a look-up need not ask the table of changes.
+//! * Where the table of changes is full, the volume's epoch moves and no verdict of the volume
+//!   goes in until that change is over.
+
+use crate::cache::{Cache, Found, Set};
+use crate::change::{ChangeBucket, ChangeCounter, Changing, Generation, LocalKey, Place};
+use crate::epoch::Signatures;
+use crate::hash::Secret;
+use crate::key::{Key, VolumeGuid};
+use crate::sync::WriteToken;
+use crate::verdict::Verdict;
+use crate::volume::{VolumeRef, VolumeSlot, Volumes};
+use crate::wire::Digest;
+
+pub use crate::volume::Attached;
+
+/// The memory of a ledger. Every slice is valid when all its bytes are zero, so the driver can
+/// take zeroed pool, once, and lend it for good.
+#[derive(Clone, Copy)]
+pub struct LedgerMemory<'m> {
+    /// Verdicts; [`crate::cache::sets_for`] says how many.
+    pub sets: &'m [Set],
+    /// Keys that are changing, five to a bucket.
+    pub changing: &'m [ChangeBucket],
+    /// Generations of keys; the more, the fewer tickets die for a neighbour's change.
+    pub generations: &'m [Generation],
+    /// Volumes, in multiples of 16.
+    pub volumes: &'m [VolumeSlot],
+}
+
+/// What is known about a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lookup {
+    /// Its volume has no live instance of ours, or no unique GUID: changes to it are not seen.
+    Untracked,
+    /// Nothing that can be used.
+    Miss,
+    /// A verdict of the current signatures.
+    Hit(Verdict),
+    /// "Clean" of the epoch before the current one.
+    StaleClean,
+    /// "Infected" of any older epoch.
+    StaleInfected,
+}
+
+/// A change under way. Give it to [`Ledger::end_change`] exactly once.
+#[must_use = "a change that is never ended keeps its key out of the cache for ever"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChangeMark(Mark);
+
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Mark {
+    /// The key's volume is not tracked.
+    Nothing,
+    Key(Place),
+    Volume(u16),
+}
+
+/// A right to share and to keep a verdict; taken before the scan's first byte is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    key: Option<KeyBinding>,
+    stream: u64,
+    instance: u64,
+    signature: u64,
+    keeps: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct KeyBinding {
+    key: Key,
+    volume: VolumeRef,
+    generation: u64,
+}
+
+/// Whose bytes a ticket is about.
+#[derive(Clone, Copy)]
+pub struct Binding<'a> {
+    /// The key under which the verdict is to be kept; `None` where there is none.
+    pub key: Option<Key>,
+    /// The opened stream's counter.
+    pub stream: &'a ChangeCounter,
+    /// The instance's counter of changes on streams without a context.
+    pub instance: &'a ChangeCounter,
+    /// Whether the verdict may be kept: the open cannot write, or it is a scan at close.
+    pub keeps: bool,
+}
+
+/// What became of a verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// It is in the cache, and may be shared.
+    Stored,
+    /// It is for those who wait, and not kept.
+    Shared(NotKept),
+    /// The bytes may have changed since the ticket: it is for nobody.
+    Dead,
+}
+
+/// Why a verdict that may be shared is not kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotKept {
+    /// There is no key.
+    NoKey,
+    /// The open can write.
+    CanWrite,
+    /// The signatures are others than when the ticket was taken, or than the scan used.
+    Signatures,
+}
+
+/// Verdicts, changes, volumes and epochs.
+pub struct Ledger<'m> {
+    cache: Cache<'m>,
+    changing: Changing<'m>,
+    volumes: Volumes<'m>,
+    signatures: Signatures,
+}
+
+impl<'m> Ledger<'m> {
+    /// A ledger over zeroed memory, with this boot's secret.
+    #[must_use]
+    pub fn new(memory: LedgerMemory<'m>, secret: Secret) -> Self {
+        Self {
+            cache: Cache::new(memory.sets, secret),
+            changing: Changing::new(memory.changing, memory.generations, secret),
+            volumes: Volumes::new(memory.volumes, secret),
+            signatures: Signatures::new(),
+        }
+    }
+
+    // Volumes.
+
+    /// An instance of ours came to life on a volume.
+    pub fn attach_volume(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> Attached {
+        self.volumes.attach(guid, token)
+    }
+
+    /// That instance ends. One call for each [`Self::attach_volume`] that did not answer "full".
+    pub fn detach_volume(&self, guid: VolumeGuid, token: &WriteToken<'_>) {
+        self.volumes.detach(guid, token);
+    }
+
+    /// All verdicts of the volume are void, at once: it was dismounted, locked, written as a
+    /// whole, or became redirecting. O(1). False where the volume is not tracked.
+    pub fn bump_volume(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> bool {
+        self.volumes.bump(guid, token)
+    }
+
+    /// Whether verdicts of this volume can be kept. Any IRQL, no lock.
+    #[must_use]
+    pub fn tracks(&self, guid: VolumeGuid) -> bool {
+        self.volumes.find(guid).is_some()
+    }
+
+    // Look-ups.
+
+    /// What is known about a key. Any IRQL up to DISPATCH_LEVEL, no lock, no wait, no allocation.
+    #[must_use]
+    pub fn lookup(&self, key: &Key) -> Lookup {
+        let Some(volume) = self.volumes.find(key.volume) else {
+            return Lookup::Untracked;
+        };
+        let local = LocalKey::new(volume.index, key.file);
+        let signature = self.signatures.current();
+        match self.cache.get(&local, volume) {
+            None => Lookup::Miss,
+            Some(found) if found.signature == signature => Lookup::Hit(found.verdict),
+            Some(Found {
+                verdict: Verdict::Infected,
+                ..
+            }) => Lookup::StaleInfected,
+            Some(found) if found.signature.saturating_add(1) == signature => Lookup::StaleClean,
+            Some(_) => Lookup::Miss,
+        }
+    }
+
+    // Change.
+
+    /// Before an operation that can change the key's bytes, or give its id to another file.
+    /// Until the mark is ended no ticket for the key is issued and none is honoured.
+    pub fn begin_change(&self, key: &Key, token: &WriteToken<'_>) -> ChangeMark {
+        let Some(volume) = self.volumes.find_sure(key.volume, token) else {
+            return ChangeMark(Mark::Nothing);
+        };
+        let local = LocalKey::new(volume.index, key.file);
+        match self.changing.begin(&local, token) {
+            Some(place) => {
+                self.cache.remove(&local, token);
+                ChangeMark(Mark::Key(place))
+            }
+            None => match self.volumes.begin_changing(key.volume, token) {
+                Some(index) => ChangeMark(Mark::Volume(index)),
+                None => ChangeMark(Mark::Nothing),
+            },
+        }
+    }
+
+    /// After the operation, whatever its status, also when draining.
+    pub fn end_change(&self, mark: ChangeMark, token: &WriteToken<'_>) {
+        match mark.0 {
+            Mark::Nothing => {}
+            Mark::Key(place) => self.changing.end(place, token),
+            Mark::Volume(index) => self.volumes.end_changing(index, token),
+        }
+    }
+
+    /// A change that is known only afterwards: the key's entry and its tickets are gone when this
+    /// returns. Whether there was an entry.
+    pub fn drop_key(&self, key: &Key, token: &WriteToken<'_>) -> bool {
+        let Some(volume) = self.volumes.find_sure(key.volume, token) else {
+            return false;
+        };
+        let local = LocalKey::new(volume.index, key.file);
+        self.changing.touch(&local);
+        self.cache.remove(&local, token)
+    }
+
+    // Signatures.
+
+    /// A service connected with this rule set: always a new epoch. `now` in units of 100 ns.
+    pub fn connected(&self, digest: &Digest, now: u64, token: &WriteToken<'_>) {
+        self.signatures.announce(digest, true, now, token);
+    }
+
+    /// The service named its rule set in the reply to a poll: a new epoch if it is another.
+    /// Replies to scans are never announced: they may be late.
+    pub fn announced(&self, digest: &Digest, now: u64, token: &WriteToken<'_>) -> bool {
+        self.signatures.announce(digest, false, now, token)
+    }
+
+    /// The current signature epoch; zero before the first connection.
+    #[must_use]
+    pub fn signature_epoch(&self) -> u64 {
+        self.signatures.current()
+    }
+
+    /// When the current epoch began, in units of 100 ns.
+    #[must_use]
+    pub fn signature_since(&self) -> u64 {
+        self.signatures.since()
+    }
+
+    /// Notes that a stale verdict was met: true the first time in an epoch, when the service is
+    /// to be asked for a proactive scan.
+    pub fn want_warm(&self) -> bool {
+        self.signatures.want_warm()
+    }
+
+    /// Whether the next poll asks for a proactive scan.
+    #[must_use]
+    pub fn warm_wanted(&self) -> bool {
+        self.signatures.warm_wanted()
+    }
+
+    // Coverage.
+
+    /// The service has scanned all layers on a volume, as begun in `epoch`, and all were clean.
+    /// Holds until the signatures or the volume's epoch move, or it is withdrawn.
+    pub fn cover(&self, guid: VolumeGuid, epoch: u64, token: &WriteToken<'_>) -> bool {
+        epoch != 0 && epoch == self.signatures.current() && self.volumes.cover(guid, epoch, token)
+    }
+
+    /// A changed file on the volume was closed without a stored clean verdict.
+    pub fn uncover(&self, guid: VolumeGuid, token: &WriteToken<'_>) {
+        self.volumes.uncover(guid, token);
+    }
+
+    /// Whether the layers on a volume are covered now. Any IRQL, no lock.
+    #[must_use]
+    pub fn covered(&self, guid: VolumeGuid) -> bool {
+        self.volumes.covered(guid, self.signatures.current())
+    }
+
+    // Tickets.
+
+    /// A ticket, to be taken before the scan reads its first byte. `None` while the key, the
+    /// stream or the instance is changing: a scan now would see bytes in motion.
+    #[must_use]
+    pub fn ticket(&self, binding: &Binding<'_>, token: &WriteToken<'_>) -> Option<Ticket> {
+        let signature = self.signatures.current();
+        let stream = binding.stream.mark()?;
+        let instance = binding.instance.mark()?;
+        let volume = binding
+            .key
+            .and_then(|key| Some((key, self.volumes.find(key.volume)?)));
+        let key = match volume {
+            None => None,
+            Some((key, volume)) => {
+                let local = LocalKey::new(volume.index, key.file);
+                let generation = self.changing.settled(&local, token)?;
+                if !self.volumes.holds(volume) {
+                    return None;
+                }
+                Some(KeyBinding {
+                    key,
+                    volume,
+                    generation,
+                })
+            }
+        };
+        Some(Ticket {
+            key,
+            stream,
+            instance,
+            signature,
+            keeps: binding.keeps,
+        })
+    }
+
+    /// Whether nothing that the ticket is about has begun to change since it was taken.
+    #[must_use]
+    pub fn holds(&self, ticket: &Ticket, binding: &Binding<'_>, token: &WriteToken<'_>) -> bool {
+        binding.stream.holds(ticket.stream)
+            && binding.instance.holds(ticket.instance)
+            && ticket.key.is_none_or(|key| self.key_holds(&key, token))
+    }
+
+    fn key_holds(&self, key: &KeyBinding, token: &WriteToken<'_>) -> bool {
+        let local = LocalKey::new(key.volume.index, key.key.file);
+        self.changing.settled(&local, token) == Some(key.generation)
+            && self.volumes.holds(key.volume)
+    }
+
+    /// Settles a verdict that was earned under a ticket, with the digest that the scan used.
+    pub fn settle(
+        &self,
+        ticket: &Ticket,
+        binding: &Binding<'_>,
+        verdict: Verdict,
+        digest: &Digest,
+        token: &WriteToken<'_>,
+    ) -> Settled {
+        if !self.holds(ticket, binding, token) {
+            return Settled::Dead;
+        }
+        let Some(key) = ticket.key else {
+            return Settled::Shared(NotKept::NoKey);
+        };
+        if !ticket.keeps {
+            return Settled::Shared(NotKept::CanWrite);
+        }
+        if !self.signatures.is_of(ticket.signature, digest, token) {
+            return Settled::Shared(NotKept::Signatures);
+        }
+        let local = LocalKey::new(key.volume.index, key.key.file);
+        let found = Found {
+            verdict,
+            signature: ticket.signature,
+        };
+        let allowed = || self.key_holds(&key, token);
+        if self
+            .cache
+            .put(&local, key.volume, found, &self.volumes, token, allowed)
+        {
+            Settled::Stored
+        } else {
+            Settled::Dead
+        }
+    }
+}
+
+impl ChangeMark {
+    /// The mark as a number that is never zero, for a completion context of the Filter Manager.
+    #[must_use]
+    pub fn into_raw(self) -> u64 {
+        match self.0 {
+            Mark::Nothing => 1,
+            Mark::Volume(index) => 2 | (u64::from(index) << 8),
+            Mark::Key(place) => 3 | (u64::from(place.slot) << 8) | (u64::from(place.bucket) << 16),
+        }
+    }
+
+    /// The mark of a number that [`Self::into_raw`] gave, once; nothing for any other number.
+    pub fn from_raw(raw: u64) -> Self {
+        let place = Place {
+            bucket: (raw >> 16) as u32,
+            slot: (raw >> 8) as u8,
+        };
+        Self(match raw as u8 {
+            2 => Mark::Volume((raw >> 8) as u16),
+            3 => Mark::Key(place),
+            _ => Mark::Nothing,
+        })
+    }
+
+    /// Whether the table of changing keys was full, so that the whole volume counts as changing.
+    #[must_use]
+    pub fn is_whole_volume(&self) -> bool {
+        matches!(self.0, Mark::Volume(_))
+    }
+}
