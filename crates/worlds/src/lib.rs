@@ -1,4 +1,5 @@
 //! A whole container host built from the filter host and the service: images, layers, containers,
 //! the users in them, and the figures of what happened. Tests and the demo share it.
 
+pub mod layer;
 pub mod report;
