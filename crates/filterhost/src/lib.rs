@@ -15,6 +15,7 @@ pub mod remote;
 pub mod sched;
 pub mod status;
 pub mod verifier;
+pub mod volume;
 
 pub use machine::{Machine, MachineBuilder, Outcome, Stats};
 pub use sched::{Mode, SimThread, ThreadRef, Time};

@@ -1,0 +1,118 @@
+//! One stream of a file: its bytes, and what all opens of it share.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::bytes::Bytes;
+use super::locks::LockTable;
+use super::node::NodeId;
+use super::oplock::Oplock;
+use super::scb::ScbBlock;
+use super::share::ShareAccess;
+use crate::status::{NtStatus, STATUS_CANNOT_DELETE, STATUS_USER_MAPPED_FILE};
+
+/// What the opens of one stream share while there are any.
+#[derive(Debug, Default)]
+pub struct Scb {
+    /// Share modes.
+    pub share: ShareAccess,
+    /// Byte-range locks.
+    pub locks: LockTable,
+    /// The oplock, if somebody holds one.
+    pub oplock: Oplock,
+    /// File objects that were opened and not closed yet.
+    pub opens: u32,
+    /// File objects that were opened and not cleaned up yet.
+    pub handles: u32,
+    /// Sections and views.
+    pub sections: Sections,
+    /// Byte ranges changed in memory and not yet written by the lazy writer.
+    pub dirty: Vec<(u64, u64)>,
+    /// The named stream goes with its last handle.
+    pub delete_pending: bool,
+    /// What `FsContext` and `SectionObjectPointer` point to, while there are opens.
+    pub block: Option<Arc<ScbBlock>>,
+}
+
+/// Sections over one stream, by kind. A section with its views counts once until all are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sections {
+    /// Read-only data sections of users.
+    pub user: u32,
+    /// Writable data sections of users.
+    pub writable: u32,
+    /// Image sections.
+    pub image: u32,
+    /// Sections for a data scan.
+    pub scan: u32,
+}
+
+impl Sections {
+    /// Sections that truncation and deletion cannot get out of the way.
+    #[must_use]
+    pub fn stubborn(&self) -> u32 {
+        self.user
+            .saturating_add(self.writable)
+            .saturating_add(self.image)
+    }
+}
+
+/// One stream of a file.
+#[derive(Debug)]
+pub struct Stream {
+    /// The file that it belongs to.
+    pub node: NodeId,
+    /// Its name as given; empty for the unnamed stream and for a directory's index.
+    pub name: Vec<u16>,
+    /// Its bytes.
+    pub bytes: Arc<Bytes>,
+    scb: Mutex<Scb>,
+}
+
+impl Stream {
+    /// A stream with these bytes.
+    #[must_use]
+    pub fn new(node: NodeId, name: Vec<u16>, bytes: Bytes) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            name,
+            bytes: Arc::new(bytes),
+            scb: Mutex::default(),
+        })
+    }
+
+    /// The state shared by all opens. The lock is never held across a call into a driver.
+    pub fn scb(&self) -> MutexGuard<'_, Scb> {
+        self.scb.lock()
+    }
+
+    /// May the stream get shorter? A section that a user has forbids it.
+    ///
+    /// # Errors
+    /// `USER_MAPPED_FILE`.
+    pub fn check_truncate(&self) -> Result<(), NtStatus> {
+        if self.scb().sections.stubborn() > 0 {
+            return Err(STATUS_USER_MAPPED_FILE);
+        }
+        Ok(())
+    }
+
+    /// May the stream be deleted? Neither an image nor a user's view may be left.
+    ///
+    /// # Errors
+    /// `CANNOT_DELETE`.
+    pub fn check_delete(&self) -> Result<(), NtStatus> {
+        if self.scb().sections.stubborn() > 0 {
+            return Err(STATUS_CANNOT_DELETE);
+        }
+        Ok(())
+    }
+
+    /// Notes a changed range for the lazy writer.
+    pub fn mark_dirty(&self, from: u64, to: u64) {
+        if from < to {
+            self.scb().dirty.push((from, to));
+        }
+    }
+}
