@@ -3,7 +3,7 @@
 //! [`PARAMETERS`] is the one table; the driver reads the registry by it and the documentation is
 //! made from it. Nonsense in the registry gives the default, never a failure to load.
 
-use crate::route::{LayerPolicy, RegisteredLayers, RemoteLayers};
+use crate::route::{LayerPolicy, LayerVerdicts, RegisteredLayers, RemoteLayers};
 use crate::verdict::{FailurePolicy, OnEvasion, OnFailure};
 
 /// One registry value below `Services\siloscan\Parameters`. All are `REG_DWORD`.
@@ -55,10 +55,12 @@ pub enum ParameterId {
     StaleWindowMs,
     /// See the table.
     AuditOnly,
+    /// See the table.
+    LayerVerdicts,
 }
 
 /// How many parameters there are.
-pub const PARAMETER_COUNT: usize = 12;
+pub const PARAMETER_COUNT: usize = 13;
 
 /// The table.
 pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
@@ -185,6 +187,17 @@ pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
         live: true,
         doc: "Nothing is denied; what would have been is counted and reported.",
     },
+    Parameter {
+        id: ParameterId::LayerVerdicts,
+        name: "LayerVerdicts",
+        unit: "0 = shared, 1 = scan each open",
+        min: 0,
+        max: 1,
+        default: 0,
+        live: true,
+        doc: "Whether the verdict of a package file serves all containers. 1 switches the \
+              optimisation off: to compare with, and a way out should Windows misreport.",
+    },
 ];
 
 /// The `OnStale` setting.
@@ -257,6 +270,10 @@ impl Parameters {
             remote: match self.get(ParameterId::RemoteLayers) {
                 1 => RemoteLayers::Scan,
                 _ => RemoteLayers::Skip,
+            },
+            verdicts: match self.get(ParameterId::LayerVerdicts) {
+                1 => LayerVerdicts::EachOpen,
+                _ => LayerVerdicts::Shared,
             },
             registered: match self.get(ParameterId::RegisteredLayers) {
                 1 => RegisteredLayers::LookUp,
@@ -410,6 +427,7 @@ mod tests {
         }
         assert_eq!(all.layer_policy().remote, RemoteLayers::Scan);
         assert_eq!(all.layer_policy().registered, RegisteredLayers::LookUp);
+        assert_eq!(all.layer_policy().verdicts, LayerVerdicts::EachOpen);
         assert_eq!(all.failure_policy().on_failure, OnFailure::Deny);
         assert_eq!(all.failure_policy().on_evasion, OnEvasion::Deny);
         assert!(all.failure_policy().audit_only);

@@ -151,6 +151,7 @@ reasons! {
         UnknownFlags "unknown-flags" "The answer has bits that no page documents.",
         Contradiction "contradiction" "The answer's bits contradict each other.",
         UserMode "user-mode" "A user-mode provider serves the file: no statement about layers.",
+        SharingOff "sharing-off" "A layer file, and the policy says to scan each open of one.",
         RemoteLayer "remote-layer" "A remote layer, and the policy says to scan.",
         NoLayerId "no-layer-id" "A layer file without a volume GUID or file id in the answer.",
         NamedStream "named-stream"

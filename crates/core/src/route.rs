@@ -124,6 +124,8 @@ pub struct LayerPolicy {
     pub remote: RemoteLayers,
     /// `registered_layers`.
     pub registered: RegisteredLayers,
+    /// `layer_verdicts`.
+    pub verdicts: LayerVerdicts,
 }
 
 /// The `remote_layers` setting.
@@ -134,6 +136,17 @@ pub enum RemoteLayers {
     Skip,
     /// They are scanned here at each open.
     Scan,
+}
+
+/// The `layer_verdicts` setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LayerVerdicts {
+    /// The verdict of a package file serves all containers.
+    #[default]
+    Shared,
+    /// Each open of a layer file is scanned: to compare with, and a way out should a build of
+    /// Windows name the wrong package files.
+    EachOpen,
 }
 
 /// The `registered_layers` setting.
@@ -297,6 +310,9 @@ fn answered(open: OpenFacts, answer: &Answer, policy: &LayerPolicy) -> Route {
     }
     if !layer {
         return own(open, LookupReason::Scratch);
+    }
+    if matches!(policy.verdicts, LayerVerdicts::EachOpen) {
+        return scan(open, ScanReason::SharingOff);
     }
     if flags.has(RedirectionFlags::REMOTE) {
         return match policy.remote {
