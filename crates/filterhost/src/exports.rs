@@ -5,9 +5,15 @@
 //! that it appeared in, the page that documents it, and, where it may fail, what an injected
 //! failure returns.
 
+mod thunk;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+pub use thunk::Pcr;
+
+use crate::crash;
+use crate::image::Registers;
 use crate::irql::Irql;
 use crate::machine::{self, Machine};
 use crate::sched::SimThread;
@@ -62,13 +68,15 @@ impl Entry {
     }
 }
 
-/// A call from a driver into the host that has not returned yet.
+/// A call between driver and host that has not returned yet.
 #[derive(Clone, Copy, Debug)]
 pub struct CallSite {
-    /// Module of the called function.
+    /// Module of the called function; `host` for a call from the host into a driver.
     pub module: &'static str,
-    /// Name of the called function.
+    /// Name of the called function, or of the kind of callback.
     pub name: &'static str,
+    /// Registers of the driver code that called the host; `None` for a callback.
+    pub caller: Option<Registers>,
 }
 
 /// What a provided function gets besides its arguments.
@@ -102,9 +110,12 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
     if m.is_over() {
         machine::park_forever();
     }
+    let caller = Some(thread.caller());
+    crash::begin_call();
     thread.push_call(CallSite {
         module: info.module,
         name: info.name,
+        caller,
     });
     let call = Call {
         m: &m,
@@ -122,17 +133,40 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
     match catch_unwind(AssertUnwindSafe(|| body(&call))) {
         Ok(value) => {
             thread.pop_call();
+            crash::end_call();
             value
         }
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("a panic");
-            call.violation("host-panic", text)
-        }
+        Err(panic) => call.violation("host-panic", panic_text(&*panic)),
     }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")
+}
+
+/// Runs `call`, which calls into driver code. Every call from the host into a driver goes
+/// through here: it makes faults the driver's, shows in stacks as `name`, and checks that the
+/// driver comes back at the level that it was called at.
+pub fn callback<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
+    let thread = machine::current_thread();
+    let before = thread.irql();
+    crash::begin_call();
+    thread.push_call(CallSite { module: "host", name, caller: None });
+    let value = call();
+    if thread.irql() != before {
+        let now = thread.irql();
+        verifier::violation("irql-unbalanced", format!("{name} began at {before}, ended at {now}"));
+    }
+    thread.pop_call();
+    crash::end_call();
+    value
+}
+
+/// The address to give a driver for `export`.
+#[must_use]
+pub fn address(export: &Export) -> usize {
+    thunk::address(export)
 }
 
 /// Declares provided functions.

@@ -1,15 +1,19 @@
 //! Runs Windows minifilter images, as built, in a Linux process.
 
 pub mod crash;
+pub mod driver;
 pub mod exports;
 pub mod faults;
+pub mod image;
 pub mod irql;
 pub mod kernel;
 pub mod layout;
 pub mod machine;
 pub mod memory;
 pub mod object;
+pub mod pool;
 pub mod process;
+pub mod registry;
 #[cfg(unix)]
 pub mod remote;
 pub mod sched;
@@ -17,6 +21,8 @@ pub mod status;
 pub mod verifier;
 pub mod volume;
 
+pub use driver::{DriverHandle, LoadOptions};
+pub use image::LoadError;
 pub use machine::{Machine, MachineBuilder, Outcome, Stats};
 pub use sched::{Mode, SimThread, ThreadRef, Time};
 pub use verifier::Report;

@@ -18,7 +18,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::faults::Faults;
 use crate::object::{Kind, Object, Objects};
+use crate::pool::Pool;
 use crate::process::Process;
+use crate::registry::Registry;
 use crate::sched::{Mode, Sched, SimThread};
 use crate::verifier::Report;
 
@@ -43,6 +45,8 @@ pub struct Machine {
     sched: Sched,
     objects: Objects,
     faults: Faults,
+    pool: Pool,
+    registry: Registry,
     system: OnceLock<Arc<Process>>,
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
     next_process: AtomicU32,
@@ -171,11 +175,14 @@ impl Machine {
     }
 
     fn new(options: MachineBuilder) -> Arc<Self> {
+        let special = options.special_pool;
         let m = Arc::new(Self {
             sched: Sched::new(options.mode, options.stack_size),
             options,
             objects: Objects::default(),
             faults: Faults::default(),
+            pool: Pool::new(special),
+            registry: Registry::default(),
             system: OnceLock::new(),
             processes: Mutex::new(BTreeMap::new()),
             next_process: AtomicU32::new(0),
@@ -205,6 +212,18 @@ impl Machine {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// Kernel pool.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The registry.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The build number that the machine claims.
@@ -346,8 +365,9 @@ pub fn park_forever() -> ! {
 /// Body of the OS thread behind a simulated thread.
 pub(crate) fn thread_main(m: &Arc<Machine>, thread: &Arc<SimThread>, body: impl FnOnce()) {
     CURRENT.with(|current| *current.borrow_mut() = Some((m.clone(), thread.clone())));
-    let (low, high) = crate::crash::prepare_thread();
-    thread.set_stack_limits(low, high);
+    let prepared = crate::crash::prepare_thread();
+    thread.set_stack_limits(prepared.limits.0, prepared.limits.1);
+    thread.install_pcr();
     m.sched.enter(thread);
     let result = catch_unwind(AssertUnwindSafe(body));
     if let Err(panic) = result {
@@ -358,5 +378,6 @@ pub(crate) fn thread_main(m: &Arc<Machine>, thread: &Arc<SimThread>, body: impl 
         object.dereference(m);
     }
     m.sched.leave(m, thread);
+    drop(prepared);
     CURRENT.with(|current| current.borrow_mut().take());
 }

@@ -64,6 +64,58 @@ impl Drop for Block {
     }
 }
 
+/// Whole pages, mapped on their own, whose access can be taken away; unmapped when dropped.
+#[derive(Debug)]
+pub struct Pages {
+    address: usize,
+    size: usize,
+}
+
+/// Size of a page in bytes.
+pub const PAGE_SIZE: usize = 0x1000;
+
+impl Pages {
+    /// Zeroed pages of at least `size` bytes; `None` when the system has none left.
+    #[must_use]
+    pub fn map(size: usize) -> Option<Self> {
+        let size = size.checked_next_multiple_of(PAGE_SIZE)?.max(PAGE_SIZE);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh anonymous mapping at an address of the system's choice touches nothing.
+        let memory = unsafe { libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0) };
+        let address = memory.expose_provenance();
+        (memory != libc::MAP_FAILED).then_some(Self { address, size })
+    }
+
+    /// Where the pages start.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Size of all pages in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Takes all access away from the pages in `offset..offset + size`; false when refused.
+    pub fn close(&self, offset: usize, size: usize) -> bool {
+        let size = size.min(self.size.saturating_sub(offset));
+        let start = std::ptr::with_exposed_provenance_mut(self.address.wrapping_add(offset));
+        // SAFETY: the range was cut to the mapping, which is ours alone.
+        unsafe { libc::mprotect(start, size, libc::PROT_NONE) == 0 }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        let start = std::ptr::with_exposed_provenance_mut(self.address);
+        // SAFETY: mapped in `map` with this size and unmapped once.
+        unsafe { libc::munmap(start, self.size) };
+    }
+}
+
 /// Reads a value at an address that a driver gave. A bad address is a crash that the crash
 /// handler puts down to the driver's call.
 ///

@@ -1,3 +1,12 @@
 //! What `ntoskrnl.exe` and `hal.dll` export, one file for each family.
 
 pub mod time;
+
+use crate::exports;
+use crate::machine::Machine;
+
+/// The address that a driver's import of `module!name` is bound to on this machine.
+#[must_use]
+pub fn resolve(m: &Machine, module: &str, name: &str) -> Option<usize> {
+    exports::find(module, name, m.build_number()).map(exports::address)
+}

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::exports::CallSite;
+use crate::exports::{CallSite, Pcr};
+use crate::image::Registers;
 use crate::irql::Irql;
 use crate::object::{KernelObject, Kind};
 use crate::process::Process;
@@ -26,6 +27,8 @@ pub struct SimThread {
     finished: AtomicBool,
     calls: Mutex<Vec<CallSite>>,
     stack: OnceLock<(usize, usize)>,
+    pcr: OnceLock<Pcr>,
+    start_address: AtomicUsize,
 }
 
 /// How other parts of the host hold a simulated thread.
@@ -47,6 +50,8 @@ impl SimThread {
             finished: AtomicBool::new(false),
             calls: Mutex::new(Vec::new()),
             stack: OnceLock::new(),
+            pcr: OnceLock::new(),
+            start_address: AtomicUsize::new(0),
         })
     }
 
@@ -169,6 +174,27 @@ impl SimThread {
 
     pub(crate) fn set_stack_limits(&self, low: usize, high: usize) {
         self.stack.get_or_init(|| (low, high));
+    }
+
+    /// Address of the driver's routine that the thread was started for; 0 if none.
+    #[must_use]
+    pub fn start_address(&self) -> usize {
+        self.start_address.load(Ordering::Relaxed)
+    }
+
+    /// Notes the driver's routine that the thread was started for.
+    pub fn set_start_address(&self, address: usize) {
+        self.start_address.store(address, Ordering::Relaxed);
+    }
+
+    /// Readies the calling OS thread, which is this thread's own, for driver code.
+    pub(crate) fn install_pcr(&self) {
+        self.pcr.get_or_init(|| Pcr::new(self.address())).install();
+    }
+
+    /// Registers of the driver code that made the newest call into the host.
+    pub(crate) fn caller(&self) -> Registers {
+        self.pcr.get().map(Pcr::caller).unwrap_or_default()
     }
 
     pub(crate) fn push_call(&self, call: CallSite) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::image::Registers;
 use crate::machine::Machine;
 use crate::sched::{Mode, SimThread};
 
@@ -62,8 +63,19 @@ impl Report {
         rule: &'static str,
         detail: String,
     ) -> Self {
+        Self::crash(m, thread, rule, detail, None)
+    }
+
+    /// A report about driver code that runs at `now`, or about a call that it made.
+    pub(crate) fn crash(
+        m: &Machine,
+        thread: &SimThread,
+        rule: &'static str,
+        detail: String,
+        now: Option<Registers>,
+    ) -> Self {
         let mut report = Self::new(rule, detail, describe(thread));
-        report.0.stack = crate::crash::stack_of(thread);
+        report.0.stack = crate::crash::stack_of(m, thread, now);
         report.0.others = lines(&m.sched().threads());
         report
     }
@@ -80,6 +92,11 @@ impl Report {
         let mut report = Self::new("no-progress", detail, String::new());
         report.0.others = lines(&m.sched().threads());
         report
+    }
+
+    pub(crate) fn with_stack(mut self, stack: Vec<Frame>) -> Self {
+        self.0.stack = stack;
+        self
     }
 
     pub(crate) fn with_seed(mut self, mode: Mode) -> Self {

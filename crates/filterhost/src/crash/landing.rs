@@ -1,0 +1,68 @@
+//! Where a thread goes on after a fault: writes the report and parks.
+
+use super::handler::{Fault, fault};
+use crate::image::{Images, Registers};
+use crate::machine;
+use crate::verifier::Report;
+
+/// Reports the calling thread's fault and parks it. The handler sends threads here, on a stack
+/// of its own; the faulting stack stays as it was, for unwinding.
+pub(super) extern "C" fn land() -> ! {
+    if let Some((m, thread)) = machine::try_current() {
+        let fault = fault();
+        let (rule, detail) = explain(&m.state::<Images>(), &thread.calls(), &fault);
+        let in_driver = start(&m.state::<Images>(), &fault, thread.stack_limits());
+        m.fail(Report::crash(&m, &thread, rule, detail, in_driver));
+    }
+    machine::park_forever()
+}
+
+/// Registers to unwind from, when the fault is in driver code. A call to a bad address has left
+/// the image already: its return address is on the stack.
+fn start(images: &Images, fault: &Fault, stack: (usize, usize)) -> Option<Registers> {
+    let mut registers = fault.registers;
+    let at = usize::try_from(registers.rip).unwrap_or(0);
+    if images.at(at).is_some_and(|image| !image.is_unloaded()) {
+        return Some(registers);
+    }
+    let rsp = usize::try_from(registers.rsp()).unwrap_or(0);
+    if !is_fetch(fault) || rsp < stack.0 || rsp.saturating_add(8) > stack.1 {
+        return None;
+    }
+    let top = std::ptr::with_exposed_provenance::<u64>(rsp);
+    registers.rip = crate::memory::read(top);
+    registers.general[4] = registers.rsp().wrapping_add(8);
+    let at = usize::try_from(registers.rip).unwrap_or(0);
+    images.at(at).is_some().then_some(registers)
+}
+
+fn is_fetch(fault: &Fault) -> bool {
+    fault.signal == libc::SIGSEGV && fault.address as u64 == fault.registers.rip
+}
+
+fn explain(
+    images: &Images,
+    calls: &[crate::exports::CallSite],
+    fault: &Fault,
+) -> (&'static str, String) {
+    let rip = usize::try_from(fault.registers.rip).unwrap_or(0);
+    let image = images.at(rip);
+    if image.as_ref().is_some_and(|image| image.is_unloaded()) {
+        let name = image.map_or_else(String::new, |image| image.name().to_owned());
+        return ("unloaded-code", format!("code of {name} was called after its unload"));
+    }
+    let what = match fault.signal {
+        libc::SIGILL => return ("illegal-instruction", format!("at {rip:#x}")),
+        libc::SIGFPE => return ("divide-error", format!("at {rip:#x}")),
+        libc::SIGTRAP => return ("breakpoint", format!("at {rip:#x}")),
+        _ if is_fetch(fault) => "called",
+        _ if fault.code & 2 != 0 => "wrote to",
+        _ => "read",
+    };
+    let address = fault.address;
+    if image.is_some() || is_fetch(fault) {
+        return ("access-violation", format!("the driver {what} address {address:#x}"));
+    }
+    let name = calls.last().map_or("the host", |call| call.name);
+    ("access-violation", format!("{name} was given an address that it {what}: {address:#x}"))
+}

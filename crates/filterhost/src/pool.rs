@@ -1,0 +1,291 @@
+//! Kernel pool: tagged blocks with guards, whose leaks and misuse are seen.
+//!
+//! Ordinary blocks have a pattern before and behind them that is checked when they are freed;
+//! freed blocks are poisoned and kept back for a while, so that a late write is seen. With
+//! special pool each block ends at a page that cannot be touched, and its pages cannot be
+//! touched after it is freed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use parking_lot::Mutex;
+
+use crate::memory::{self, Block, PAGE_SIZE, Pages};
+
+/// Pattern around a block.
+const GUARD: u8 = 0xfd;
+/// Content of a block that was not asked to be zeroed.
+const FRESH: u8 = 0xcd;
+/// Content of a freed block.
+const FREED: u8 = 0xdd;
+/// Bytes of guard before and behind an ordinary block.
+const GUARD_SIZE: usize = 16;
+/// Freed blocks that are kept back.
+const KEPT_MAX: usize = 2048;
+
+/// What a driver (or the host for it) asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Bytes, above zero.
+    pub size: usize,
+    /// Pool tag, first character in the low byte.
+    pub tag: u32,
+    /// Paged memory: not to be touched at `DISPATCH_LEVEL`.
+    pub paged: bool,
+    /// Zero it; otherwise it holds a pattern.
+    pub zeroed: bool,
+    /// Alignment beyond the usual 16 bytes; 0 for none.
+    pub align: usize,
+    /// Return addresses of the driver code that asked, innermost first.
+    pub stack: Vec<usize>,
+}
+
+/// A block in use.
+#[derive(Clone, Debug)]
+pub struct Allocation {
+    /// Its number: 1 for the first of the machine.
+    pub number: u64,
+    /// Its address.
+    pub address: usize,
+    /// What was asked for.
+    pub request: Request,
+}
+
+/// What is wrong with a block that is freed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// No block in use starts there.
+    #[error("{0:#x} is no block in use")]
+    NotABlock(usize),
+    /// The block was freed before.
+    #[error("the block at {0:#x} was freed before")]
+    Twice(usize),
+    /// The tag is not the one that it was allocated with.
+    #[error("the block has tag {}, freed with {}", tag_text(*.0), tag_text(*.1))]
+    Tag(u32, u32),
+    /// Bytes before the block were changed.
+    #[error("bytes before the block of {0} bytes were overwritten")]
+    UnderRun(usize),
+    /// Bytes behind the block were changed.
+    #[error("bytes behind the block of {0} bytes were overwritten")]
+    OverRun(usize),
+    /// A block was written to after it was freed.
+    #[error("the block of {0} bytes was written to after it was freed")]
+    LateWrite(usize),
+}
+
+impl PoolError {
+    /// Name of the rule that was broken.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::NotABlock(_) => "pool-bad-free",
+            Self::Twice(_) => "pool-double-free",
+            Self::Tag(..) => "pool-tag",
+            Self::UnderRun(_) => "pool-under-run",
+            Self::OverRun(_) => "pool-over-run",
+            Self::LateWrite(_) => "pool-use-after-free",
+        }
+    }
+}
+
+/// A tag as its four characters.
+#[must_use]
+pub fn tag_text(tag: u32) -> String {
+    let shown = |byte: u8| if byte.is_ascii_graphic() { char::from(byte) } else { '.' };
+    let text: String = tag.to_le_bytes().map(shown).iter().collect();
+    format!("'{text}'")
+}
+
+enum Memory {
+    Guarded(Block),
+    Special(Pages),
+}
+
+struct Used {
+    allocation: Allocation,
+    memory: Memory,
+}
+
+#[derive(Default)]
+struct State {
+    used: BTreeMap<usize, Used>,
+    kept: VecDeque<Used>,
+    count: u64,
+    bytes: usize,
+    peak: usize,
+}
+
+/// The pool of one machine.
+#[derive(Default)]
+pub struct Pool {
+    special: bool,
+    state: Mutex<State>,
+}
+
+impl Pool {
+    pub(crate) fn new(special: bool) -> Self {
+        Self { special, state: Mutex::default() }
+    }
+
+    /// Allocates a block; `None` when memory is short. Faults are the caller's to ask for.
+    #[must_use]
+    pub fn allocate(&self, request: Request) -> Option<usize> {
+        let (memory, address) =
+            if self.special { special(&request)? } else { guarded(&request) };
+        let content = if request.zeroed { 0 } else { FRESH };
+        memory::fill(pointer(address), content, request.size);
+        let mut state = self.state.lock();
+        state.count += 1;
+        state.bytes += request.size;
+        state.peak = state.peak.max(state.bytes);
+        let allocation = Allocation { number: state.count, address, request };
+        state.used.insert(address, Used { allocation, memory });
+        Some(address)
+    }
+
+    /// Frees a block. `tag` 0 frees any.
+    ///
+    /// # Errors
+    /// [`PoolError`] tells what is wrong with the block or the call.
+    pub fn free(&self, address: usize, tag: u32) -> Result<(), PoolError> {
+        let mut state = self.state.lock();
+        let Some(used) = state.used.remove(&address) else {
+            let twice = state.kept.iter().any(|kept| kept.allocation.address == address);
+            let error = if twice { PoolError::Twice } else { PoolError::NotABlock };
+            return Err(error(address));
+        };
+        let request = &used.allocation.request;
+        if tag != 0 && tag != request.tag {
+            return Err(PoolError::Tag(request.tag, tag));
+        }
+        used.check_guards()?;
+        state.bytes = state.bytes.saturating_sub(request.size);
+        match &used.memory {
+            Memory::Guarded(_) => memory::fill(pointer(address), FREED, request.size),
+            Memory::Special(pages) => {
+                pages.close(0, pages.size());
+            }
+        }
+        state.kept.push_back(used);
+        let oldest = (state.kept.len() > KEPT_MAX).then(|| state.kept.pop_front()).flatten();
+        oldest.map_or(Ok(()), |oldest| oldest.check_freed())
+    }
+
+    /// Checks the guards of every block in use and the poison of the freed ones kept back.
+    ///
+    /// # Errors
+    /// The first damage found, and the block that has it.
+    pub fn check(&self) -> Result<(), (PoolError, Allocation)> {
+        let state = self.state.lock();
+        for used in state.used.values() {
+            used.check_guards().map_err(|error| (error, used.allocation.clone()))?;
+        }
+        for kept in &state.kept {
+            kept.check_freed().map_err(|error| (error, kept.allocation.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// The block in use that holds `address`.
+    #[must_use]
+    pub fn find(&self, address: usize) -> Option<Allocation> {
+        let state = self.state.lock();
+        let (start, used) = state.used.range(..=address).next_back()?;
+        let inside = address - start < used.allocation.request.size;
+        inside.then(|| used.allocation.clone())
+    }
+
+    /// The freed block, still kept back, that held `address`.
+    #[must_use]
+    pub fn find_freed(&self, address: usize) -> Option<Allocation> {
+        let state = self.state.try_lock()?;
+        let holds = |kept: &&Used| {
+            let start = kept.allocation.address;
+            address.wrapping_sub(start) < kept.allocation.request.size
+        };
+        state.kept.iter().rev().find(holds).map(|kept| kept.allocation.clone())
+    }
+
+    /// All blocks in use, by number.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<Allocation> {
+        let state = self.state.lock();
+        let mut all: Vec<_> = state.used.values().map(|used| used.allocation.clone()).collect();
+        all.sort_by_key(|allocation| allocation.number);
+        all
+    }
+
+    /// Bytes in use now, and the most that ever were.
+    #[must_use]
+    pub fn bytes(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.bytes, state.peak)
+    }
+
+    /// Number of the newest block: a mark to find later ones.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.state.lock().count
+    }
+}
+
+impl Used {
+    fn check_guards(&self) -> Result<(), PoolError> {
+        let address = self.allocation.address;
+        let size = self.allocation.request.size;
+        let (before, behind) = match &self.memory {
+            Memory::Guarded(_) => (GUARD_SIZE, GUARD_SIZE),
+            Memory::Special(pages) => {
+                let end = pages.address() + pages.size() - PAGE_SIZE;
+                (0, end - address - size)
+            }
+        };
+        if !holds_only(address - before, before, GUARD) {
+            return Err(PoolError::UnderRun(size));
+        }
+        if !holds_only(address + size, behind, GUARD) {
+            return Err(PoolError::OverRun(size));
+        }
+        Ok(())
+    }
+
+    fn check_freed(&self) -> Result<(), PoolError> {
+        let Memory::Guarded(_) = self.memory else { return Ok(()) };
+        let size = self.allocation.request.size;
+        if holds_only(self.allocation.address, size, FREED) {
+            return Ok(());
+        }
+        Err(PoolError::LateWrite(size))
+    }
+}
+
+/// An ordinary block: 16-byte aligned, page-aligned from a page up, guards on both sides.
+fn guarded(request: &Request) -> (Memory, usize) {
+    let least = if request.size >= PAGE_SIZE { PAGE_SIZE } else { 16 };
+    let align = request.align.next_power_of_two().max(least);
+    let block = Block::zeroed(request.size.saturating_add(2 * GUARD_SIZE + align));
+    let address = (block.address() + GUARD_SIZE).next_multiple_of(align);
+    memory::fill(pointer(address - GUARD_SIZE), GUARD, GUARD_SIZE);
+    memory::fill(pointer(address + request.size), GUARD, GUARD_SIZE);
+    (Memory::Guarded(block), address)
+}
+
+/// A special block: it ends (but for alignment) where a page begins that cannot be touched.
+fn special(request: &Request) -> Option<(Memory, usize)> {
+    let least = if request.size >= PAGE_SIZE { PAGE_SIZE } else { 16 };
+    let align = request.align.next_power_of_two().max(least).min(PAGE_SIZE);
+    let room = request.size.checked_next_multiple_of(PAGE_SIZE)?;
+    let pages = Pages::map(room.checked_add(PAGE_SIZE)?)?;
+    let end = pages.address() + room;
+    let address = (end - request.size) & !(align - 1);
+    memory::fill(pointer(address + request.size), GUARD, end - address - request.size);
+    pages.close(room, PAGE_SIZE).then_some((Memory::Special(pages), address))
+}
+
+fn holds_only(address: usize, size: usize, byte: u8) -> bool {
+    memory::read_bytes(pointer(address), size).iter().all(|found| *found == byte)
+}
+
+fn pointer(address: usize) -> *mut u8 {
+    std::ptr::with_exposed_provenance_mut(address)
+}

@@ -1,0 +1,181 @@
+//! The registry as far as drivers read it: keys by path, values with their types, in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::object::{KernelObject, Kind};
+
+/// Where service keys live.
+pub const SERVICES: &str = r"\Registry\Machine\System\CurrentControlSet\Services";
+
+/// A value as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// `REG_*` type.
+    pub kind: u32,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
+/// `REG_SZ`.
+pub const REG_SZ: u32 = 1;
+/// `REG_EXPAND_SZ`.
+pub const REG_EXPAND_SZ: u32 = 2;
+/// `REG_BINARY`.
+pub const REG_BINARY: u32 = 3;
+/// `REG_DWORD`.
+pub const REG_DWORD: u32 = 4;
+/// `REG_MULTI_SZ`.
+pub const REG_MULTI_SZ: u32 = 7;
+/// `REG_QWORD`.
+pub const REG_QWORD: u32 = 11;
+
+impl Value {
+    /// A `REG_DWORD`.
+    #[must_use]
+    pub fn dword(value: u32) -> Self {
+        Self { kind: REG_DWORD, data: value.to_le_bytes().to_vec() }
+    }
+
+    /// A `REG_QWORD`.
+    #[must_use]
+    pub fn qword(value: u64) -> Self {
+        Self { kind: REG_QWORD, data: value.to_le_bytes().to_vec() }
+    }
+
+    /// A `REG_SZ`, with its terminator.
+    #[must_use]
+    pub fn string(text: &str) -> Self {
+        let units = text.encode_utf16().chain([0]);
+        Self { kind: REG_SZ, data: units.flat_map(u16::to_le_bytes).collect() }
+    }
+
+    /// A `REG_BINARY`.
+    #[must_use]
+    pub fn binary(data: &[u8]) -> Self {
+        Self { kind: REG_BINARY, data: data.to_vec() }
+    }
+
+    /// The text of a `REG_SZ`, without terminators.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        if self.kind != REG_SZ {
+            return None;
+        }
+        let units: Vec<u16> =
+            self.data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        Some(String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned())
+    }
+}
+
+/// A key. Names are compared without regard to case and keep the case they were made with.
+#[derive(Default)]
+pub struct Key {
+    name: String,
+    keys: Mutex<BTreeMap<String, Arc<Key>>>,
+    values: Mutex<BTreeMap<String, (String, Value)>>,
+}
+
+impl Key {
+    /// The key's own name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key at a relative path, parts separated by `\`; an empty path is the key itself.
+    #[must_use]
+    pub fn find(self: &Arc<Self>, path: &str) -> Option<Arc<Self>> {
+        let mut key = self.clone();
+        for part in path.split('\\').filter(|part| !part.is_empty()) {
+            let next = key.keys.lock().get(&fold(part)).cloned()?;
+            key = next;
+        }
+        Some(key)
+    }
+
+    /// The key at a relative path, made where it is missing.
+    #[must_use]
+    pub fn create(self: &Arc<Self>, path: &str) -> Arc<Self> {
+        let mut key = self.clone();
+        for part in path.split('\\').filter(|part| !part.is_empty()) {
+            let fresh = || Arc::new(Self { name: part.to_owned(), ..Self::default() });
+            let next = key.keys.lock().entry(fold(part)).or_insert_with(fresh).clone();
+            key = next;
+        }
+        key
+    }
+
+    /// Takes a direct subkey away; false when there is none, or it has subkeys itself.
+    pub fn remove(&self, name: &str) -> bool {
+        let mut keys = self.keys.lock();
+        let empty = keys.get(&fold(name)).is_some_and(|key| key.keys.lock().is_empty());
+        empty && keys.remove(&fold(name)).is_some()
+    }
+
+    /// A value by name; the empty name is the key's default value.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.values.lock().get(&fold(name)).map(|(_, value)| value.clone())
+    }
+
+    /// Sets a value.
+    pub fn set(&self, name: &str, value: Value) {
+        self.values.lock().insert(fold(name), (name.to_owned(), value));
+    }
+
+    /// Deletes a value; false when there is none.
+    pub fn unset(&self, name: &str) -> bool {
+        self.values.lock().remove(&fold(name)).is_some()
+    }
+
+    /// Names of the direct subkeys, in order.
+    #[must_use]
+    pub fn subkeys(&self) -> Vec<String> {
+        self.keys.lock().values().map(|key| key.name.clone()).collect()
+    }
+
+    /// Names and values, in order.
+    #[must_use]
+    pub fn values(&self) -> Vec<(String, Value)> {
+        self.values.lock().values().cloned().collect()
+    }
+}
+
+impl KernelObject for Key {
+    fn kind(&self) -> Kind {
+        Kind::Key
+    }
+}
+
+/// The registry of one machine.
+#[derive(Default)]
+pub struct Registry {
+    root: Arc<Key>,
+}
+
+impl Registry {
+    /// The key at a full path (`\Registry\Machine\…`).
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Arc<Key>> {
+        self.root.find(path)
+    }
+
+    /// The key at a full path, made where it is missing.
+    #[must_use]
+    pub fn create(&self, path: &str) -> Arc<Key> {
+        self.root.create(path)
+    }
+
+    /// The key of a service, made where it is missing.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Arc<Key> {
+        self.root.create(&format!(r"{SERVICES}\{name}"))
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.to_uppercase()
+}

@@ -1,0 +1,48 @@
+//! What a driver must not leave behind: pool blocks, threads that still run its code.
+
+use std::sync::Arc;
+
+use super::violation_at;
+use crate::image::{Image, Images};
+use crate::machine::Machine;
+use crate::pool::tag_text;
+
+/// Ends the run when the driver in `image`, loaded at pool mark `since`, left anything.
+pub(crate) fn check(m: &Arc<Machine>, image: &Arc<Image>, since: u64) {
+    if let Err((error, block)) = m.pool().check() {
+        let stack = m.state::<Images>().describe(&block.request.stack);
+        let tag = tag_text(block.request.tag);
+        violation_at(error.rule(), format!("{error} (tag {tag}, seen at unload)"), stack);
+    }
+    check_threads(m, image);
+    let leaked: Vec<_> = m
+        .pool()
+        .in_use()
+        .into_iter()
+        .filter(|block| block.number > since)
+        .filter(|block| block.request.stack.iter().any(|address| image.contains(*address)))
+        .collect();
+    let Some(first) = leaked.first() else { return };
+    let bytes: usize = leaked.iter().map(|block| block.request.size).sum();
+    let stack = m.state::<Images>().describe(&first.request.stack);
+    let tag = tag_text(first.request.tag);
+    let detail = format!(
+        "{} left {} pool blocks, {bytes} bytes; the first has tag {tag}, {} bytes, allocated at",
+        image.name(),
+        leaked.len(),
+        first.request.size,
+    );
+    violation_at("pool-leak", detail, stack);
+}
+
+fn check_threads(m: &Arc<Machine>, image: &Arc<Image>) {
+    for state in m.sched().threads() {
+        let start = state.thread.start_address();
+        if image.contains(start) && !state.thread.is_finished() {
+            let stack = m.state::<Images>().describe(&[start]);
+            let name = image.name();
+            let detail = format!("a system thread of {name} still runs at its unload");
+            violation_at("thread-left", detail, stack);
+        }
+    }
+}
