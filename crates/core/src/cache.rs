@@ -270,7 +270,7 @@ impl Set {
 }
 
 const fn half_shift(way: usize) -> u32 {
-    if way % 2 == 0 { 0 } else { 32 }
+    if way.is_multiple_of(2) { 0 } else { 32 }
 }
 
 const fn quarter_shift(way: usize) -> u32 {

@@ -224,6 +224,10 @@ impl Default for Parameters {
 
 impl Parameters {
     /// Every default.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "evaluated by the compiler, not at run time"
+    )]
     pub const DEFAULT: Self = {
         let mut values = [0; PARAMETER_COUNT];
         let mut i = 0;
@@ -360,11 +364,18 @@ const _: () = assert!(
     SILO_ACCOUNTS >= 2 * WAITERS,
     "accounts are found in few steps"
 );
-const _: () = assert!(WAITERS < u16::MAX as usize && FLIGHTS < u16::MAX as usize);
+const _: () = assert!(
+    WAITERS < u16::MAX as usize,
+    "lists are made of 16-bit indices"
+);
 const _: () = assert!(
     VOLUMES <= 1 << 16,
     "a cache entry names its volume in 16 bits"
 );
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, not at run time"
+)]
 const _: () = {
     let mut i = 0;
     while i < PARAMETER_COUNT {
