@@ -41,6 +41,7 @@ pub struct LedgerMemory<'m> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lookup {
     /// Its volume has no live instance of ours, or no unique GUID: changes to it are not seen.
+    /// The open is scanned as one without a key.
     Untracked,
     /// Nothing that can be used.
     Miss,
@@ -283,29 +284,16 @@ impl<'m> Ledger<'m> {
     // Tickets.
 
     /// A ticket, to be taken before the scan reads its first byte. `None` while the key, the
-    /// stream or the instance is changing: a scan now would see bytes in motion.
+    /// stream or the instance is changing: a scan now would see bytes in motion. `None` also for
+    /// a key that [`Self::lookup`] calls untracked: its flight is the stream's, without a key.
     #[must_use]
     pub fn ticket(&self, binding: &Binding<'_>, token: &WriteToken<'_>) -> Option<Ticket> {
         let signature = self.signatures.current();
         let stream = binding.stream.mark()?;
         let instance = binding.instance.mark()?;
-        let volume = binding
-            .key
-            .and_then(|key| Some((key, self.volumes.find(key.volume)?)));
-        let key = match volume {
+        let key = match binding.key {
             None => None,
-            Some((key, volume)) => {
-                let local = LocalKey::new(volume.index, key.file);
-                let generation = self.changing.settled(&local, token)?;
-                if !self.volumes.holds(volume) {
-                    return None;
-                }
-                Some(KeyBinding {
-                    key,
-                    volume,
-                    generation,
-                })
-            }
+            Some(key) => Some(self.bind(key, token)?),
         };
         Some(Ticket {
             key,
@@ -314,6 +302,23 @@ impl<'m> Ledger<'m> {
             signature,
             keeps: binding.keeps,
         })
+    }
+
+    /// The key as it is now, if it is tracked and not changing.
+    fn bind(&self, key: Key, token: &WriteToken<'_>) -> Option<KeyBinding> {
+        let volume = self.volumes.find(key.volume)?;
+        let local = LocalKey::new(volume.index, key.file);
+        let generation = self.changing.settled(&local, token)?;
+        let binding = KeyBinding {
+            key,
+            volume,
+            generation,
+        };
+        if self.volumes.holds(volume) {
+            Some(binding)
+        } else {
+            None
+        }
     }
 
     /// Whether nothing that the ticket is about has begun to change since it was taken.
