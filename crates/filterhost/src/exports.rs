@@ -30,8 +30,22 @@ pub struct Info {
     pub since: u32,
     /// Highest level that it may be called at.
     pub irql: Irql,
-    /// The page that documents it.
+    /// The page that documents it: a full address, or a path below [`PAGES`].
     pub url: &'static str,
+}
+
+/// Where Microsoft's pages on driver functions are.
+pub const PAGES: &str = "https://learn.microsoft.com/windows-hardware/drivers/ddi/";
+
+impl Info {
+    /// Full address of the page that documents the function.
+    #[must_use]
+    pub fn page(&self) -> String {
+        if self.url.starts_with("https:") {
+            return self.url.to_owned();
+        }
+        format!("{PAGES}{}", self.url)
+    }
 }
 
 /// A provided function: what is known of it, and where it is.
@@ -151,12 +165,17 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 pub fn callback<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
     let thread = machine::current_thread();
     let before = thread.irql();
+    let locks = thread.spin_locks();
     crash::begin_call();
     thread.push_call(CallSite { module: "host", name, caller: None });
     let value = call();
     if thread.irql() != before {
         let now = thread.irql();
         verifier::violation("irql-unbalanced", format!("{name} began at {before}, ended at {now}"));
+    }
+    if thread.spin_locks() != locks {
+        let detail = format!("{name} ended with {} spin locks held", thread.spin_locks());
+        verifier::violation("spin-lock-unbalanced", detail);
     }
     thread.pop_call();
     crash::end_call();
@@ -223,7 +242,20 @@ macro_rules! exports {
 }
 
 /// All tables. A file of functions adds one line.
-const TABLES: &[&[Export]] = &[crate::kernel::time::EXPORTS];
+const TABLES: &[&[Export]] = &[
+    crate::kernel::apc::EXPORTS,
+    crate::kernel::crt::EXPORTS,
+    crate::kernel::debug::EXPORTS,
+    crate::kernel::event::EXPORTS,
+    crate::kernel::guid::EXPORTS,
+    crate::kernel::level::EXPORTS,
+    crate::kernel::pool::EXPORTS,
+    crate::kernel::rundown::EXPORTS,
+    crate::kernel::spinlock::EXPORTS,
+    crate::kernel::string::EXPORTS,
+    crate::kernel::time::EXPORTS,
+    crate::kernel::wait::EXPORTS,
+];
 
 /// Every provided function.
 pub fn all() -> impl Iterator<Item = &'static Export> {

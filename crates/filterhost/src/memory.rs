@@ -151,3 +151,33 @@ pub fn fill(pointer: *mut u8, byte: u8, length: usize) {
     // SAFETY: the driver vouches for the target; a fault is caught and reported as its crash.
     unsafe { std::ptr::write_bytes(pointer, byte, length) };
 }
+
+/// Copies driver memory to driver memory; the ranges may overlap.
+pub fn copy(to: *mut u8, from: *const u8, length: usize) {
+    // SAFETY: the driver vouches for both ranges; a fault is caught and reported as its crash.
+    unsafe { std::ptr::copy(from, to, length) };
+}
+
+/// Number of leading bytes that two ranges of driver memory have in common.
+#[must_use]
+pub fn common_prefix(one: *const u8, two: *const u8, length: usize) -> usize {
+    let differs = |at: &usize| read(one.wrapping_add(*at)) != read(two.wrapping_add(*at));
+    (0..length).find(differs).unwrap_or(length)
+}
+
+/// Longest text without a length that is read from a driver.
+const TEXT_MAX: usize = 0x8000;
+
+/// The bytes of a zero-terminated string, without the terminator.
+#[must_use]
+pub fn c_string(text: *const u8) -> Vec<u8> {
+    let bytes = (0..TEXT_MAX).map(|at| read(text.wrapping_add(at)));
+    bytes.take_while(|byte| *byte != 0).collect()
+}
+
+/// The units of a zero-terminated UTF-16 string, without the terminator.
+#[must_use]
+pub fn wide_string(text: *const u16) -> Vec<u16> {
+    let units = (0..TEXT_MAX).map(|at| read(text.wrapping_add(at)));
+    units.take_while(|unit| *unit != 0).collect()
+}

@@ -1,6 +1,19 @@
 //! What `ntoskrnl.exe` and `hal.dll` export, one file for each family.
 
+pub mod apc;
+pub mod crt;
+pub mod debug;
+pub mod dispatcher;
+pub mod event;
+pub mod format;
+pub mod guid;
+pub mod level;
+pub mod pool;
+pub mod rundown;
+pub mod spinlock;
+pub mod string;
 pub mod time;
+pub mod wait;
 
 use crate::exports;
 use crate::machine::Machine;

@@ -29,6 +29,7 @@ pub struct SimThread {
     stack: OnceLock<(usize, usize)>,
     pcr: OnceLock<Pcr>,
     start_address: AtomicUsize,
+    spin_locks: AtomicI32,
 }
 
 /// How other parts of the host hold a simulated thread.
@@ -52,6 +53,7 @@ impl SimThread {
             stack: OnceLock::new(),
             pcr: OnceLock::new(),
             start_address: AtomicUsize::new(0),
+            spin_locks: AtomicI32::new(0),
         })
     }
 
@@ -142,6 +144,17 @@ impl SimThread {
     /// Adds to the depth of guarded regions and gives the new depth.
     pub fn add_guarded_region(&self, by: i32) -> i32 {
         self.guarded_region.fetch_add(by, Ordering::Relaxed) + by
+    }
+
+    /// Number of spin locks that the thread holds.
+    #[must_use]
+    pub fn spin_locks(&self) -> i32 {
+        self.spin_locks.load(Ordering::Relaxed)
+    }
+
+    /// Adds to the number of spin locks held and gives the new number.
+    pub fn add_spin_locks(&self, by: i32) -> i32 {
+        self.spin_locks.fetch_add(by, Ordering::Relaxed) + by
     }
 
     /// True once somebody asked for the thread to end ([`SimThread::terminate`]).

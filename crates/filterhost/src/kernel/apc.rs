@@ -1,0 +1,48 @@
+//! Critical and guarded regions: holding off asynchronous procedure calls.
+
+use crate::exports;
+use crate::irql;
+
+exports! {
+    EXPORTS = "ntoskrnl.exe";
+
+    /// Holds off normal kernel APCs until the matching leave.
+    [APC, 0, "ntddk/nf-ntddk-keentercriticalregion"]
+    fn KeEnterCriticalRegion(c) {
+        c.thread.add_critical_region(1);
+    }
+
+    /// Undoes one enter.
+    [APC, 0, "ntddk/nf-ntddk-keleavecriticalregion"]
+    fn KeLeaveCriticalRegion(c) {
+        if c.thread.add_critical_region(-1) < 0 {
+            c.violation("critical-region", "left without having been entered");
+        }
+    }
+
+    /// Holds off all kernel APCs until the matching leave.
+    [APC, 0, "wdm/nf-wdm-keenterguardedregion"]
+    fn KeEnterGuardedRegion(c) {
+        c.thread.add_guarded_region(1);
+    }
+
+    /// Undoes one enter.
+    [APC, 0, "wdm/nf-wdm-keleaveguardedregion"]
+    fn KeLeaveGuardedRegion(c) {
+        if c.thread.add_guarded_region(-1) < 0 {
+            c.violation("guarded-region", "left without having been entered");
+        }
+    }
+
+    /// Whether normal kernel APCs are held off.
+    [DISPATCH, 0, "wdm/nf-wdm-keareapcsdisabled"]
+    fn KeAreApcsDisabled(c) -> u8 {
+        u8::from(c.thread.critical_region() > 0 || c.thread.guarded_region() > 0)
+    }
+
+    /// Whether all kernel APCs are held off.
+    [DISPATCH, 0, "wdm/nf-wdm-keareallapcsdisabled"]
+    fn KeAreAllApcsDisabled(c) -> u8 {
+        u8::from(c.thread.guarded_region() > 0 || c.thread.irql() >= irql::APC)
+    }
+}

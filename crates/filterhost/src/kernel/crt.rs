@@ -1,0 +1,70 @@
+//! Memory functions that compilers call, and their `Rtl` relatives.
+
+use crate::exports;
+use crate::memory;
+
+exports! {
+    EXPORTS = "ntoskrnl.exe";
+
+    /// Copies bytes; the ranges do not overlap.
+    [ANY, 0, "https://learn.microsoft.com/cpp/c-runtime-library/reference/memcpy-wmemcpy"]
+    fn memcpy(_c, to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
+        memory::copy(to, from, size);
+        to
+    }
+
+    /// Copies bytes; the ranges may overlap.
+    [ANY, 0, "https://learn.microsoft.com/cpp/c-runtime-library/reference/memmove-wmemmove"]
+    fn memmove(_c, to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
+        memory::copy(to, from, size);
+        to
+    }
+
+    /// Fills bytes.
+    [ANY, 0, "https://learn.microsoft.com/cpp/c-runtime-library/reference/memset-wmemset"]
+    fn memset(_c, to: *mut u8, value: i32, size: usize) -> *mut u8 {
+        memory::fill(to, value.to_le_bytes()[0], size);
+        to
+    }
+
+    /// Compares bytes: below, at or above 0.
+    [ANY, 0, "https://learn.microsoft.com/cpp/c-runtime-library/reference/memcmp-wmemcmp"]
+    fn memcmp(_c, one: *const u8, two: *const u8, size: usize) -> i32 {
+        let at = memory::common_prefix(one, two, size);
+        if at == size {
+            return 0;
+        }
+        let byte = |pointer: *const u8| i32::from(memory::read(pointer.wrapping_add(at)));
+        byte(one) - byte(two)
+    }
+
+    /// Copies bytes; the ranges may overlap.
+    [ANY, 0, "wdm/nf-wdm-rtlmovememory"]
+    fn RtlMoveMemory(_c, to: *mut u8, from: *const u8, size: usize) {
+        memory::copy(to, from, size);
+    }
+
+    /// Copies bytes.
+    [ANY, 0, "wdm/nf-wdm-rtlcopymemory"]
+    fn RtlCopyMemory(_c, to: *mut u8, from: *const u8, size: usize) {
+        memory::copy(to, from, size);
+    }
+
+    /// Fills bytes.
+    [ANY, 0, "wdm/nf-wdm-rtlfillmemory"]
+    fn RtlFillMemory(_c, to: *mut u8, size: usize, value: u8) {
+        memory::fill(to, value, size);
+    }
+
+    /// Zeroes bytes.
+    [ANY, 0, "wdm/nf-wdm-rtlzeromemory"]
+    fn RtlZeroMemory(_c, to: *mut u8, size: usize) {
+        memory::fill(to, 0, size);
+    }
+
+    /// Number of leading bytes that are equal.
+    [ANY, 0, "wdm/nf-wdm-rtlcomparememory"]
+    fn RtlCompareMemory(_c, one: *const u8, two: *const u8, size: usize) -> usize {
+        memory::common_prefix(one, two, size)
+    }
+}
