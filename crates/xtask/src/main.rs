@@ -1,2 +1,108 @@
-//! Builds the driver here; demo, tests, benches, package.
-fn main() {}
+//! `cargo xtask`: builds the driver here; tests, demo.
+
+mod command;
+mod driver;
+mod files;
+mod kit;
+mod link;
+mod packages;
+mod say;
+mod toolchain;
+mod trouble;
+mod wrapper;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand};
+
+use driver::Request;
+use say::Say;
+use trouble::Outcome;
+
+/// Builds and tests siloscan on Linux.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Line {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the driver: siloscan.sys and siloscan.pdb.
+    Build(BuildLine),
+}
+
+#[derive(Args)]
+struct BuildLine {
+    /// The tree to build, if not this one.
+    #[arg(long)]
+    root: Option<PathBuf>,
+    /// Where results go, if not into the tree's `target`.
+    #[arg(long)]
+    target_dir: Option<PathBuf>,
+    /// Which compiler to use.
+    #[arg(long, value_enum, default_value_t)]
+    toolchain: toolchain::Wish,
+    /// Print nothing but the image's path.
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    wrapper::run_if_asked();
+    let done = match Line::parse().task {
+        Task::Build(line) => build(&line),
+    };
+    match done {
+        Ok(code) => code,
+        Err(trouble) => {
+            eprintln!("error: {trouble}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The tree that this program was built from.
+fn own_root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap_or(own).to_owned()
+}
+
+fn build(line: &BuildLine) -> Outcome<ExitCode> {
+    let start = Instant::now();
+    let mut say = Say::new(line.quiet);
+    let mut request = Request::of(&line.root.clone().unwrap_or_else(own_root));
+    request.wish = line.toolchain;
+    if let Some(target) = &line.target_dir {
+        request.target = target.clone();
+    }
+    let driver = request.prepare(&mut say)?;
+    say.step("with", &driver.about());
+    let built = driver.build(&mut say)?;
+    say.step(
+        "link",
+        if built.linked {
+            "done"
+        } else {
+            "nothing to do"
+        },
+    );
+    let sizes = [&built.image, &built.pdb].map(|path| {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let length = std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(0);
+        format!("{name} {}", say::size(length))
+    });
+    say.step(
+        "ready",
+        &format!("{} in {}", sizes.join(", "), say::time(start.elapsed())),
+    );
+    println!("{}", built.image.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,139 @@
+//! Child processes: a clean environment, a time limit, and the whole group ended with the child.
+#![expect(unsafe_code, reason = "kill(2) of a process group")]
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::trouble::{Outcome, Trouble};
+
+/// A command without what the calling Cargo, rustup or the user's shell set for another build.
+pub fn clean(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let kept = ["CARGO_HOME", "CARGO_NET_OFFLINE", "RUSTUP_HOME"].contains(&&*text)
+            || text.starts_with("CARGO_HTTP_")
+            || text.starts_with("CARGO_REGISTR");
+        let ours = [
+            "CARGO",
+            "RUST",
+            "LD_LIBRARY_PATH",
+            "BINDGEN_",
+            "CC",
+            "CFLAGS",
+        ];
+        if !kept && ours.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// Runs to the end and returns what it printed; a failure carries its error output.
+pub fn output(command: &mut Command) -> Outcome<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| not_started(&name, &e))?;
+    if done.status.success() {
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    let errors = String::from_utf8_lossy(&done.stderr);
+    Err(Trouble::new(format!(
+        "{name} failed ({}):\n{}",
+        done.status,
+        errors.trim_end()
+    )))
+}
+
+/// Runs with its output shown; true if it succeeded.
+pub fn show(command: &mut Command) -> Outcome<bool> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|e| not_started(&name, &e))?;
+    Ok(status.success())
+}
+
+/// Runs and hands each line of standard output to `line`; true if it succeeded.
+pub fn lines(command: &mut Command, mut line: impl FnMut(&str)) -> Outcome<bool> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| not_started(&name, &e))?;
+    if let Some(out) = child.stdout.take() {
+        for text in BufReader::new(out).split(b'\n').map_while(Result::ok) {
+            line(&String::from_utf8_lossy(&text));
+        }
+    }
+    let status = child.wait().map_err(|e| not_started(&name, &e))?;
+    Ok(status.success())
+}
+
+/// How a limited run ended.
+pub struct Limited {
+    /// It ended by itself, with success.
+    pub success: bool,
+    /// It was ended because its time was over.
+    pub timed_out: bool,
+}
+
+/// Runs in a process group of its own with output and errors in `log`, and ends the whole group
+/// when `limit` is over or the child has ended. It can never hang the caller.
+pub fn limited(command: &mut Command, log: &Path, limit: Duration) -> Outcome<Limited> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let file = std::fs::File::create(log).map_err(|e| Trouble::file("write", log, &e))?;
+    let errors = file
+        .try_clone()
+        .map_err(|e| Trouble::file("write", log, &e))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(errors)
+        .process_group(0);
+    let mut child = command.spawn().map_err(|e| not_started(&name, &e))?;
+    let start = Instant::now();
+    loop {
+        let ended = child.try_wait().map_err(|e| not_started(&name, &e))?;
+        if let Some(status) = ended {
+            end_group(&child);
+            return Ok(Limited {
+                success: status.success(),
+                timed_out: false,
+            });
+        }
+        if start.elapsed() > limit {
+            end_group(&child);
+            child.wait().ok();
+            return Ok(Limited {
+                success: false,
+                timed_out: true,
+            });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn end_group(child: &Child) {
+    if let Ok(group) = i32::try_from(child.id()) {
+        // SAFETY: a plain system call; the group is that of a child started here.
+        unsafe { libc::kill(-group, libc::SIGKILL) };
+    }
+}
+
+fn not_started(name: &str, error: &std::io::Error) -> Trouble {
+    Trouble::new(format!("cannot run {name}: {error}"))
+}
+
+/// Is a program of this name on the path?
+pub fn exists(program: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else {
+        return false;
+    };
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
