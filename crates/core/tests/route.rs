@@ -8,8 +8,8 @@ use siloscan_core::ecp::{Redirection, RedirectionFlags, Taint};
 use siloscan_core::key::{FileId, Key, VolumeGuid};
 use siloscan_core::reason::Counted;
 use siloscan_core::route::{
-    Facts, LayerPolicy, LookUp, OpenFacts, RegisteredLayers, RemoteLayers, Route, Waiting, Which,
-    route,
+    Facts, LayerPolicy, LayerVerdicts, LookUp, OpenFacts, RegisteredLayers, RemoteLayers, Route,
+    Waiting, Which, route,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ const TABLE: &str = include_str!("route_table.txt");
 const COUNTS: &str = include_str!("route_counts.txt");
 
 /// The names of the table's facts; the place in this list is the bit.
-const FACTS: [&str; 39] = [
+const FACTS: [&str; 40] = [
     "stack-file-object",
     "paging-file",
     "target-directory",
@@ -57,6 +57,7 @@ const FACTS: [&str; 39] = [
     "zero-id",
     "remote-skip",
     "registered-skip",
+    "each-open",
 ];
 
 /// The open's facts, bit by bit in the order of [`FACTS`].
@@ -215,6 +216,7 @@ impl Case {
         set(36, self.ids & 2 == 0);
         set(37, self.policy & 1 == 0);
         set(38, self.policy & 2 == 0);
+        set(39, self.policy & 4 != 0);
         word
     }
 
@@ -259,6 +261,11 @@ impl Case {
                 RegisteredLayers::SkipWhenCovered
             } else {
                 RegisteredLayers::LookUp
+            },
+            verdicts: if self.policy & 4 == 0 {
+                LayerVerdicts::Shared
+            } else {
+                LayerVerdicts::EachOpen
             },
         }
     }
@@ -383,7 +390,7 @@ fn the_names_of_the_facts_are_the_bits_of_the_code() {
         assert_eq!(fact.bits(), 1 << place, "{}", FACTS[place]);
     }
     assert_eq!(bit("ecp-absent"), 1 << 26);
-    assert_eq!(bit("registered-skip"), 1 << 38);
+    assert_eq!(bit("each-open"), 1 << 39);
 }
 
 /// Every flag word × acknowledged × tainted × ids × policy × covered × redirecting.
@@ -391,7 +398,7 @@ fn the_names_of_the_facts_are_the_bits_of_the_code() {
 fn i5_every_flag_word_is_routed_as_the_table_says() {
     let mut comparison = Comparison::new();
     for flags in 0..=u16::MAX {
-        for rest in 0..256_u32 {
+        for rest in 0..512_u32 {
             let on = |shift: u32| rest >> shift & 1 != 0;
             let case = Case {
                 open: PLAIN | u32::from(on(6)) << 25 | u32::from(on(7)) << 16,
@@ -400,7 +407,7 @@ fn i5_every_flag_word_is_routed_as_the_table_says() {
                 taint: u8::from(on(1)),
                 flags,
                 ids: (rest >> 2 & 3) as u8,
-                policy: (rest >> 4 & 3) as u8,
+                policy: (rest >> 4 & 3 | rest >> 6 & 4) as u8,
             };
             comparison.check(&case);
         }
@@ -426,7 +433,7 @@ fn every_fact_is_routed_as_the_table_says() {
                     },
                     flags,
                     ids: if rest & 8 != 0 { 3 } else { (facts % 3) as u8 },
-                    policy: if rest & 16 != 0 { (flags % 4) as u8 } else { 0 },
+                    policy: if rest & 16 != 0 { (flags % 8) as u8 } else { 0 },
                 };
                 comparison.check(&case);
             }
@@ -464,7 +471,7 @@ fn i1_every_set_of_ignores_is_routed_as_the_table_says() {
 fn i5_no_skip_without_a_clear_answer() {
     let mut skips = 0;
     for flags in 0..=u16::MAX {
-        for rest in 0..128_u32 {
+        for rest in 0..256_u32 {
             let on = |shift: u32| rest >> shift & 1 != 0;
             let case = Case {
                 open: PLAIN & !(1 << 15) | u32::from(on(0)) << 15 | 1 << 25,
@@ -473,7 +480,7 @@ fn i5_no_skip_without_a_clear_answer() {
                 taint: (rest >> 3 & 3) as u8,
                 flags,
                 ids: 3,
-                policy: (rest >> 5 & 3) as u8,
+                policy: (rest >> 5 & 7) as u8,
             };
             let decided = route(&case.facts(), &case.policy());
             if let Route::Skip(_) | Route::LookUpThenSkip(..) = decided {
