@@ -243,6 +243,19 @@ macro_rules! exports {
 
 /// All tables. A file of functions adds one line.
 const TABLES: &[&[Export]] = &[
+    crate::fltmgr::context::EXPORTS,
+    crate::fltmgr::dispatch::EXPORTS,
+    crate::fltmgr::ecp::EXPORTS,
+    crate::fltmgr::file::EXPORTS,
+    crate::fltmgr::instance::EXPORTS,
+    crate::fltmgr::name::EXPORTS,
+    crate::fltmgr::port::EXPORTS,
+    crate::fltmgr::registration::EXPORTS,
+    crate::fltmgr::section::EXPORTS,
+    crate::fltmgr::transaction::EXPORTS,
+    crate::fltmgr::volume::EXPORTS,
+    crate::fltmgr::wait::EXPORTS,
+    crate::fltmgr::work::EXPORTS,
     crate::kernel::apc::EXPORTS,
     crate::kernel::crt::EXPORTS,
     crate::kernel::debug::EXPORTS,

@@ -4,6 +4,7 @@ pub mod crash;
 pub mod driver;
 pub mod exports;
 pub mod faults;
+pub mod fltmgr;
 pub mod image;
 pub mod irql;
 pub mod kernel;

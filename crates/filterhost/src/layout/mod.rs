@@ -75,3 +75,10 @@ pub trait Zeroed: Copy {
         unsafe { core::mem::zeroed() }
     }
 }
+
+macro_rules! zeroed {
+    ($($ty:ty),*) => { $(impl Zeroed for $ty {})* };
+}
+zeroed!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+impl<T> Zeroed for *mut T {}
+impl<T> Zeroed for *const T {}

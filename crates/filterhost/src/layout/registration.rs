@@ -1,8 +1,9 @@
 //! What a minifilter registers, and the shapes of its callbacks.
 
 use super::{
-    FLT_CALLBACK_DATA, FLT_RELATED_OBJECTS, NTSTATUS, PVOID, UNICODE_STRING, Zeroed, layout, plain,
+    FLT_CALLBACK_DATA, FLT_RELATED_OBJECTS, PVOID, UNICODE_STRING, Zeroed, layout, plain,
 };
+use crate::status::NtStatus;
 
 /// Called before an operation goes down; returns an `FLT_PREOP_*` value.
 pub type PreOperation =
@@ -13,15 +14,15 @@ pub type PostOperation =
     unsafe extern "win64" fn(*mut FLT_CALLBACK_DATA, *const FLT_RELATED_OBJECTS, PVOID, u32) -> u32;
 
 /// Asks the filter to unload; the argument is `FLTFL_FILTER_UNLOAD_MANDATORY` or 0.
-pub type FilterUnload = unsafe extern "win64" fn(u32) -> NTSTATUS;
+pub type FilterUnload = unsafe extern "win64" fn(u32) -> NtStatus;
 
 /// (objects, flags, device type, file system type): attach to this volume?
 pub type InstanceSetup =
-    unsafe extern "win64" fn(*const FLT_RELATED_OBJECTS, u32, u32, u32) -> NTSTATUS;
+    unsafe extern "win64" fn(*const FLT_RELATED_OBJECTS, u32, u32, u32) -> NtStatus;
 
 /// May this instance be detached by hand?
 pub type InstanceQueryTeardown =
-    unsafe extern "win64" fn(*const FLT_RELATED_OBJECTS, u32) -> NTSTATUS;
+    unsafe extern "win64" fn(*const FLT_RELATED_OBJECTS, u32) -> NtStatus;
 
 /// Teardown begins or is complete; the flags give the reason.
 pub type InstanceTeardown = unsafe extern "win64" fn(*const FLT_RELATED_OBJECTS, u32);
@@ -37,21 +38,21 @@ pub type ContextFree = unsafe extern "win64" fn(PVOID, u16);
 
 /// A section under scan conflicts with somebody's operation.
 pub type SectionNotification =
-    unsafe extern "win64" fn(PVOID, PVOID, *mut FLT_CALLBACK_DATA) -> NTSTATUS;
+    unsafe extern "win64" fn(PVOID, PVOID, *mut FLT_CALLBACK_DATA) -> NtStatus;
 
 /// A transaction that the filter enlisted in changed its state.
 pub type TransactionNotification =
-    unsafe extern "win64" fn(*const FLT_RELATED_OBJECTS, PVOID, u32) -> NTSTATUS;
+    unsafe extern "win64" fn(*const FLT_RELATED_OBJECTS, PVOID, u32) -> NtStatus;
 
 /// (client port, server cookie, context, its size, connection cookie out).
-pub type ConnectNotify = unsafe extern "win64" fn(PVOID, PVOID, PVOID, u32, *mut PVOID) -> NTSTATUS;
+pub type ConnectNotify = unsafe extern "win64" fn(PVOID, PVOID, PVOID, u32, *mut PVOID) -> NtStatus;
 
 /// (connection cookie).
 pub type DisconnectNotify = unsafe extern "win64" fn(PVOID);
 
 /// (connection cookie, input, its length, output, its length, returned length).
 pub type MessageNotify =
-    unsafe extern "win64" fn(PVOID, PVOID, u32, PVOID, u32, *mut u32) -> NTSTATUS;
+    unsafe extern "win64" fn(PVOID, PVOID, u32, PVOID, u32, *mut u32) -> NtStatus;
 
 /// (work item, filter object, context).
 pub type GenericWorkItemRoutine = unsafe extern "win64" fn(PVOID, PVOID, PVOID);

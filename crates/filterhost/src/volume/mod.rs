@@ -10,6 +10,7 @@ pub mod ids;
 pub mod import;
 pub mod kind;
 pub mod locks;
+mod filtered;
 mod memfd;
 pub mod name;
 pub mod namespace;

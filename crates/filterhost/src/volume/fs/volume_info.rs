@@ -25,7 +25,7 @@ const REMOTE_DEVICE: u32 = 0x10;
 
 impl MemFs {
     /// Answers a query of one class into at most `room` bytes.
-    pub(super) fn query_volume(&self, class: i32, room: usize) -> Outcome<Vec<u8>> {
+    pub(crate) fn query_volume(&self, class: i32, room: usize) -> Outcome<Vec<u8>> {
         let mut reply = Reply::default();
         let fixed = match class {
             FileFsVolumeInformation => {

@@ -1,0 +1,161 @@
+//! Push locks and the wait that ends when its thread is killed.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::dispatch;
+use crate::kernel::dispatcher::{self, Limit};
+use crate::layout::{EX_PUSH_LOCK, FLT_CALLBACK_DATA, PVOID};
+use crate::machine::Machine;
+use crate::sched::SimThread;
+use crate::status::{NtStatus, STATUS_THREAD_IS_TERMINATING};
+use crate::verifier;
+
+/// Who holds a push lock.
+#[derive(Debug, Default)]
+struct Holders {
+    exclusive: Option<u32>,
+    shared: Vec<u32>,
+}
+
+#[derive(Default)]
+struct PushLocks {
+    locks: Mutex<HashMap<usize, Holders>>,
+}
+
+fn with<R>(m: &Machine, at: usize, what: &str, body: impl FnOnce(&mut Holders) -> R) -> R {
+    let locks = m.state::<PushLocks>();
+    let mut locks = locks.locks.lock();
+    match locks.get_mut(&at) {
+        Some(holders) => body(holders),
+        None => {
+            drop(locks);
+            let detail = format!("{what}: the push lock at {at:#x} was not initialised");
+            verifier::violation("push-lock", detail)
+        }
+    }
+}
+
+fn acquire(m: &Machine, thread: &SimThread, at: usize, exclusive: bool) {
+    let me = thread.id();
+    let recursive = with(m, at, "FltAcquirePushLock", |holders| {
+        holders.exclusive == Some(me) || holders.shared.contains(&me)
+    });
+    if recursive {
+        verifier::violation(
+            "push-lock-recursive",
+            "the thread holds this push lock already",
+        );
+    }
+    // The documented function enters a critical region of its own.
+    thread.add_critical_region(1);
+    let take = || {
+        with(m, at, "FltAcquirePushLock", |holders| {
+            let free = holders.exclusive.is_none() && (!exclusive || holders.shared.is_empty());
+            if free && exclusive {
+                holders.exclusive = Some(me);
+            } else if free {
+                holders.shared.push(me);
+            }
+            free.then_some(())
+        })
+    };
+    let taken = m.sched().wait_until("a push lock", None, take);
+    debug_assert!(taken.is_ok(), "a wait without deadline cannot time out");
+}
+
+fn release(m: &Machine, thread: &SimThread, at: usize) {
+    let me = thread.id();
+    let held = with(m, at, "FltReleasePushLock", |holders| {
+        if holders.exclusive == Some(me) {
+            holders.exclusive = None;
+            return true;
+        }
+        let place = holders.shared.iter().position(|holder| *holder == me);
+        place.map(|place| holders.shared.remove(place)).is_some()
+    });
+    if !held {
+        verifier::violation(
+            "push-lock-not-held",
+            "the thread does not hold this push lock",
+        );
+    }
+    thread.add_critical_region(-1);
+    m.sched().notify();
+}
+
+/// Push locks that a thread holds now, for checks elsewhere.
+#[must_use]
+pub fn held_by(m: &Machine, thread: u32) -> usize {
+    let locks = m.state::<PushLocks>();
+    let locks = locks.locks.lock();
+    let held =
+        |holders: &&Holders| holders.exclusive == Some(thread) || holders.shared.contains(&thread);
+    locks.values().filter(held).count()
+}
+
+crate::exports! {
+    EXPORTS = "fltmgr.sys";
+
+    [APC, 0, "fltkernel/nf-fltkernel-fltinitializepushlock"]
+    fn FltInitializePushLock(c, lock: *mut EX_PUSH_LOCK) {
+        super::guest::write(lock, EX_PUSH_LOCK { value: 0 });
+        let old = c.m.state::<PushLocks>().locks.lock().insert(lock.addr(), Holders::default());
+        if old.is_some_and(|old| old.exclusive.is_some() || !old.shared.is_empty()) {
+            c.violation("push-lock", "initialised while it is held");
+        }
+    }
+
+    [APC, 0, "fltkernel/nf-fltkernel-fltdeletepushlock"]
+    fn FltDeletePushLock(c, lock: *mut EX_PUSH_LOCK) {
+        let old = c.m.state::<PushLocks>().locks.lock().remove(&lock.addr());
+        match old {
+            None => c.violation("push-lock", "deleted without having been initialised"),
+            Some(old) if old.exclusive.is_some() || !old.shared.is_empty() => {
+                c.violation("push-lock", "deleted while it is held")
+            }
+            Some(_) => {}
+        }
+    }
+
+    [APC, 0, "fltkernel/nf-fltkernel-fltacquirepushlockexclusive"]
+    fn FltAcquirePushLockExclusive(c, lock: *mut EX_PUSH_LOCK) {
+        acquire(c.m, c.thread, lock.addr(), true);
+    }
+
+    [APC, 0, "fltkernel/nf-fltkernel-fltacquirepushlockshared"]
+    fn FltAcquirePushLockShared(c, lock: *mut EX_PUSH_LOCK) {
+        acquire(c.m, c.thread, lock.addr(), false);
+    }
+
+    [APC, 0, "fltkernel/nf-fltkernel-fltreleasepushlock"]
+    fn FltReleasePushLock(c, lock: *mut EX_PUSH_LOCK) {
+        release(c.m, c.thread, lock.addr());
+    }
+
+    [APC, 0, "fltkernel/nf-fltkernel-fltcancellablewaitforsingleobject"]
+    fn FltCancellableWaitForSingleObject(
+        c, object: PVOID, timeout: *const i64, data: *mut FLT_CALLBACK_DATA,
+    ) -> NtStatus {
+        if !data.is_null() {
+            if c.thread.irql() > crate::irql::PASSIVE {
+                c.violation("irql", "with callback data it must be called at PASSIVE_LEVEL");
+            }
+            dispatch::find(c.m, c.info.name, data);
+        }
+        if c.thread.guarded_region() > 0 {
+            c.violation("apcs-disabled", "special kernel APCs must be enabled");
+        }
+        if c.thread.is_terminating() {
+            return STATUS_THREAD_IS_TERMINATING;
+        }
+        dispatcher::check_object(c.m, object);
+        let thread = c.thread.clone();
+        let stop = move || thread.is_terminating().then_some(STATUS_THREAD_IS_TERMINATING);
+        let limit = Limit::read(c.m, timeout);
+        match dispatcher::wait(c.m, c.thread, c.info.name, &[object], false, limit, stop) {
+            Ok((_, status)) | Err(status) => status,
+        }
+    }
+}

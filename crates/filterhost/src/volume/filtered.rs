@@ -1,0 +1,33 @@
+//! What the Filter Manager asks of a volume beside its operations.
+
+use super::Volume;
+use super::fs::outcome::Stop;
+use super::request::{FileRef, copy_out};
+use crate::layout::{FILE_OBJECT, PVOID};
+use crate::status::{NtStatus, STATUS_REPARSE};
+
+impl Volume {
+    /// Answers a query about the volume without a file object: writes at most `room` bytes to
+    /// `out` and gives status and `IoStatus.Information`.
+    pub fn query_information(&self, class: i32, out: PVOID, room: u32) -> (NtStatus, usize) {
+        let answer = self
+            .fs()
+            .query_volume(class, usize::try_from(room).unwrap_or(0));
+        let done = match answer {
+            Ok(done) => done,
+            Err(Stop::Failed(status)) => return (status, 0),
+            Err(_) => return (STATUS_REPARSE, 0),
+        };
+        match copy_out(out, &done.value) {
+            Ok(()) => (done.status, done.information),
+            Err(status) => (status, 0),
+        }
+    }
+
+    /// A number that is the same for all opens of one file, whatever stream or name they used.
+    #[must_use]
+    pub fn file_key(&self, file: *const FILE_OBJECT) -> Option<u64> {
+        let open = self.fs().open_of(FileRef::new(file.cast_mut())?)?;
+        Some(open.node.0)
+    }
+}
