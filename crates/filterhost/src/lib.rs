@@ -19,6 +19,8 @@ pub mod registry;
 pub mod remote;
 pub mod sched;
 pub mod status;
+pub mod silo;
+pub mod user;
 pub mod verifier;
 pub mod volume;
 

@@ -57,7 +57,8 @@ pub struct Machine {
 }
 
 enum End {
-    Value(Box<dyn Any + Send>),
+    /// The value, and the trace hash at that moment: other threads still run for a while.
+    Value(Box<dyn Any + Send>, u64),
     Failed(Report),
     Panicked(Box<dyn Any + Send>),
 }
@@ -138,11 +139,12 @@ impl MachineBuilder {
         let own = m.clone();
         m.sched.spawn_on(&m, &system, "main", move || {
             let value = body(&own);
-            own.finish(End::Value(Box::new(value)));
+            let hash = own.sched.trace_hash();
+            own.finish(End::Value(Box::new(value), hash));
         });
         m.sched.start();
         match m.wait_end(watchdog) {
-            End::Value(value) => {
+            End::Value(value, trace_hash) => {
                 let value = *value.downcast::<R>().expect("the closure's own type");
                 let stats = Stats {
                     steps: m.sched.progress(),
@@ -151,7 +153,7 @@ impl MachineBuilder {
                 };
                 Ok(Outcome {
                     value,
-                    trace_hash: m.sched.trace_hash(),
+                    trace_hash,
                     stats,
                 })
             }

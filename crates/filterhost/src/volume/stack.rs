@@ -12,16 +12,57 @@ use super::stream::Stream;
 use crate::layout::{FLT_CALLBACK_DATA, FLT_TAG_DATA_BUFFER};
 use crate::machine::Machine;
 use crate::memory::{self, Block};
+use crate::object::Object;
 use crate::status::NtStatus;
+use crate::user::open::EcpSpec;
 
-/// Sends an operation down the whole stack of a volume.
-pub fn call(m: &Arc<Machine>, volume: &Arc<Volume>, data: *mut FLT_CALLBACK_DATA) -> NtStatus {
+/// A filter instance: self-issued operations start below it.
+pub type InstanceRef = Arc<dyn core::any::Any + Send + Sync>;
+
+/// Sends an operation down the stack of a volume, from the top or from below an instance.
+pub fn call(
+    m: &Arc<Machine>,
+    volume: &Arc<Volume>,
+    below: Option<InstanceRef>,
+    data: *mut FLT_CALLBACK_DATA,
+) -> NtStatus {
+    let _ = below;
     volume.perform(m, data)
+}
+
+/// The extra create parameters of one open, through all its passes.
+pub struct OpenPacket {
+    ecps: Vec<EcpSpec>,
+}
+
+impl OpenPacket {
+    /// Takes what the caller of the open gave.
+    pub fn new(_m: &Arc<Machine>, ecps: &[EcpSpec]) -> Self {
+        Self {
+            ecps: ecps.to_vec(),
+        }
+    }
+
+    /// Hangs the list under the callback data of the next pass.
+    pub fn attach(&self, _m: &Arc<Machine>, _data: *mut FLT_CALLBACK_DATA) {
+        let _ = &self.ecps;
+    }
+
+    /// Takes it back after the pass.
+    pub fn detach(&self, _m: &Arc<Machine>, _data: *mut FLT_CALLBACK_DATA) {}
+
+    /// The open is over: the list and all in it are freed.
+    pub fn free(self, _m: &Arc<Machine>) {}
 }
 
 /// The last open of a stream is closed: its contexts go.
 pub fn stream_closed(m: &Arc<Machine>, volume: &Volume, fs_context: usize) {
     let _ = (m, volume, fs_context);
+}
+
+/// A file object is about to be freed: its contexts go.
+pub fn file_object_gone(m: &Arc<Machine>, volume: &Volume, file: &Arc<Object>) {
+    let _ = (m, volume, file);
 }
 
 /// A section for a data scan stands in the way of `data`: whoever made it is told.

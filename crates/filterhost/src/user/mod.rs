@@ -1,0 +1,22 @@
+//! What a user process can do: open, read, write, map, rename, delete, list.
+//!
+//! Each call builds the operations that the I/O manager would, in its order, and sends them
+//! through the whole filter stack. Calls must come from a simulated thread of that process;
+//! [`Process::run`] and [`Process::spawn`] see to it.
+
+pub mod cache;
+pub mod file_object;
+pub mod handle;
+pub mod open;
+pub mod operation;
+pub mod options;
+pub mod path;
+pub mod process;
+pub mod reparse;
+pub mod section;
+
+pub use handle::{DirListing, FileHandle, FileInfo};
+pub use open::EcpSpec;
+pub use options::OpenOptions;
+pub use process::{Process, Task};
+pub use section::{Section, View};
