@@ -39,7 +39,8 @@ pub unsafe extern "system" fn DriverEntry(
 ) -> NTSTATUS {
     let mut filter: PFLT_FILTER = ptr::null_mut();
     // SAFETY: the I/O manager's driver object is live; the registration is a static.
-    let status = unsafe { sys::FltRegisterFilter(driver, &raw const REGISTRATION, &raw mut filter) };
+    let status =
+        unsafe { sys::FltRegisterFilter(driver, &raw const REGISTRATION, &raw mut filter) };
     if status < 0 {
         return status;
     }
