@@ -20,7 +20,7 @@ const WAITERS: usize = 12;
 const SUBJECTS: u64 = 4;
 
 fn subject(which: u64) -> Subject {
-    if which % 2 == 0 {
+    if which.is_multiple_of(2) {
         let volume = VolumeGuid::from_words(1, 1).unwrap();
         Subject::Key(Key::new(volume, FileId::from_words(1 + which, 0).unwrap()))
     } else {
@@ -82,7 +82,6 @@ struct Waiter {
     group: u64,
     silo: u64,
     owner: u64,
-    stream: u64,
     deadline: u64,
     cookie: u64,
     lent: bool,
@@ -247,7 +246,6 @@ impl<'m> World<'m> {
                 group,
                 silo: request.silo,
                 owner: request.owner,
-                stream,
                 deadline: request.deadline,
                 cookie: request.cookie,
                 lent: false,
@@ -521,6 +519,13 @@ impl<'m> World<'m> {
     fn kill_owner(&mut self, owner: u64) {
         let mut woken = Vec::new();
         self.table.kill_owner(owner, &mut |index| woken.push(index));
+        for waiter in self
+            .waiters
+            .iter_mut()
+            .filter(|waiter| waiter.owner == owner)
+        {
+            waiter.due = waiter.due.or(Some(Outcome::Failed(Failure::Unloading)));
+        }
         let live: Vec<u64> = self.live().collect();
         for id in live {
             let group = &self.groups[&id];
@@ -531,13 +536,6 @@ impl<'m> World<'m> {
             if through || at_close {
                 self.end(id, Outcome::Again);
             }
-        }
-        for waiter in self
-            .waiters
-            .iter_mut()
-            .filter(|waiter| waiter.owner == owner)
-        {
-            waiter.due = waiter.due.or(Some(Outcome::Failed(Failure::Unloading)));
         }
         let live: Vec<u64> = self.live().collect();
         for id in live {

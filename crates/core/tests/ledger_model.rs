@@ -37,7 +37,7 @@ fn digest(rules: u8) -> [u8; 32] {
 }
 
 fn verdict_of(content: u64) -> Verdict {
-    if content % 2 == 0 {
+    if content.is_multiple_of(2) {
         Verdict::Clean
     } else {
         Verdict::Infected
@@ -239,7 +239,7 @@ impl<'m> World<'m> {
 
     fn change(&mut self, file: usize) {
         self.content[file] = self.next;
-        self.next += 1 + u64::from(self.next % 3 == 0);
+        self.next += 1 + u64::from(self.next.is_multiple_of(3));
     }
 
     fn attach(&mut self, volume: usize, token: &WriteToken<'_>) {

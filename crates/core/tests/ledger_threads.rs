@@ -237,7 +237,7 @@ impl Crowd<'_> {
         }
         self.content.fetch_add(1, Ordering::SeqCst);
         self.ledger.end_change(mark, &token);
-        if round % 4 == 0 {
+        if round.is_multiple_of(4) {
             std::thread::sleep(Duration::from_micros(20));
         }
     }

@@ -118,8 +118,10 @@ fn poll_reply_bytes() {
     );
 }
 
+type Decoder = fn(&[u8]) -> Result<(), WireError>;
+
 /// The six messages, each with a decoder that says only whether it was accepted.
-fn all() -> Vec<(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), WireError>)> {
+fn all() -> Vec<(&'static str, Vec<u8>, Decoder)> {
     let hello = Hello::new(digest());
     let poll = Poll::new(1, 1, PollFlags(0));
     let reply = ScanReply::new(1, digest(), WireVerdict::CLEAN, 0, "");

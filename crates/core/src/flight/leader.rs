@@ -227,12 +227,12 @@ impl FlightTable<'_> {
         })
     }
 
-    /// The first waiter that still has time.
+    /// The first waiter that still has time. A scan at close always has: it came first, and its
+    /// cookie must reach a leader.
     fn willing(&self, flight: u16, now: u64) -> Option<u16> {
         self.waiting(flight).find(|waiter| {
-            self.waiters
-                .at(*waiter)
-                .is_some_and(|slot| slot.deadline > now)
+            let slot = self.waiters.at(*waiter);
+            slot.is_some_and(|slot| slot.deadline > now || slot.detached)
         })
     }
 

@@ -295,11 +295,11 @@ impl<'m> FlightTable<'m> {
 
     /// An instance goes away: its waiters fail, and flights that read through it die.
     pub fn kill_owner(&mut self, owner: u64, wake: &mut impl FnMut(usize)) {
-        while let Some(flight) = self.flights.find_led_through(owner) {
-            self.end(flight, Outcome::Again, wake);
-        }
         while let Some(waiter) = self.waiters.find_owned(owner) {
             self.fail_one(waiter, Failure::Unloading, wake);
+        }
+        while let Some(flight) = self.flights.find_led_through(owner) {
+            self.end(flight, Outcome::Again, wake);
         }
     }
 

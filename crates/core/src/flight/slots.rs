@@ -76,7 +76,8 @@ pub struct WaiterSlot {
     pub(super) lent: bool,
     /// It wanted to leave while it was lent.
     pub(super) leaving: bool,
-    detached: bool,
+    /// Nobody waits: a scan at close.
+    pub(super) detached: bool,
     generation: u32,
     result: Option<Outcome>,
     pub(super) flight: u16,

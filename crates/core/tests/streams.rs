@@ -1,0 +1,135 @@
+//! What a stream context remembers, and when a close looks at the bytes (W4).
+
+use siloscan_core::change::ChangeCounter;
+use siloscan_core::key::FileId;
+use siloscan_core::stream::{InstanceState, OwnId, StreamId, StreamIds, StreamName, StreamState};
+
+fn stream() -> StreamState {
+    StreamState::new(StreamId::new(1).unwrap())
+}
+
+#[test]
+fn w4_no_mark_is_given_or_holds_while_a_change_is_under_way() {
+    let counter = ChangeCounter::new();
+    let mark = counter.mark().unwrap();
+    counter.begin();
+    assert_eq!(counter.mark(), None);
+    assert!(
+        !counter.holds(mark),
+        "dead from the beginning of the change"
+    );
+    counter.begin();
+    counter.end();
+    assert_eq!(
+        counter.mark(),
+        None,
+        "one of two changes is still under way"
+    );
+    counter.end();
+    let mark = counter.mark().unwrap();
+    assert!(counter.holds(mark));
+    counter.touch();
+    assert!(!counter.holds(mark));
+}
+
+#[test]
+fn a_close_looks_at_what_changed_since_the_last_verdict() {
+    let stream = stream();
+    assert!(!stream.wants_close_scan(), "nothing was changed");
+    stream.changes().begin();
+    assert!(
+        stream.wants_close_scan(),
+        "from the beginning of the change"
+    );
+    stream.changes().end();
+    assert!(stream.wants_close_scan());
+    let mark = stream.changes().mark().unwrap();
+    stream.note_verdict(mark);
+    assert!(!stream.wants_close_scan(), "the verdict is of these bytes");
+    stream.changes().begin();
+    stream.changes().end();
+    stream.note_verdict(mark);
+    assert!(stream.wants_close_scan(), "the verdict is of older bytes");
+}
+
+#[test]
+fn w4_a_verdict_of_a_scan_that_a_change_overlapped_settles_nothing() {
+    let stream = stream();
+    let mark = stream.changes().mark().unwrap();
+    stream.changes().begin();
+    stream.note_verdict(mark);
+    stream.changes().end();
+    assert!(stream.wants_close_scan());
+}
+
+#[test]
+fn a_close_looks_at_what_was_let_through_unscanned() {
+    let stream = stream();
+    stream.note_unscanned();
+    assert!(stream.wants_close_scan());
+    stream.note_verdict(stream.changes().mark().unwrap());
+    assert!(!stream.wants_close_scan());
+    stream.note_unscanned();
+    assert!(
+        !stream.wants_close_scan(),
+        "the verdict is of the bytes that were let through"
+    );
+}
+
+#[test]
+fn an_id_is_kept_once_and_none_is_an_answer() {
+    let stream = stream();
+    assert_eq!(stream.own_id(), OwnId::Unknown);
+    stream.set_own_id(None);
+    assert_eq!(stream.own_id(), OwnId::None);
+    let id = FileId::from_words(4, 5).unwrap();
+    stream.set_own_id(Some(id));
+    assert_eq!(stream.own_id(), OwnId::Known(id));
+    stream.set_own_id(FileId::from_words(6, 7));
+    assert_eq!(stream.own_id(), OwnId::Known(id));
+    stream.set_own_id(None);
+    assert_eq!(stream.own_id(), OwnId::Known(id));
+}
+
+#[test]
+fn a_named_stream_is_never_taken_for_the_unnamed_one() {
+    let stream = stream();
+    assert_eq!(stream.name(), StreamName::Unknown);
+    stream.set_name(true);
+    assert_eq!(stream.name(), StreamName::Unnamed);
+    stream.set_name(false);
+    assert_eq!(
+        stream.name(),
+        StreamName::Named,
+        "of two answers the careful one stands"
+    );
+}
+
+#[test]
+fn a_paging_write_counts_only_where_somebody_can_have_written_through_a_mapping() {
+    let stream = stream();
+    assert!(stream.paging_write_counts(), "younger than its first open");
+    assert!(!stream.note_open());
+    assert!(!stream.paging_write_counts());
+    assert!(stream.note_open());
+    stream.set_writable_section();
+    assert!(stream.writable_section() && stream.paging_write_counts());
+}
+
+#[test]
+fn an_instance_becomes_redirecting_once_and_for_good() {
+    let instance = InstanceState::new();
+    assert!(!instance.redirecting());
+    assert!(instance.set_redirecting());
+    assert!(!instance.set_redirecting());
+    assert!(instance.redirecting());
+}
+
+#[test]
+fn stream_numbers_are_never_zero_and_never_used_twice() {
+    let ids = StreamIds::new();
+    let all: std::collections::HashSet<u64> = (0..1_000).map(|_| ids.next().get()).collect();
+    assert_eq!(all.len(), 1_000);
+    assert!(!all.contains(&0));
+    assert_eq!(StreamId::new(0), None);
+}
