@@ -67,6 +67,10 @@ pub struct FilterManager {
 struct State {
     next: usize,
     live: BTreeMap<usize, Opaque>,
+    /// Attached volumes by the volume's number.
+    by_volume: BTreeMap<u32, Arc<AttachedVolume>>,
+    /// Grows with each filter that starts filtering.
+    generation: u64,
 }
 
 impl FilterManager {
@@ -78,9 +82,7 @@ impl FilterManager {
 
     /// A fresh opaque address.
     pub(crate) fn next_id(&self) -> usize {
-        let mut state = self.state.lock();
-        state.next += 1;
-        OPAQUE_BASE + state.next * OPAQUE_STEP
+        next_id(&mut self.state.lock())
     }
 
     pub(crate) fn insert(&self, id: usize, object: Opaque) {
@@ -88,7 +90,9 @@ impl FilterManager {
     }
 
     pub(crate) fn remove(&self, id: usize) {
-        self.state.lock().live.remove(&id);
+        let mut state = self.state.lock();
+        state.live.remove(&id);
+        state.by_volume.retain(|_, volume| volume.id() != id);
     }
 
     pub(crate) fn find(&self, address: PVOID) -> Option<Opaque> {
@@ -122,6 +126,16 @@ impl FilterManager {
         }
     }
 
+    /// Counts a filter that starts filtering; volumes then ask it at their next operation.
+    pub(crate) fn count_start(&self) {
+        self.state.lock().generation += 1;
+    }
+
+    /// How many filters have started filtering.
+    pub(crate) fn generation(&self) -> u64 {
+        self.state.lock().generation
+    }
+
     /// All filters, in the order of their registration.
     #[must_use]
     pub fn filters(&self) -> Vec<Arc<Filter>> {
@@ -143,6 +157,11 @@ impl FilterManager {
         };
         state.live.values().filter_map(volume).collect()
     }
+}
+
+fn next_id(state: &mut State) -> usize {
+    state.next += 1;
+    OPAQUE_BASE + state.next * OPAQUE_STEP
 }
 
 /// An opaque address as a pointer. It is never followed.

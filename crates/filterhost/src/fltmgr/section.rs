@@ -18,49 +18,17 @@ use crate::layout::{
     SEC_IMAGE, SEC_RESERVE, Zeroed,
 };
 use crate::machine::{self, Machine};
-use crate::object::{KernelObject, Kind, Object};
+use crate::object::Kind;
 use crate::status::{
     NtStatus, STATUS_FILE_IS_A_DIRECTORY, STATUS_FLT_CONTEXT_ALREADY_DEFINED,
     STATUS_FLT_DELETING_OBJECT, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_FILE_FOR_SECTION,
     STATUS_INVALID_PARAMETER, STATUS_INVALID_PARAMETER_8, STATUS_INVALID_PARAMETER_9,
     STATUS_NOT_FOUND, STATUS_NOT_SUPPORTED, STATUS_SUCCESS,
 };
+use crate::user::section::SectionHost;
 use crate::volume::request::FileRef;
 use crate::volume::section::SectionUse;
 use crate::volume::stream::Stream;
-use crate::volume::{SectionBytes, Volume};
-
-/// Host state of a section object: the bytes that a view of it shows.
-pub struct SectionObject {
-    bytes: Mutex<Option<Arc<SectionBytes>>>,
-}
-
-impl SectionObject {
-    /// Wraps a section's bytes, to be put behind an object.
-    #[must_use]
-    pub fn new(bytes: Arc<SectionBytes>) -> Arc<Self> {
-        Arc::new(Self {
-            bytes: Mutex::new(Some(bytes)),
-        })
-    }
-
-    /// The bytes, until the object is deleted.
-    #[must_use]
-    pub fn bytes(&self) -> Option<Arc<SectionBytes>> {
-        self.bytes.lock().clone()
-    }
-}
-
-impl KernelObject for SectionObject {
-    fn kind(&self) -> Kind {
-        Kind::Section
-    }
-
-    fn deleted(&self, m: &Arc<Machine>, object: &Arc<Object>) {
-        let _ = (m, object);
-        drop(self.bytes.lock().take());
-    }
-}
 
 /// One section that was created and whose context is not closed.
 struct Open {
@@ -104,13 +72,7 @@ pub(crate) fn open(m: &Machine, filter: &Filter) -> Vec<Leak> {
 
 /// An operation conflicts with sections of `stream`: their filters are told, on the thread of
 /// the operation. The file system then waits a while for the sections to go.
-pub fn conflict(
-    m: &Arc<Machine>,
-    volume: &Volume,
-    stream: &Arc<Stream>,
-    data: *mut FLT_CALLBACK_DATA,
-) {
-    let _ = volume;
+pub fn conflict(m: &Arc<Machine>, stream: &Arc<Stream>, data: *mut FLT_CALLBACK_DATA) {
     let sections = m.state::<Sections>();
     let mut concerned: Vec<_> = {
         let state = sections.state.lock();
@@ -231,28 +193,43 @@ fn create(
     };
     link_context(m, instance, link, told)?;
     let opened = open_section(m, instance, link, told, &stream);
-    let made = SectionBytes::create(m, &stream, SectionUse::Scan).map(|bytes| {
-        let object = m
-            .objects()
-            .create(Kind::Section.body_size(), SectionObject::new(bytes.clone()));
-        let process = machine::current_thread().process();
-        let attributes = guest::read(wanted.attributes).map_or(0, |given| given.attributes);
-        let attributes = attributes & OBJ_KERNEL_HANDLE;
-        let handle = m
-            .objects()
-            .open_handle(m, &process, &object, wanted.access, attributes);
-        // The reference from its making is the caller's, beside the handle's own.
-        Made {
-            handle,
-            object: object.pointer(),
-            size: bytes.size(),
-        }
-    });
+    let made = make(m, instance, of, wanted);
     if made.is_err() {
         forget(m, opened);
         unlink(m, &context);
     }
     made
+}
+
+/// Makes the section object and its handle in the current process, or the System's.
+fn make(
+    m: &Arc<Machine>,
+    instance: &InstanceRef,
+    of: *mut FILE_OBJECT,
+    wanted: &Wanted,
+) -> Result<Made, NtStatus> {
+    let file = m
+        .objects()
+        .find_kind(of, Kind::File)
+        .ok_or(STATUS_INVALID_FILE_FOR_SECTION)?;
+    let volume = instance.volume().volume();
+    let object = SectionHost::create(m, volume, &file, SectionUse::Scan)?;
+    let bytes = object
+        .host::<SectionHost>()
+        .and_then(|section| section.bytes());
+    let size = bytes.map_or(0, |bytes| bytes.size());
+    let process = machine::current_thread().process();
+    let given = guest::read(wanted.attributes).map_or(0, |given| given.attributes);
+    let attributes = given & OBJ_KERNEL_HANDLE;
+    let handle = m
+        .objects()
+        .open_handle(m, &process, &object, wanted.access, attributes);
+    // The reference from its making is the caller's, beside the handle's own.
+    Ok(Made {
+        handle,
+        object: object.pointer(),
+        size,
+    })
 }
 
 fn link_context(

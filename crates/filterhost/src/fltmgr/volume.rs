@@ -35,6 +35,8 @@ pub(crate) struct VolumeState {
     stack: Vec<Arc<Instance>>,
     /// Filters that were asked already.
     considered: BTreeSet<usize>,
+    /// Generation of filters up to which all were asked.
+    asked: u64,
     /// The thread that asks filters now.
     setting_up: Option<u32>,
     /// Rundown references that callers took.
@@ -122,8 +124,19 @@ impl AttachedVolume {
         self.state.lock().considered.remove(&filter.id());
     }
 
+    /// True when all filters of this generation were asked and none is being asked.
+    fn is_up_to_date(&self, generation: u64) -> bool {
+        let state = self.state.lock();
+        state.asked == generation && state.setting_up.is_none()
+    }
+
     /// The next filter to ask; `Err(true)` when another thread asks now.
-    fn next_job(&self, filters: &[Arc<Filter>], me: u32) -> Result<Arc<Filter>, bool> {
+    fn next_job(
+        &self,
+        filters: &[Arc<Filter>],
+        me: u32,
+        generation: u64,
+    ) -> Result<Arc<Filter>, bool> {
         let mut state = self.state.lock();
         if state.dismounted || state.setting_up == Some(me) {
             return Err(false);
@@ -136,7 +149,10 @@ impl AttachedVolume {
                 && filter.phase() == Phase::Filtering
                 && !state.considered.contains(&filter.id())
         };
-        let filter = filters.iter().find(wanted).cloned().ok_or(false)?;
+        let Some(filter) = filters.iter().find(wanted).cloned() else {
+            state.asked = generation;
+            return Err(false);
+        };
         state.considered.insert(filter.id());
         state.setting_up = Some(me);
         Ok(filter)
@@ -146,21 +162,19 @@ impl AttachedVolume {
 /// The Filter Manager's side of a volume, made when first asked for.
 pub fn attached(m: &Arc<Machine>, volume: &Arc<Volume>) -> Arc<AttachedVolume> {
     let manager = FilterManager::of(m);
-    let id = manager.next_id();
     let mut state = manager.state.lock();
-    let known = state.live.values().find_map(|object| match object {
-        Opaque::Volume(known) if Arc::ptr_eq(&known.volume, volume) => Some(known.clone()),
-        _ => None,
-    });
-    if let Some(known) = known {
-        return known;
+    let known = state.by_volume.get(&volume.number());
+    if let Some(known) = known.filter(|known| Arc::ptr_eq(&known.volume, volume)) {
+        return known.clone();
     }
+    let id = super::next_id(&mut state);
     let new = Arc::new(AttachedVolume {
         id,
         volume: volume.clone(),
         state: Mutex::default(),
     });
     state.live.insert(id, Opaque::Volume(new.clone()));
+    state.by_volume.insert(volume.number(), new.clone());
     new
 }
 
@@ -172,9 +186,13 @@ pub(crate) fn set_up(m: &Arc<Machine>, volume: &Arc<AttachedVolume>, newly_mount
     if newly_mounted {
         flags |= FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME;
     }
+    let manager = FilterManager::of(m);
     loop {
-        let filters = FilterManager::of(m).filters();
-        match volume.next_job(&filters, me) {
+        let generation = manager.generation();
+        if volume.is_up_to_date(generation) {
+            return;
+        }
+        match volume.next_job(&manager.filters(), me, generation) {
             Ok(filter) => {
                 instance::attach_automatic(m, &filter, volume, flags);
                 volume.state.lock().setting_up = None;

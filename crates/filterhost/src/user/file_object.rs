@@ -137,7 +137,7 @@ impl KernelObject for FileHost {
         if open && !is_cancelled(object) {
             self.send(m, object, IRP_MJ_CLOSE);
         }
-        stack::file_object_gone(m, &self.volume, object);
+        stack::file_object_gone(m, object);
     }
 }
 

@@ -202,7 +202,6 @@ fn attempt(
         .parameters(create);
     packet.attach(m, operation.data());
     let (status, information) = operation.send();
-    packet.detach(m, operation.data());
     if let Some(host) = object.host::<FileHost>() {
         host.create_is_over(&object);
     }

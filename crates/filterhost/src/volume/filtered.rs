@@ -2,6 +2,7 @@
 
 use super::Volume;
 use super::fs::outcome::Stop;
+use super::node::NodeId;
 use super::request::{FileRef, copy_out};
 use crate::layout::{FILE_OBJECT, PVOID};
 use crate::status::{NtStatus, STATUS_REPARSE};
@@ -29,5 +30,16 @@ impl Volume {
     pub fn file_key(&self, file: *const FILE_OBJECT) -> Option<u64> {
         let open = self.fs().open_of(FileRef::new(file.cast_mut())?)?;
         Some(open.node.0)
+    }
+
+    /// Whether any stream of a file has an open that was not closed yet.
+    #[must_use]
+    pub fn has_opens(&self, node: NodeId) -> bool {
+        let space = self.fs().space();
+        let streams = space
+            .node(node)
+            .map(|node| node.streams().cloned().collect::<Vec<_>>());
+        drop(space);
+        streams.is_ok_and(|streams| streams.iter().any(|stream| stream.scb().opens > 0))
     }
 }

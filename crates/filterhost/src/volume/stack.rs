@@ -6,9 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Volume;
-use super::node::Reparse;
+use super::node::{NodeId, Reparse};
 use super::request::Request;
 use super::stream::Stream;
+use crate::fltmgr;
 use crate::layout::{FLT_CALLBACK_DATA, FLT_TAG_DATA_BUFFER};
 use crate::machine::Machine;
 use crate::memory::{self, Block};
@@ -17,7 +18,7 @@ use crate::status::NtStatus;
 use crate::user::open::EcpSpec;
 
 /// A filter instance: self-issued operations start below it.
-pub type InstanceRef = Arc<dyn core::any::Any + Send + Sync>;
+pub use crate::fltmgr::InstanceRef;
 
 /// Sends an operation down the stack of a volume, from the top or from below an instance.
 pub fn call(
@@ -26,53 +27,52 @@ pub fn call(
     below: Option<InstanceRef>,
     data: *mut FLT_CALLBACK_DATA,
 ) -> NtStatus {
-    let _ = below;
-    volume.perform(m, data)
+    fltmgr::dispatch::call(m, volume, below.as_ref(), data)
 }
 
 /// The extra create parameters of one open, through all its passes.
-pub struct OpenPacket {
-    ecps: Vec<EcpSpec>,
-}
+pub struct OpenPacket(Arc<fltmgr::ecp::OpenPacket>);
 
 impl OpenPacket {
-    /// Takes what the caller of the open gave.
-    pub fn new(_m: &Arc<Machine>, ecps: &[EcpSpec]) -> Self {
-        Self {
-            ecps: ecps.to_vec(),
+    /// Takes what the caller of the open gave. Of two of one type the first counts.
+    pub fn new(m: &Arc<Machine>, ecps: &[EcpSpec]) -> Self {
+        let packet = fltmgr::ecp::OpenPacket::new();
+        for spec in ecps {
+            let added = packet.add(m, spec.kind, &spec.context, spec.from_user);
+            if let Some(ecp) = added {
+                ecp.set_acknowledged(spec.acknowledged);
+            }
         }
+        Self(packet)
     }
 
     /// Hangs the list under the callback data of the next pass.
-    pub fn attach(&self, _m: &Arc<Machine>, _data: *mut FLT_CALLBACK_DATA) {
-        let _ = &self.ecps;
+    pub fn attach(&self, m: &Arc<Machine>, data: *mut FLT_CALLBACK_DATA) {
+        self.0.bind(m, data);
     }
 
-    /// Takes it back after the pass.
-    pub fn detach(&self, _m: &Arc<Machine>, _data: *mut FLT_CALLBACK_DATA) {}
-
     /// The open is over: the list and all in it are freed.
-    pub fn free(self, _m: &Arc<Machine>) {}
+    pub fn free(self, m: &Arc<Machine>) {
+        self.0.finish(m);
+    }
 }
 
-/// The last open of a stream is closed: its contexts go.
-pub fn stream_closed(m: &Arc<Machine>, volume: &Volume, fs_context: usize) {
-    let _ = (m, volume, fs_context);
+/// The last open of a stream is closed: its contexts go, and the file's with its last stream.
+pub fn stream_closed(m: &Arc<Machine>, volume: &Volume, node: NodeId, fs_context: usize) {
+    fltmgr::context::stream_gone(m, fs_context);
+    if !volume.has_opens(node) {
+        fltmgr::context::file_gone(m, volume, node.0);
+    }
 }
 
 /// A file object is about to be freed: its contexts go.
-pub fn file_object_gone(m: &Arc<Machine>, volume: &Volume, file: &Arc<Object>) {
-    let _ = (m, volume, file);
+pub fn file_object_gone(m: &Arc<Machine>, file: &Arc<Object>) {
+    fltmgr::context::file_object_gone(m, file.pointer().cast());
 }
 
 /// A section for a data scan stands in the way of `data`: whoever made it is told.
-pub fn section_conflict(
-    m: &Arc<Machine>,
-    volume: &Volume,
-    stream: &Arc<Stream>,
-    data: *mut FLT_CALLBACK_DATA,
-) {
-    let _ = (m, volume, stream, data);
+pub fn section_conflict(m: &Arc<Machine>, stream: &Arc<Stream>, data: *mut FLT_CALLBACK_DATA) {
+    fltmgr::section::conflict(m, stream, data);
 }
 
 /// Reparse buffers that hang under callback data now, by address.

@@ -65,11 +65,12 @@ fn file_link(
     file: *const FILE_OBJECT,
 ) -> Result<Link, NtStatus> {
     stream_of(m, function, file)?;
-    let volume = instance.volume();
-    let key = volume.volume().file_key(file).ok_or(STATUS_NOT_SUPPORTED)?;
+    let volume = instance.volume().volume();
+    let key = volume.file_key(file).ok_or(STATUS_NOT_SUPPORTED)?;
+    let on = usize::try_from(volume.number()).unwrap_or(0);
     Ok(Link::File {
         instance: instance.id(),
-        volume: volume.id(),
+        volume: on,
         file: key,
     })
 }

@@ -9,6 +9,7 @@ use crate::fltmgr::name;
 use crate::fltmgr::volume::AttachedVolume;
 use crate::layout::FILE_OBJECT;
 use crate::machine::Machine;
+use crate::volume::Volume;
 
 /// The place of a context. Each place holds one at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,7 +18,7 @@ pub(crate) enum Link {
     Volume { filter: usize, volume: usize },
     /// An instance's own.
     Instance { instance: usize },
-    /// An instance's on a file, by the volume's key of it.
+    /// An instance's on a file, by the volume's number and its key of the file.
     File {
         instance: usize,
         volume: usize,
@@ -107,8 +108,8 @@ pub fn stream_gone(m: &Arc<Machine>, fs_context: usize) {
 }
 
 /// The file system frees a file's control block.
-pub fn file_gone(m: &Arc<Machine>, attached: &AttachedVolume, key: u64) {
-    let on = attached.id();
+pub fn file_gone(m: &Arc<Machine>, volume: &Volume, key: u64) {
+    let on = usize::try_from(volume.number()).unwrap_or(0);
     sweep(
         m,
         |link| matches!(link, Link::File { volume, file, .. } if volume == on && file == key),

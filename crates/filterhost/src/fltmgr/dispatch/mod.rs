@@ -130,6 +130,9 @@ pub fn call(
     {
         name::forget(m, None);
     }
+    if volume.fs().is_dismounted() {
+        volume::dismounted(m, volume);
+    }
     status
 }
 

@@ -26,6 +26,7 @@ use crate::status::{
     STATUS_FLT_INVALID_CONTEXT_REGISTRATION, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
 };
 use crate::verifier;
+use crate::volume::Volumes;
 
 /// Registers a filter for a driver object.
 ///
@@ -112,7 +113,9 @@ fn start(m: &Arc<Machine>, filter: &Filter) -> NtStatus {
         }
         life.phase = Phase::Filtering;
     }
-    for volume in FilterManager::of(m).volumes() {
+    FilterManager::of(m).count_start();
+    for mounted in m.state::<Volumes>().all() {
+        let volume = volume::attached(m, &mounted);
         volume::set_up(m, &volume, false);
     }
     STATUS_SUCCESS

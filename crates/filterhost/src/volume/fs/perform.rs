@@ -64,7 +64,7 @@ impl MemFs {
                     (STATUS_USER_MAPPED_FILE, 0)
                 }
                 Err(Stop::Conflict(stream)) => {
-                    stack::section_conflict(m, volume, &stream, request.raw());
+                    stack::section_conflict(m, &stream, request.raw());
                     told = true;
                     continue;
                 }
@@ -118,7 +118,7 @@ impl MemFs {
             IRP_MJ_CLOSE => {
                 self.opens.lock().remove(&file.get().fs_context2.addr());
                 if let Some(fs_context) = self.close(&open) {
-                    stack::stream_closed(m, volume, fs_context);
+                    stack::stream_closed(m, volume, open.node, fs_context);
                 }
                 Ok(Done::new((), 0))
             }
