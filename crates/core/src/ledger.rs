@@ -205,6 +205,12 @@ impl<'m> Ledger<'m> {
         }
     }
 
+    /// Before an operation that changes something on the volume that cannot be named: nothing of
+    /// the volume is known until the mark is ended.
+    pub fn begin_volume_change(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> ChangeMark {
+        ChangeMark(self.volumes.begin_changing(guid, token).map_or(Mark::Nothing, Mark::Volume))
+    }
+
     /// After the operation, whatever its status, also when draining.
     pub fn end_change(&self, mark: ChangeMark, token: &WriteToken<'_>) {
         match mark.0 {
@@ -370,6 +376,15 @@ impl<'m> Ledger<'m> {
         } else {
             Settled::Dead
         }
+    }
+}
+
+impl Ticket {
+    /// The stream's mark when the ticket was taken, for
+    /// [`StreamState::note_verdict`](crate::stream::StreamState::note_verdict).
+    #[must_use]
+    pub const fn stream_mark(&self) -> u64 {
+        self.stream
     }
 }
 

@@ -101,6 +101,21 @@ impl OpenFacts {
         if condition { self.with(other) } else { self }
     }
 
+    /// `self` without the facts of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// The set that [`Self::bits`] gave; bits without a meaning are dropped.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & Self::ALL)
+    }
+
+    /// Every fact.
+    const ALL: u32 = (Self::COVERED.0 << 1).wrapping_sub(1);
+
     /// The set as bits, for tracing.
     #[must_use]
     pub const fn bits(self) -> u32 {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siloscan_core::wire::{
-    Header, Kind, Message, News, Poll, PollReply, Scan, ScanReply, Stop, VERSION, WireError,
+    Counts, Header, Kind, Message, News, Poll, PollReply, Scan, ScanReply, Stop, VERSION, WireError,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -167,6 +167,8 @@ impl<P: Platform> Session<P> {
             Ok(Kind::SCAN) => return self.receive_scan(delivery, message),
             Ok(Kind::POLL) => Poll::view(message).map(|poll| self.receive_poll(delivery, poll)),
             Ok(Kind::STOP) => Stop::view(message).map(|stop| self.receive_stop(stop.request.get())),
+            Ok(Kind::COUNTS) => Counts::decode(message)
+                .map(|values| self.service.stats.driver.set(values.collect())),
             Ok(_) => Err(WireError::Kind),
             Err(error) => Err(error),
         };

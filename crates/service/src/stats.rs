@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// A count that any thread may raise.
@@ -26,12 +27,31 @@ impl Count {
     }
 }
 
+/// The driver's counters as it told them last, in the order of core's list of reasons.
+#[derive(Debug, Default)]
+pub struct DriverCounts(Mutex<Vec<u64>>);
+
+impl DriverCounts {
+    /// Takes what the driver told.
+    pub fn set(&self, values: Vec<u64>) {
+        *self.0.lock() = values;
+    }
+
+    /// What the driver told last; empty before it told anything.
+    #[must_use]
+    pub fn get(&self) -> Vec<u64> {
+        self.0.lock().clone()
+    }
+}
+
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
         /// Live counts.
         #[derive(Debug, Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: Count,)+
+            /// What the driver counted.
+            pub driver: DriverCounts,
         }
 
         /// Counts at one moment.

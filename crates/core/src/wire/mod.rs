@@ -6,9 +6,11 @@
 //! why not. Numbers that later versions may extend are open: an unknown one is kept as it is and
 //! read in the conservative way.
 
+mod counts;
 mod poll;
 mod scan;
 
+pub use counts::{COUNT_PLACES, Counts};
 pub use poll::{Command, News, Poll, PollAnswer, PollFlags, PollReply};
 pub use scan::{Scan, ScanAnswer, ScanFlags, ScanReply, ScanRequest, Stop, WireVerdict};
 
@@ -41,6 +43,8 @@ impl Kind {
     pub const POLL_REPLY: Self = Self(5);
     /// Driver to service: let go of the section of this request. Has no reply.
     pub const STOP: Self = Self(6);
+    /// Driver to service: all counters. Has no reply.
+    pub const COUNTS: Self = Self(7);
 }
 
 /// The first 8 bytes of every message.
@@ -152,6 +156,7 @@ message! {
     Poll POLL,
     PollReply POLL_REPLY,
     Stop STOP,
+    Counts COUNTS,
 }
 
 impl Hello {
