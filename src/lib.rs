@@ -1,69 +1,269 @@
-//! The siloscan driver: `DriverEntry` registers with the Filter Manager, unload unregisters.
-//! It builds to nothing except for a Windows target.
+//! The siloscan driver. It builds to nothing except for a Windows target.
+//!
+//! A map: the Filter Manager calls `registration.rs`, which hands safe views to the story files.
+//! `create.rs` tells what happens to one open, `ecp.rs` how a container's open is asked where its
+//! bytes come from, `scan.rs` how a verdict is found or waited for, `invalidate.rs` what ends
+//! one, `instance.rs` where we attach. `port.rs` speaks with the service. `context.rs` holds what
+//! is remembered per volume, stream and section, `state.rs` what is remembered for the machine,
+//! `trace.rs` counts. `kernel/` wraps the kernel, `sys.rs` declares it. What is decided is decided
+//! in `siloscan-core`.
 #![cfg(windows)]
 #![no_std]
-#![expect(unsafe_code, reason = "the entry points that the kernel calls")]
+#![expect(
+    unsafe_code,
+    reason = "the entry points that the kernel calls, and bring-up"
+)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 extern crate wdk_panic;
 
-mod pool;
+mod context;
+mod create;
+mod ecp;
+mod instance;
+mod invalidate;
+mod kernel;
+mod port;
+mod registration;
+mod scan;
+mod state;
 mod sys;
+mod trace;
 
-use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use siloscan_core::flight::FlightTable;
+use siloscan_core::hash::Secret;
+use siloscan_core::ledger::{Ledger, LedgerMemory};
+use siloscan_core::limits::{PARAMETERS, ParameterId, Parameters};
+use siloscan_core::reason::Failure;
 
-use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING};
+use kernel::late::Late;
+use kernel::lock::SpinLock;
+use kernel::registry::Key;
+use kernel::thread::Thread;
+use kernel::{Status, etw, irql, pool, random, routine, silo};
+use port::service::{Poller, Stopper};
+use scan::lead::Leader;
+use state::{Flights, Signal, Space};
+use sys::constants::STATUS_SUCCESS;
+use sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING};
 
-use sys::{FLT_OPERATION_END, FLT_OPERATION_REGISTRATION, FLT_REGISTRATION, PFLT_FILTER};
+/// The memory that the ledger and the flights are lent.
+static SPACE: Late<Space> = Late::new();
 
-/// The filter that the Filter Manager handed out, null before registration and after unload.
-static FILTER: AtomicPtr<core::ffi::c_void> = AtomicPtr::new(ptr::null_mut());
+/// The driver's own threads.
+static THREADS: SpinLock<[Option<Thread>; THREADS_MAX]> =
+    SpinLock::new([const { None }; THREADS_MAX]);
 
-/// No operation is filtered yet.
-static OPERATIONS: [FLT_OPERATION_REGISTRATION; 1] = [FLT_OPERATION_END];
+/// Leaders at most, and the two that talk to the service.
+const THREADS_MAX: usize = 66;
 
-static REGISTRATION: FLT_REGISTRATION = FLT_REGISTRATION {
-    operations: OPERATIONS.as_ptr(),
-    unload: Some(unload),
-    ..FLT_REGISTRATION::EMPTY
-};
+/// How far bring-up came; teardown starts there and goes back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Events can be written.
+    Tracing,
+    /// State and its memory are there.
+    State,
+    /// The Filter Manager knows us.
+    Registered,
+    /// Services can connect.
+    Port,
+    /// The threads run.
+    Threads,
+}
 
-/// Called once by the I/O manager when the driver is loaded, at PASSIVE_LEVEL.
+/// Called once by the I/O manager when the driver is loaded.
 ///
 /// # Safety
-/// Only the I/O manager calls it, with its own live driver object.
+/// Only the I/O manager calls it, with its own live driver object and registry path.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
 #[unsafe(no_mangle)]
 pub unsafe extern "system" fn DriverEntry(
     driver: *mut DRIVER_OBJECT,
-    _registry_path: PCUNICODE_STRING,
+    registry_path: PCUNICODE_STRING,
 ) -> NTSTATUS {
-    let mut filter: PFLT_FILTER = ptr::null_mut();
-    // SAFETY: the I/O manager's driver object is live; the registration is a static.
-    let status =
-        unsafe { sys::FltRegisterFilter(driver, &raw const REGISTRATION, &raw mut filter) };
-    if status < 0 {
-        return status;
+    irql::init();
+    irql::passive();
+    pool::init();
+    silo::init();
+    // SAFETY: driver object and path are those that the I/O manager gave.
+    match unsafe { bring_up(driver, registry_path) } {
+        Ok(()) => STATUS_SUCCESS,
+        Err((stage, status)) => {
+            tear_down(stage);
+            status.code()
+        }
     }
-    FILTER.store(filter, Ordering::Release);
-    // SAFETY: the filter was handed out just above and is not yet unregistered.
-    let status = unsafe { sys::FltStartFiltering(filter) };
-    if status < 0 {
-        unregister();
-    }
-    status
 }
 
-/// Called by the Filter Manager, at PASSIVE_LEVEL, when the driver is to be unloaded.
-unsafe extern "system" fn unload(_flags: u32) -> NTSTATUS {
-    unregister();
-    wdk_sys::STATUS_SUCCESS
+/// Called by the Filter Manager when the driver is to be unloaded. Not refused: every wait is
+/// ended, every thread joined.
+///
+/// # Safety
+/// Only the Filter Manager calls it, after a successful `DriverEntry`.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub(crate) unsafe extern "system" fn unload(_flags: u32) -> NTSTATUS {
+    irql::passive();
+    tear_down(Stage::Threads);
+    STATUS_SUCCESS
 }
 
-/// Takes the filter out of the static, so that it is unregistered at most once.
-fn unregister() {
-    let filter = FILTER.swap(ptr::null_mut(), Ordering::AcqRel);
-    if !filter.is_null() {
-        // SAFETY: the swap makes this the only owner of a filter that was registered.
-        unsafe { sys::FltUnregisterFilter(filter) };
+/// Brings everything up, in order. On failure says how far it came.
+///
+/// # Safety
+/// As `DriverEntry`.
+unsafe fn bring_up(
+    driver: *mut DRIVER_OBJECT,
+    registry_path: PCUNICODE_STRING,
+) -> Result<(), (Stage, Status)> {
+    etw::register();
+    state::set_stopping(false);
+    // SAFETY: the path is the one that the I/O manager gave.
+    let parameters = unsafe { read_parameters(registry_path) };
+    make_state(&parameters).map_err(|status| (Stage::Tracing, status))?;
+    // SAFETY: the driver object is the one that the I/O manager gave.
+    unsafe { registration::register(driver) }.map_err(|status| (Stage::State, status))?;
+    port::open().map_err(|status| (Stage::Registered, status))?;
+    start_threads(&parameters).map_err(|status| (Stage::Threads, status))?;
+    registration::start().map_err(|status| (Stage::Threads, status))
+}
+
+/// Takes everything down that was brought up to `stage`, in reverse.
+fn tear_down(stage: Stage) {
+    state::set_stopping(true);
+    state::fail_all(Failure::Unloading, true);
+    if stage >= Stage::Port {
+        port::close();
+    }
+    if stage >= Stage::Threads {
+        join_threads();
+    }
+    if stage == Stage::Registered {
+        port::close();
+    }
+    if stage >= Stage::Registered {
+        registration::unregister();
+    }
+    if stage >= Stage::State {
+        drop_state();
+    }
+    etw::unregister();
+}
+
+/// The registry's values, each checked; nonsense gives the default.
+///
+/// # Safety
+/// `path` is the string that the I/O manager gave to `DriverEntry`.
+unsafe fn read_parameters(path: PCUNICODE_STRING) -> Parameters {
+    let mut parameters = Parameters::DEFAULT;
+    // SAFETY: the caller vouches for the path.
+    let Ok(key) = (unsafe { Key::parameters(path) }) else {
+        return parameters;
+    };
+    for parameter in &PARAMETERS {
+        let name = routine::utf16::<NAME_MAX>(parameter.name.as_bytes());
+        let found = name
+            .get(..parameter.name.len())
+            .and_then(|name| key.dword(name));
+        parameters.set(parameter, found);
+    }
+    parameters
+}
+
+/// No parameter's name is longer.
+const NAME_MAX: usize = 32;
+
+/// Takes the memory, and puts the state there.
+fn make_state(parameters: &Parameters) -> Result<(), Status> {
+    let mut space = Space::new(parameters)?;
+    // SAFETY: the memory is lent once; it is freed after its users, in `drop_state`.
+    let flights = unsafe { space.flights.lend() };
+    // SAFETY: as above.
+    let waiters = unsafe { space.waiters.lend() };
+    // SAFETY: as above.
+    let accounts = unsafe { space.accounts.lend() };
+    let shares = state::shares(parameters);
+    let table = FlightTable::new(flights, waiters, accounts, &state::FILTER, shares);
+    let leaders = parameters.get(ParameterId::ScanThreads) as usize;
+    let flights = Flights::new(table, leaders)?;
+    // SAFETY: bring-up runs alone, and nothing is there before it.
+    unsafe { SPACE.set(space) };
+    if let Some(space) = SPACE.get() {
+        let memory = LedgerMemory {
+            sets: &space.sets,
+            changing: &space.changing,
+            generations: &space.generations,
+            volumes: &space.volumes,
+        };
+        let ledger = Ledger::new(memory, Secret::new(random::words()));
+        // SAFETY: as above.
+        unsafe { state::LEDGER.set(ledger) };
+    }
+    // SAFETY: as above.
+    unsafe { state::PARAMETERS.set(*parameters) };
+    // SAFETY: as above.
+    unsafe { state::FLIGHTS.set(flights) };
+    Ok(())
+}
+
+/// Takes the state away, users before what they use.
+fn drop_state() {
+    // SAFETY: no callback and no thread of the driver runs any more.
+    unsafe { state::FLIGHTS.clear() };
+    // SAFETY: as above.
+    unsafe { state::LEDGER.clear() };
+    // SAFETY: as above.
+    unsafe { state::PARAMETERS.clear() };
+    // SAFETY: as above; flights and ledger, which were lent the memory, are gone.
+    unsafe { SPACE.clear() };
+}
+
+/// Starts the leaders and the two threads that talk to the service.
+fn start_threads(parameters: &Parameters) -> Result<(), Status> {
+    let leaders = parameters.get(ParameterId::ScanThreads) as usize;
+    keep(Thread::spawn::<Poller>(0)?);
+    keep(Thread::spawn::<Stopper>(0)?);
+    for index in 0..leaders {
+        keep(Thread::spawn::<Leader>(index)?);
+    }
+    Ok(())
+}
+
+/// Remembers a thread, to be joined. There is a place for each that is started.
+fn keep(thread: Thread) {
+    let mut thread = Some(thread);
+    for place in THREADS.lock().iter_mut().filter(|place| place.is_none()) {
+        *place = thread.take();
+        if thread.is_none() {
+            return;
+        }
+    }
+}
+
+/// Wakes all threads, which see that the driver stops, and waits for their ends.
+fn join_threads() {
+    loop {
+        let thread = THREADS.lock().iter_mut().find_map(Option::take);
+        let Some(thread) = thread else { return };
+        if let Some(flights) = state::flights() {
+            flights.raise(Signal::Poll);
+            flights.raise(Signal::Stop);
+            flights.raise(Signal::Work);
+        }
+        thread.join();
     }
 }

@@ -1,0 +1,471 @@
+//! The story of one open: what is looked at before it, what is decided after it.
+//!
+//! Before: named ignores, the silo test, the redirection ECP. After: the answer is read once,
+//! core's `route` decides, the key is looked up or a scan is waited for, and the open goes
+//! through or is refused.
+#![forbid(unsafe_code)]
+
+use siloscan_core::ecp::{Redirection, RedirectionFlags};
+use siloscan_core::key::{FileId, Key};
+use siloscan_core::limits::Parameters;
+use siloscan_core::reason::{Counted, DenyReason, Event, Failure, LookupReason};
+use siloscan_core::route::{self, Facts, LookUp, OpenFacts, PreRoute, Route, Waiting, Which};
+use siloscan_core::stream::{OwnId, StreamName};
+use siloscan_core::verdict::{self, Decision, End, Opener};
+
+use crate::context::{InstanceContext, Owned, StreamContext};
+use crate::ecp::{Attached, List};
+use crate::kernel::file::{self, Name};
+use crate::kernel::{Status, clock, silo, thread};
+use crate::registration::view::{Data, NameHint};
+use crate::scan::{self, Wanted};
+use crate::sys::constants::*;
+use crate::trace::{self, Detection};
+use crate::{instance, invalidate, port, state};
+
+/// Access that reads, runs or changes data. What is not yet resolved counts as all of it.
+const DATA_ACCESS: u32 =
+    FILE_READ_DATA | FILE_EXECUTE | WRITE_ACCESS | GENERIC_READ | GENERIC_EXECUTE;
+/// Access that writes data.
+const WRITE_ACCESS: u32 =
+    FILE_WRITE_DATA | FILE_APPEND_DATA | GENERIC_WRITE | GENERIC_ALL | MAXIMUM_ALLOWED;
+/// Access that changes a file in any way.
+const CHANGE_ACCESS: u32 = WRITE_ACCESS | DELETE | FILE_WRITE_ATTRIBUTES | FILE_WRITE_EA;
+
+/// Pause between two tries of an open whose file could not be read, in milliseconds.
+const RETRY_MS: u64 = 20;
+
+/// What pre-create learnt, carried to post-create in the completion context itself: nothing is
+/// allocated for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Carried {
+    open: OpenFacts,
+    attached: Attached,
+}
+
+impl Carried {
+    /// As a completion context.
+    #[must_use]
+    pub fn to_bits(self) -> usize {
+        let attached = match self.attached {
+            Attached::Nothing => 0,
+            Attached::Fresh => 1,
+            Attached::Reused => 2,
+            Attached::Shared => 3,
+            Attached::Tainted => 4_usize,
+        };
+        self.open.bits() as usize | (attached << 32)
+    }
+
+    /// From a completion context of `to_bits`.
+    #[must_use]
+    pub fn from_bits(bits: usize) -> Self {
+        let attached = match bits >> 32 {
+            1 => Attached::Fresh,
+            2 => Attached::Reused,
+            3 => Attached::Shared,
+            4 => Attached::Tainted,
+            _ => Attached::Nothing,
+        };
+        Self {
+            open: OpenFacts::from_bits(bits as u32),
+            attached,
+        }
+    }
+}
+
+/// Before the open. `None` where nothing has to happen after it.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn before(data: &Data<'_>) -> Option<Carried> {
+    let (open, list) = facts_before(data);
+    let attached = match route::pre_route(open) {
+        PreRoute::Leave(reason) => {
+            trace::count(reason);
+            return None;
+        }
+        PreRoute::Watch(reason) => {
+            if !can_change(data) {
+                trace::count(reason);
+                return None;
+            }
+            Attached::Nothing
+        }
+        PreRoute::Host => Attached::Nothing,
+        PreRoute::Container => attach(list.as_ref()),
+    };
+    Some(Carried { open, attached })
+}
+
+/// What is known before the file is open, and the list of ECPs where one was looked for.
+fn facts_before<'a>(data: &'a Data<'a>) -> (OpenFacts, Option<List<'a>>) {
+    let flags = data.operation_flags();
+    let create = data.create();
+    let early = OpenFacts::NONE
+        .with_if(OpenFacts::STACK_FILE_OBJECT, data.has_stack_file_object())
+        .with_if(OpenFacts::PAGING_FILE, flags & SL_OPEN_PAGING_FILE != 0)
+        .with_if(
+            OpenFacts::TARGET_DIRECTORY,
+            flags & SL_OPEN_TARGET_DIRECTORY != 0,
+        )
+        .with_if(
+            OpenFacts::DIRECTORY,
+            create.options & FILE_DIRECTORY_FILE != 0,
+        )
+        .with_if(OpenFacts::VOLUME, data.opens_volume());
+    if route::ignored(early).is_some() {
+        return (early, None);
+    }
+    let list = List::of(data);
+    let origins = list.origins();
+    let open = early
+        .with_if(OpenFacts::PREFETCH, origins.prefetch)
+        .with_if(OpenFacts::CSV_DOWN_LEVEL, origins.csv_down_level)
+        .with_if(OpenFacts::SCANNER, port::is_scanner(data))
+        .with_if(OpenFacts::NESTED, file::is_nested())
+        .with_if(OpenFacts::CONTAINER, silo::is_container(data.file()))
+        .with_if(OpenFacts::UNNAMED, data.name_hint() == NameHint::Unnamed);
+    (open, Some(list))
+}
+
+/// Whether the open may change a file, so that its stream has to be known.
+fn can_change(data: &Data<'_>) -> bool {
+    let options = data.create().options;
+    let disposition = options >> 24;
+    data.desired_access() & CHANGE_ACCESS != 0
+        || options & FILE_DELETE_ON_CLOSE != 0
+        || disposition != FILE_DISPOSITION_OPEN
+}
+
+/// Attaches or shares the redirection ECP, and counts which.
+fn attach(list: Option<&List<'_>>) -> Attached {
+    let attached = list.map_or(Attached::Nothing, List::attach);
+    trace::count(match attached {
+        Attached::Nothing => Event::EcpFailed,
+        Attached::Fresh => Event::EcpAttached,
+        Attached::Reused => Event::EcpReused,
+        Attached::Shared => Event::EcpShared,
+        Attached::Tainted => Event::EcpTainted,
+    });
+    attached
+}
+
+/// The instance drains: there is no open file, and nothing of the create may be touched.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn drained(carried: Carried) {
+    if let Some(reason) = route::ignored(carried.open.with(OpenFacts::DRAINING)) {
+        trace::count(reason);
+    }
+}
+
+/// After the open.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn after(data: &Data<'_>, carried: Carried) {
+    let open = facts_after(data, carried.open);
+    if open.has(OpenFacts::FAILED.with(OpenFacts::REPARSE)) {
+        if let Some(reason) = route::ignored(open) {
+            trace::count(reason);
+        }
+        return;
+    }
+    let Ok(instance) = Owned::<InstanceContext>::of(data.instance()) else {
+        // Torn down while we were here: nothing can be known of the volume.
+        trace::count(siloscan_core::reason::IgnoreReason::Draining);
+        return;
+    };
+    let opening = Opening {
+        data,
+        open,
+        stream: stream_of(data, open, &instance),
+        instance,
+        parameters: state::parameters(),
+    };
+    opening.run(carried.attached);
+}
+
+/// What is known once the file is open.
+fn facts_after(data: &Data<'_>, before: OpenFacts) -> OpenFacts {
+    let status = data.status();
+    let open = before
+        .with_if(OpenFacts::FAILED, status < 0)
+        .with_if(OpenFacts::REPARSE, status == STATUS_REPARSE);
+    if open.has(OpenFacts::FAILED.with(OpenFacts::REPARSE)) {
+        return open;
+    }
+    let access = data.desired_access();
+    open.with_if(
+        OpenFacts::OPLOCK_BREAK,
+        status == STATUS_OPLOCK_BREAK_IN_PROGRESS,
+    )
+    .with_if(
+        OpenFacts::DIRECTORY,
+        file::is_directory(data.instance(), data.file()),
+    )
+    .with_if(OpenFacts::NO_DATA_ACCESS, access & DATA_ACCESS == 0)
+    .with_if(OpenFacts::NOT_OPENED, data.information() != FILE_OPENED)
+    .with_if(OpenFacts::TRANSACTION, data.in_transaction())
+    .with_if(OpenFacts::CAN_WRITE, access & WRITE_ACCESS != 0)
+}
+
+/// The context of the opened stream: for every open that may change a file, and for every one
+/// that is looked at.
+fn stream_of(
+    data: &Data<'_>,
+    open: OpenFacts,
+    instance: &InstanceContext,
+) -> Option<Owned<StreamContext>> {
+    if open.has(OpenFacts::DIRECTORY.with(OpenFacts::STACK_FILE_OBJECT)) {
+        return None;
+    }
+    if route::ignored(open).is_some() && !can_change(data) {
+        return None;
+    }
+    let (our, opened) = (data.instance(), data.file());
+    let stream = Owned::<StreamContext>::of(our, opened)
+        .or_else(|_| Owned::new(StreamContext::new(state::next_stream()))?.attach(our, opened))
+        .ok()?;
+    let may_ask = !open.has(OpenFacts::NESTED) && file::may_query();
+    if may_ask && instance.stable_ids && stream.state.own_id() == OwnId::Unknown {
+        let id = file::file_id(our, opened).ok().and_then(FileId::from_bytes);
+        stream.state.set_own_id(id);
+    }
+    if stream.state.name() == StreamName::Unknown {
+        if open.has(OpenFacts::UNNAMED) {
+            stream.state.set_name(true);
+        } else if may_ask
+            && let Some(unnamed) = Name::opened(data).ok().and_then(|n| n.is_unnamed())
+        {
+            stream.state.set_name(unnamed);
+        }
+    }
+    Some(stream)
+}
+
+/// One open that succeeded.
+struct Opening<'a> {
+    data: &'a Data<'a>,
+    open: OpenFacts,
+    stream: Option<Owned<StreamContext>>,
+    instance: Owned<InstanceContext>,
+    parameters: Parameters,
+}
+
+impl Opening<'_> {
+    fn run(self, attached: Attached) {
+        if self.open.has(OpenFacts::NOT_OPENED)
+            && let Some(stream) = &self.stream
+        {
+            invalidate::emptied(stream.again(), &self.instance);
+        }
+        let redirection = self.redirection(attached);
+        let facts = Facts {
+            open: self.known(&redirection),
+            redirection,
+        };
+        match route::route(&facts, &self.parameters.layer_policy()) {
+            Route::Ignore(reason) => trace::count(reason),
+            Route::Skip(reason) => trace::count(reason),
+            Route::LookUp(look_up) => self.look_up(&look_up),
+            Route::LookUpThenSkip(key, reason) => {
+                trace::count(LookupReason::CoveredLayer);
+                match scan::look_up(&key, &self.parameters) {
+                    Some(End::Cached(verdict::Verdict::Infected) | End::StaleInfected) => {
+                        self.finish(|_| End::CoveredInfected, Waiting::Never)
+                    }
+                    _ => trace::count(reason),
+                }
+            }
+            Route::Scan(reason, waiting) => {
+                trace::count(reason);
+                self.finish(
+                    |deadline| self.scan(None, false, waiting, deadline),
+                    waiting,
+                );
+            }
+        }
+        if let Some(stream) = &self.stream {
+            stream.state.note_open();
+        }
+    }
+
+    /// The answer to the redirection question. The first one that is worth something makes the
+    /// instance redirecting: what was filed under own ids before may have been layer bytes.
+    fn redirection(&self, attached: Attached) -> Redirection {
+        if !self.open.has(OpenFacts::CONTAINER) {
+            return Redirection::Absent;
+        }
+        let redirection = List::of(self.data).answer(attached);
+        if matches!(redirection, Redirection::Answer(_)) && self.instance.state.set_redirecting() {
+            trace::count(Event::Redirecting);
+            instance::void_volume(&self.instance);
+        }
+        redirection
+    }
+
+    /// The facts about stream and volume.
+    fn known(&self, redirection: &Redirection) -> OpenFacts {
+        let instance = &self.instance;
+        let ledger = state::ledger();
+        let tracked = |guid| ledger.is_some_and(|ledger| ledger.tracks(guid));
+        let open = self
+            .open
+            .without(OpenFacts::UNNAMED)
+            .with_if(OpenFacts::REDIRECTING, instance.state.redirecting())
+            .with_if(OpenFacts::OWN_VOLUME, instance.guid.is_some_and(tracked))
+            .with_if(OpenFacts::DAX, instance.dax)
+            .with_if(OpenFacts::CSV, instance.csv)
+            .with_if(OpenFacts::COVERED, self.is_covered(redirection));
+        let Some(stream) = &self.stream else {
+            return open;
+        };
+        open.with_if(
+            OpenFacts::UNNAMED,
+            stream.state.name() == StreamName::Unnamed,
+        )
+        .with_if(
+            OpenFacts::OWN_ID,
+            matches!(stream.state.own_id(), OwnId::Known(_)),
+        )
+        .with_if(OpenFacts::WRITABLE_SECTION, stream.state.writable_section())
+    }
+
+    fn is_covered(&self, redirection: &Redirection) -> bool {
+        let Redirection::Answer(answer) = redirection else {
+            return false;
+        };
+        answer.flags.has(RedirectionFlags::REGISTERED)
+            && answer
+                .volume
+                .is_some_and(|guid| state::ledger().is_some_and(|l| l.covered(guid)))
+    }
+
+    /// Looks the key up; a miss is scanned.
+    fn look_up(&self, look_up: &LookUp) {
+        trace::count(look_up.reason);
+        let (key, layer) = match look_up.of {
+            Which::Layer(key) => (Some(key), true),
+            Which::Own => (
+                self.stream
+                    .as_ref()
+                    .and_then(|s| invalidate::own_key(s, &self.instance)),
+                false,
+            ),
+        };
+        let known = key.and_then(|key| scan::look_up(&key, &self.parameters));
+        self.finish(
+            |deadline| {
+                known.unwrap_or_else(|| {
+                    let key = key.map(|key| Keyed {
+                        key,
+                        keeps: look_up.keeps,
+                    });
+                    self.scan(key, layer, look_up.waiting, deadline)
+                })
+            },
+            look_up.waiting,
+        );
+    }
+
+    /// Waits for a scan, if the open may wait.
+    fn scan(
+        &self,
+        keyed: Option<Keyed>,
+        layer: bool,
+        waiting: Waiting,
+        deadline: clock::Time,
+    ) -> End {
+        if waiting == Waiting::Never {
+            return End::Failed(Failure::Oplock);
+        }
+        let wanted = Wanted {
+            data: self.data,
+            instance: &self.instance,
+            stream: self.stream.as_ref(),
+            key: keyed.map(|keyed| keyed.key),
+            keeps: keyed.is_some_and(|keyed| keyed.keeps),
+            layer,
+            silo: silo::of(self.data.file()),
+            deadline,
+        };
+        scan::wait_for_verdict(&wanted, &self.parameters)
+    }
+
+    /// Decides, and tries again while a cause may pass and time is left.
+    fn finish(&self, end: impl Fn(clock::Time) -> End, waiting: Waiting) {
+        let deadline = clock::now().saturating_add(self.parameters.open_deadline());
+        let policy = self.parameters.failure_policy();
+        loop {
+            let end = end(deadline);
+            if let End::Failed(failure) = end {
+                trace::count(failure);
+            }
+            let can_retry =
+                waiting == Waiting::Allowed && clock::after(clock::now(), RETRY_MS) < deadline;
+            let opener = Opener {
+                in_silo: self.open.has(OpenFacts::CONTAINER),
+                emptied: self.open.has(OpenFacts::NOT_OPENED),
+                handle_exists: self.data.handle_exists(),
+                can_retry,
+            };
+            match verdict::decide(end, &opener, &policy) {
+                Decision::Allow(reason) => {
+                    trace::count(reason);
+                    if matches!(end, End::Failed(_))
+                        && let Some(stream) = &self.stream
+                    {
+                        stream.state.note_unscanned();
+                    }
+                    return;
+                }
+                Decision::Deny(reason) => {
+                    trace::count(reason);
+                    self.refuse(reason);
+                    return;
+                }
+                Decision::Retry(_) => {
+                    trace::count(Event::Retried);
+                    thread::sleep(RETRY_MS);
+                }
+            }
+        }
+    }
+
+    /// Refuses the open, and tells of what was found.
+    fn refuse(&self, reason: DenyReason) {
+        let status = match reason {
+            DenyReason::Cancelled => STATUS_CANCELLED,
+            DenyReason::CachedInfected
+            | DenyReason::StaleInfected
+            | DenyReason::CoveredInfected
+            | DenyReason::ScannedInfected => STATUS_VIRUS_INFECTED,
+            _ => STATUS_ACCESS_DENIED,
+        };
+        if status == STATUS_VIRUS_INFECTED && reason != DenyReason::ScannedInfected {
+            self.tell(reason);
+        }
+        self.data.refuse(Status::failure(status));
+    }
+
+    fn tell(&self, reason: DenyReason) {
+        let name = Name::opened(self.data).ok();
+        trace::detection(&Detection {
+            file: name.as_ref().map_or(&[][..], Name::bytes),
+            rule: &[],
+            container: silo::of(self.data.file()).map_or([0; 16], |silo| silo.container),
+            process: self.data.process_id(),
+            reason: reason.name(),
+        });
+    }
+}
+
+/// A key, and whether a verdict of this open's scan may be kept under it.
+#[derive(Clone, Copy)]
+struct Keyed {
+    key: Key,
+    keeps: bool,
+}

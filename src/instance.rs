@@ -1,0 +1,130 @@
+//! Where siloscan attaches, and what is learnt about a volume when it does.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::Ordering;
+
+use siloscan_core::key::VolumeGuid;
+use siloscan_core::ledger;
+use siloscan_core::reason::Event;
+
+use crate::context::{InstanceContext, Owned};
+use crate::kernel::Status;
+use crate::kernel::file::{self, Instance};
+use crate::kernel::lock::Raise;
+use crate::sys::P;
+use crate::sys::constants::{
+    FILE_DAX_VOLUME, FILE_DEVICE_NETWORK_FILE_SYSTEM, FLT_FSTYPE_CSVFS, FLT_FSTYPE_LANMAN,
+    FLT_FSTYPE_MSFS, FLT_FSTYPE_MUP, FLT_FSTYPE_NPFS, FLT_FSTYPE_NTFS, FLT_FSTYPE_RAW,
+    FLT_FSTYPE_REFS, STATUS_FLT_DO_NOT_ATTACH,
+};
+use crate::{scan, state, trace};
+
+/// Looks at a volume, and remembers what it is.
+///
+/// # Errors
+/// A volume that we do not attach to, or no memory: not to attach is then the safe end, since
+/// verdicts of a volume without our instance are never served.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn setup(
+    instance: Instance<'_>,
+    volume: P,
+    device_type: u32,
+    file_system: u32,
+) -> Result<(), Status> {
+    if !is_ours(device_type, file_system) {
+        return Err(Status::failure(STATUS_FLT_DO_NOT_ATTACH));
+    }
+    let guid = file::volume_guid(volume).and_then(VolumeGuid::from_bytes);
+    let mut context = InstanceContext::new(guid);
+    context.data_scan = file::register_for_data_scan(instance);
+    context.csv = file_system == FLT_FSTYPE_CSVFS;
+    context.stable_ids = matches!(file_system, FLT_FSTYPE_NTFS | FLT_FSTYPE_REFS);
+    // A volume that cannot tell whether it is direct-access counts as one.
+    context.dax = file::volume_attributes(instance)
+        .map_or(true, |attributes| attributes & FILE_DAX_VOLUME != 0);
+    let tracked = guid.is_some_and(attach_volume);
+    context.tracked = tracked;
+    let attached = Owned::new(context).and_then(|context| context.attach(instance));
+    if attached.is_err()
+        && tracked
+        && let Some(guid) = guid
+    {
+        detach_volume(guid);
+    }
+    attached
+}
+
+/// Every local file system; neither network, nor RAW, nor pipes and mailslots.
+fn is_ours(device_type: u32, file_system: u32) -> bool {
+    device_type != FILE_DEVICE_NETWORK_FILE_SYSTEM
+        && !matches!(
+            file_system,
+            FLT_FSTYPE_RAW | FLT_FSTYPE_LANMAN | FLT_FSTYPE_MUP | FLT_FSTYPE_NPFS | FLT_FSTYPE_MSFS
+        )
+}
+
+/// Lets core track the volume. False where it has no place for it.
+fn attach_volume(guid: VolumeGuid) -> bool {
+    let Some(ledger) = state::ledger() else {
+        return false;
+    };
+    let attached = Raise::with(|token| ledger.attach_volume(guid, token));
+    attached != ledger::Attached::Full
+}
+
+fn detach_volume(guid: VolumeGuid) {
+    if let Some(ledger) = state::ledger() {
+        Raise::with(|token| ledger.detach_volume(guid, token));
+    }
+}
+
+/// All verdicts of the volume are void from now on.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+pub fn void_volume(context: &InstanceContext) {
+    let (Some(guid), Some(ledger)) = (context.guid, state::ledger()) else {
+        return;
+    };
+    if Raise::with(|token| ledger.bump_volume(guid, token)) {
+        trace::count(Event::VolumeEpoch);
+    }
+}
+
+/// The volume is dismounted: what comes to light there next time may be something else.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn dismounting(instance: Instance<'_>) {
+    if let Ok(context) = Owned::<InstanceContext>::of(instance) {
+        void_volume(&context);
+    }
+}
+
+/// No new operation comes; scans that read through the instance end, and with them their
+/// references.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn teardown_start(instance: Instance<'_>) {
+    if let Ok(context) = Owned::<InstanceContext>::of(instance) {
+        context.dying.store(true, Ordering::Release);
+        void_volume(&context);
+    }
+    scan::abandon(instance);
+}
+
+/// The last operation is over.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn teardown_complete(instance: Instance<'_>) {
+    if let Ok(context) = Owned::<InstanceContext>::of(instance)
+        && context.tracked
+        && let Some(guid) = context.guid
+    {
+        detach_volume(guid);
+    }
+}

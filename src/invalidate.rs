@@ -1,0 +1,282 @@
+//! Every operation that can change a file's bytes, or what an open of it yields: the key is
+//! marked *changing* before the operation and let go after it, whatever came of it. While the
+//! mark is there no verdict about the key is stored, and a scan of it is dead.
+#![forbid(unsafe_code)]
+
+use siloscan_core::key::{FileId, Key};
+use siloscan_core::ledger::ChangeMark;
+use siloscan_core::reason::Event;
+use siloscan_core::stream::OwnId;
+use siloscan_core::sync::WriteToken;
+
+pub use crate::context::Mark;
+use crate::context::{InstanceContext, Owned, StreamContext};
+use crate::kernel::file;
+use crate::registration::view::Data;
+use crate::sys::constants::*;
+use crate::{instance, scan, state, trace};
+
+/// What an operation may do to bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Effect {
+    /// Nothing that matters to a verdict.
+    None,
+    /// It changes the stream's bytes, or lets the file go.
+    Change,
+    /// A write of the memory manager or the cache: a change only where somebody can have written
+    /// through a mapping. What was written through the file was marked when it was written.
+    Paging,
+    /// It changes something on the volume that cannot be named.
+    Volume,
+    /// The volume is locked or dismounted: all that is known about it is void.
+    VoidVolume,
+}
+
+/// Marks what an operation may change. `None` where there is nothing to end afterwards.
+///
+/// # IRQL
+/// At most APC_LEVEL; for paging writes nothing here waits or touches paged memory.
+pub fn before(data: &Data<'_>) -> Option<Mark> {
+    match effect(data) {
+        Effect::None => None,
+        Effect::Change => change(data, false),
+        Effect::Paging => change(data, true),
+        Effect::Volume => volume_change(data),
+        Effect::VoidVolume => {
+            let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
+            instance::void_volume(&context);
+            None
+        }
+    }
+}
+
+/// Ends what `before` marked.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL; also while draining.
+pub fn after(mark: Option<Mark>) {
+    let end = |mark: ChangeMark, token: &WriteToken<'_>| {
+        if let Some(ledger) = state::ledger() {
+            ledger.end_change(mark, token);
+        }
+    };
+    match mark {
+        None => {}
+        Some(Mark::Stream(stream)) => stream.end_change(end),
+        Some(Mark::Instance(context)) => context.end_change(end),
+    }
+}
+
+/// The last handle of a file object goes: a file that is deleted with it loses its key, one that
+/// was changed is queued to be scanned.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn before_cleanup(data: &Data<'_>) -> Option<Mark> {
+    let stream = Owned::<StreamContext>::of(data.instance(), data.file()).ok()?;
+    if data.file().delete_pending() {
+        let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
+        return Some(mark_stream(stream, &context));
+    }
+    if stream.state.wants_close_scan() {
+        scan::at_close(data, stream);
+    }
+    None
+}
+
+/// Somebody makes a section over the file. Through a writable one bytes change without passing
+/// us, so the stream's key serves no more while its context lives.
+///
+/// # IRQL
+/// At most APC_LEVEL, with locks of the file system held: nothing here waits.
+pub fn before_section(data: &Data<'_>) {
+    let section = data.acquire_section();
+    let writable = matches!(
+        section.page_protection & 0xff,
+        PAGE_READWRITE | PAGE_EXECUTE_READWRITE
+    );
+    if section.sync_type != SYNC_TYPE_CREATE_SECTION || !writable {
+        return;
+    }
+    let Ok(context) = Owned::<InstanceContext>::of(data.instance()) else {
+        return;
+    };
+    match stream_of(data) {
+        Some(stream) => {
+            stream.state.set_writable_section();
+            let mark = mark_stream(stream, &context);
+            after(Some(mark));
+        }
+        None => instance::void_volume(&context),
+    }
+}
+
+/// Drops the key of a file that was created, superseded or overwritten: its id was not known
+/// before. Nobody can have written to it yet.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn emptied(stream: Owned<StreamContext>, context: &InstanceContext) {
+    let mark = mark_stream(stream, context);
+    after(Some(mark));
+}
+
+/// Marks a stream's key, and ends the scans that read the stream.
+fn mark_stream(stream: Owned<StreamContext>, context: &InstanceContext) -> Mark {
+    let key = own_key(&stream, context);
+    stream.begin_change(|token| begin(key.as_ref(), token));
+    scan::kill(key.as_ref(), stream.state.id());
+    Mark::Stream(stream)
+}
+
+/// The key of a stream's file, as far as it is known.
+#[must_use]
+pub fn own_key(stream: &StreamContext, context: &InstanceContext) -> Option<Key> {
+    match (context.guid, stream.state.own_id()) {
+        (Some(volume), OwnId::Known(id)) => Some(Key::new(volume, id)),
+        _ => None,
+    }
+}
+
+/// Core's mark for a key.
+fn begin(key: Option<&Key>, token: &WriteToken<'_>) -> Option<ChangeMark> {
+    let mark = state::ledger()?.begin_change(key?, token);
+    trace::count(Event::KeyDropped);
+    if mark.is_whole_volume() {
+        trace::count(Event::ChangeTableFull);
+        trace::count(Event::VolumeEpoch);
+    }
+    Some(mark)
+}
+
+/// A change of the file that the operation is about.
+fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
+    let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
+    if let Ok(stream) = Owned::<StreamContext>::of(data.instance(), data.file()) {
+        if paging && !stream.state.paging_write_counts() {
+            return None;
+        }
+        learn_id(data, &stream, &context, paging);
+        return Some(mark_stream(stream, &context));
+    }
+    if data.file().flags() & FO_STREAM_FILE != 0 {
+        // The file system's own metadata: no open of it is ever looked up.
+        return None;
+    }
+    if !paging && file::is_directory(data.instance(), data.file()) {
+        return None;
+    }
+    match stream_of(data) {
+        Some(stream) => {
+            learn_id(data, &stream, &context, paging);
+            if own_key(&stream, &context).is_some() {
+                return Some(mark_stream(stream, &context));
+            }
+            volume_change(data)
+        }
+        None => volume_change(data),
+    }
+}
+
+/// A change of something on the volume that cannot be named: the whole volume counts as changing.
+fn volume_change(data: &Data<'_>) -> Option<Mark> {
+    let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
+    context.begin_change(|token| {
+        let ledger = state::ledger()?;
+        let mark = ledger.begin_volume_change(context.guid?, token);
+        trace::count(Event::VolumeEpoch);
+        Some(mark)
+    });
+    Some(Mark::Instance(context))
+}
+
+/// The stream's context, made where it has none.
+fn stream_of(data: &Data<'_>) -> Option<Owned<StreamContext>> {
+    let (instance, file) = (data.instance(), data.file());
+    Owned::<StreamContext>::of(instance, file)
+        .or_else(|_| Owned::new(StreamContext::new(state::next_stream()))?.attach(instance, file))
+        .ok()
+}
+
+/// Asks for the file's id, once, where this thread may ask.
+fn learn_id(data: &Data<'_>, stream: &StreamContext, context: &InstanceContext, paging: bool) {
+    if paging || !context.stable_ids || stream.state.own_id() != OwnId::Unknown {
+        return;
+    }
+    if !file::may_query() || file::is_nested() {
+        return;
+    }
+    let id = file::file_id(data.instance(), data.file())
+        .ok()
+        .and_then(FileId::from_bytes);
+    stream.state.set_own_id(id);
+}
+
+/// What the operation may do to bytes.
+fn effect(data: &Data<'_>) -> Effect {
+    let on_volume = data.file().flags() & FO_VOLUME_OPEN != 0;
+    match data.major() {
+        IRP_MJ_WRITE if on_volume => Effect::Volume,
+        IRP_MJ_WRITE if data.irp_flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) != 0 => {
+            Effect::Paging
+        }
+        IRP_MJ_WRITE | IRP_MJ_PREPARE_MDL_WRITE | IRP_MJ_MDL_WRITE_COMPLETE => Effect::Change,
+        IRP_MJ_SET_INFORMATION => set_information_effect(data),
+        IRP_MJ_FILE_SYSTEM_CONTROL => fs_control_effect(data.fs_control().code, on_volume),
+        _ => Effect::None,
+    }
+}
+
+/// Information classes that change bytes, or let the file go. A rename or a hard link over
+/// another file changes no bytes of this one; the other one's id is dropped when it is created
+/// anew, and its bytes are as they were for whoever still has it open.
+fn set_information_effect(data: &Data<'_>) -> Effect {
+    const DISPOSITION: i32 = 0x0d;
+    const ALLOCATION: i32 = 0x13;
+    const END_OF_FILE: i32 = 0x14;
+    const VALID_DATA_LENGTH: i32 = 0x27;
+    const DISPOSITION_EX: i32 = 0x40;
+    let parameters = data.set_information();
+    match parameters.class {
+        // The cache tells the file system how far it has written: no new bytes.
+        END_OF_FILE if parameters.advance_only != 0 => Effect::Paging,
+        DISPOSITION | DISPOSITION_EX | ALLOCATION | END_OF_FILE | VALID_DATA_LENGTH => {
+            Effect::Change
+        }
+        _ => Effect::None,
+    }
+}
+
+/// Control codes that change bytes. One that no list here knows, and that needs write access,
+/// counts as a change.
+fn fs_control_effect(code: u32, on_volume: bool) -> Effect {
+    const LOCK_VOLUME: u32 = 0x90018;
+    const DISMOUNT_VOLUME: u32 = 0x90020;
+    const SET_REPARSE_POINT: u32 = 0x900a4;
+    const DELETE_REPARSE_POINT: u32 = 0x900ac;
+    const SET_REPARSE_POINT_EX: u32 = 0x9040c;
+    const WRITE_RAW_ENCRYPTED: u32 = 0x900df;
+    const SIS_COPYFILE: u32 = 0x90100;
+    const SET_EXTERNAL_BACKING: u32 = 0x9030c;
+    const DELETE_EXTERNAL_BACKING: u32 = 0x90314;
+    const STREAM_SNAPSHOT: u32 = 0x90440;
+    const SET_COMPRESSION: u32 = 0x9c040;
+    /// Same logical data: encryption, sparse, defragmentation.
+    const SAME_BYTES: [u32; 3] = [0x900d7, 0x900c4, 0x90074];
+    match code {
+        LOCK_VOLUME | DISMOUNT_VOLUME => Effect::VoidVolume,
+        SET_REPARSE_POINT
+        | SET_REPARSE_POINT_EX
+        | DELETE_REPARSE_POINT
+        | WRITE_RAW_ENCRYPTED
+        | SIS_COPYFILE
+        | SET_EXTERNAL_BACKING
+        | DELETE_EXTERNAL_BACKING
+        | STREAM_SNAPSHOT => Effect::Change,
+        SET_COMPRESSION => Effect::None,
+        code if SAME_BYTES.contains(&code) => Effect::None,
+        code if (code >> 14) & 2 != 0 && on_volume => Effect::Volume,
+        code if (code >> 14) & 2 != 0 => Effect::Change,
+        _ => Effect::None,
+    }
+}

@@ -1,0 +1,148 @@
+//! Events for Windows' own tracing, self-described as TraceLogging does it: names and types
+//! travel with the event, so no manifest has to be installed.
+#![expect(unsafe_code, reason = "calls the event tracer")]
+
+use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::irql;
+use crate::sys::{EventDataDescriptor, EventDescriptor, Guid};
+
+/// The provider's GUID, made from the name `Siloscan` as TraceLogging does.
+static PROVIDER: Guid = Guid {
+    data1: 0x953e_d540,
+    data2: 0xb28f,
+    data3: 0x5209,
+    data4: [0x05, 0x62, 0xc3, 0x52, 0xad, 0xdc, 0xc5, 0x02],
+};
+
+/// Size, then the name with its end.
+static TRAITS: [u8; 11] = *b"\x0b\x00Siloscan\x00";
+
+/// The channel of self-described events.
+const CHANNEL: u8 = 11;
+/// What kind of data a descriptor holds.
+const EVENT_METADATA: u32 = 1;
+const PROVIDER_METADATA: u32 = 2;
+
+static HANDLE: AtomicU64 = AtomicU64::new(0);
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// Something was found, or protection is not as it should be.
+    Warning = 3,
+}
+
+/// The shape of an event: level, and metadata as TraceLogging encodes it (size, a zero tag, the
+/// name, then each field's name and type byte).
+pub struct Shape {
+    /// How bad.
+    pub level: Level,
+    /// The encoded metadata.
+    pub metadata: &'static [u8],
+}
+
+/// TraceLogging's type bytes.
+pub mod kind {
+    /// A `u64`.
+    pub const U64: u8 = 10;
+    /// A GUID.
+    pub const GUID: u8 = 15;
+    /// UTF-16 with a length of two bytes before it.
+    pub const COUNTED_UTF16: u8 = 22;
+    /// Text of one-byte units with a length of two bytes before it.
+    pub const COUNTED_ANSI: u8 = 23;
+}
+
+/// One piece of an event's data.
+#[derive(Clone, Copy)]
+pub struct Piece<'a>(pub &'a [u8]);
+
+/// Most pieces of one event.
+pub const PIECES: usize = 8;
+
+/// Registers the provider. Without it there are no events, which is no reason not to load.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn register() {
+    irql::passive();
+    let mut handle = 0;
+    // SAFETY: the provider is a static; there is no callback; the output outlives the call.
+    let status = unsafe {
+        wdk_sys::ntddk::EtwRegister(
+            (&raw const PROVIDER).cast(),
+            None,
+            ptr::null_mut(),
+            &raw mut handle,
+        )
+    };
+    if status >= 0 {
+        HANDLE.store(handle, Ordering::Release);
+    }
+}
+
+/// Takes the provider away.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn unregister() {
+    irql::passive();
+    let handle = HANDLE.swap(0, Ordering::AcqRel);
+    if handle != 0 {
+        // SAFETY: the swap makes this the only user of a handle that was registered.
+        let _nothing_is_left_to_do = unsafe { wdk_sys::ntddk::EtwUnregister(handle) };
+    }
+}
+
+/// Writes an event, if anybody listens. Pieces beyond [`PIECES`] are left out.
+///
+/// # IRQL
+/// At most APC_LEVEL: the data may be paged.
+pub fn write(shape: &'static Shape, pieces: &[Piece<'_>]) {
+    irql::at_most_apc();
+    let handle = HANDLE.load(Ordering::Acquire);
+    if handle == 0 {
+        return;
+    }
+    let descriptor = EventDescriptor {
+        id: 0,
+        version: 0,
+        channel: CHANNEL,
+        level: shape.level as u8,
+        opcode: 0,
+        task: 0,
+        keyword: 0,
+    };
+    let event = (&raw const descriptor).cast();
+    // SAFETY: the handle is registered and the descriptor outlives the call.
+    if unsafe { wdk_sys::ntddk::EtwEventEnabled(handle, event) } == 0 {
+        return;
+    }
+    let mut data = [describe(&[], 0); PIECES + 2];
+    let sources = [
+        describe(&TRAITS, PROVIDER_METADATA),
+        describe(shape.metadata, EVENT_METADATA),
+    ];
+    let all = sources
+        .into_iter()
+        .chain(pieces.iter().map(|piece| describe(piece.0, 0)));
+    let mut count = 0_u32;
+    for (slot, source) in data.iter_mut().zip(all) {
+        *slot = source;
+        count = count.saturating_add(1);
+    }
+    // SAFETY: handle and descriptor are good; `count` descriptors point to live memory.
+    let _a_lost_event_is_no_failure = unsafe {
+        wdk_sys::ntddk::EtwWrite(handle, event, ptr::null(), count, data.as_mut_ptr().cast())
+    };
+}
+
+fn describe(bytes: &[u8], reserved: u32) -> EventDataDescriptor {
+    EventDataDescriptor {
+        ptr: bytes.as_ptr().addr() as u64,
+        size: u32::try_from(bytes.len()).unwrap_or(0),
+        reserved,
+    }
+}

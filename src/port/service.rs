@@ -1,0 +1,179 @@
+//! The two threads that talk to the service beside the leaders: one asks "anything for me?" and
+//! takes the absence of an answer for a missed heartbeat, one tells it to stop scans that a
+//! change has made worthless.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::Ordering;
+
+use siloscan_core::limits::ParameterId;
+use siloscan_core::reason::Event;
+use siloscan_core::wire::{Counts, News, Poll, PollFlags, PollReply, Stop};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::Unanswered;
+use crate::kernel::lock::Raise;
+use crate::kernel::pool::{PoolSlice, Tag};
+use crate::kernel::{clock, thread};
+use crate::port;
+use crate::state::{self, Flights, Signal};
+use crate::trace;
+
+/// How long the service may take to take a message that has no answer, in milliseconds.
+pub const TELL_MS: u64 = 1_000;
+/// How long the service may keep the section of a scan that it was told to stop, in milliseconds.
+const KEEP_MS: u64 = 1_000;
+/// Polls per heartbeat.
+const POLLS: u64 = 5;
+/// How long the thread that sends stops sleeps where nobody wakes it, in milliseconds.
+const IDLE_MS: u64 = 1_000;
+/// How long it sleeps while it waits for a stop to be obeyed.
+const WATCH_MS: u64 = 50;
+
+/// Asks the service at regular times.
+pub struct Poller;
+
+impl thread::Body for Poller {
+    fn run(_: usize) {
+        let Some(flights) = state::flights() else {
+            return;
+        };
+        let mut sequence = 0_u64;
+        let mut counts = PoolSlice::new(1, Tag::MESSAGE, |_| Counts::new_zeroed()).ok();
+        let heartbeat = u64::from(state::parameters().get(ParameterId::HeartbeatMs));
+        while !state::is_stopping() {
+            if port::is_connected() {
+                sequence = sequence.wrapping_add(1);
+                poll(sequence, heartbeat);
+                tell_counts(counts.as_mut());
+            }
+            flights.wait(Signal::Poll, heartbeat / POLLS);
+        }
+    }
+}
+
+/// Tells the counters, where any of them moved. Without memory for the message nobody is told.
+fn tell_counts(message: Option<&mut PoolSlice<Counts>>) {
+    let Some(counts) = message.and_then(|slice| slice.as_mut().first_mut()) else { return };
+    if counts.fill(trace::counters()) {
+        let deadline = clock::after(clock::now(), TELL_MS);
+        if port::tell(counts, deadline).is_err() {
+            trace::count(Event::HeartbeatMissed);
+        }
+    }
+}
+
+/// One question and its answer.
+fn poll(sequence: u64, heartbeat: u64) {
+    let Some(ledger) = state::ledger() else {
+        return;
+    };
+    let flags = if ledger.warm_wanted() {
+        PollFlags::WARM_WANTED
+    } else {
+        0
+    };
+    let question = Poll::new(sequence, ledger.signature_epoch(), PollFlags(flags));
+    let mut reply = PollReply::new_zeroed();
+    let deadline = clock::after(clock::now(), heartbeat);
+    match port::ask(&question, &mut reply, deadline) {
+        Ok(()) => {}
+        Err(Unanswered::NoService) => return,
+        Err(Unanswered::TimedOut | Unanswered::Failed) => return missed(),
+    }
+    let Ok(answer) = PollReply::decode(reply.as_bytes(), sequence) else {
+        return missed();
+    };
+    state::set_breaker(false);
+    let now = clock::now();
+    if Raise::with(|token| ledger.announced(&answer.digest, now, token)) {
+        trace::count(Event::SignatureEpoch);
+    }
+    match answer.news {
+        News::Nothing => {}
+        News::Covered(volume, epoch) => {
+            Raise::with(|token| ledger.cover(volume, epoch, token));
+        }
+        News::Uncovered(volume) => Raise::with(|token| ledger.uncover(volume, token)),
+    }
+}
+
+/// The service did not answer: until it does, nobody waits for it.
+fn missed() {
+    if port::is_connected() {
+        trace::count(Event::HeartbeatMissed);
+        state::set_breaker(true);
+    }
+}
+
+/// Tells the service to let go of the section of a request.
+///
+/// # Errors
+/// No service, or it did not take the message in time.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn stop(request: u64, deadline: clock::Time) -> Result<(), Unanswered> {
+    port::tell(&Stop::new(request), deadline)
+}
+
+/// Sends stops, and hangs up on a service that does not obey.
+pub struct Stopper;
+
+impl thread::Body for Stopper {
+    fn run(_: usize) {
+        let Some(flights) = state::flights() else {
+            return;
+        };
+        while !state::is_stopping() {
+            send_stops(flights);
+            let pause = match overdue(flights) {
+                Obeyed::All => IDLE_MS,
+                Obeyed::NotYet => WATCH_MS,
+                Obeyed::TooLate => {
+                    port::hang_up();
+                    IDLE_MS
+                }
+            };
+            flights.wait(Signal::Stop, pause);
+        }
+    }
+}
+
+fn send_stops(flights: &Flights) {
+    loop {
+        let request = flights.table.lock().take_stop();
+        let Some(request) = request else { return };
+        let now = clock::now();
+        for desk in flights.desks.iter() {
+            if desk.request.load(Ordering::Acquire) == request {
+                desk.stopped.store(now.max(1), Ordering::Release);
+            }
+        }
+        if stop(request, clock::after(now, TELL_MS)) == Err(Unanswered::TimedOut) {
+            port::hang_up();
+        }
+    }
+}
+
+/// Whether the service has let go of what it was told to let go of.
+enum Obeyed {
+    All,
+    NotYet,
+    TooLate,
+}
+
+fn overdue(flights: &Flights) -> Obeyed {
+    let now = clock::now();
+    let mut obeyed = Obeyed::All;
+    for desk in flights.desks.iter() {
+        let stopped = desk.stopped.load(Ordering::Acquire);
+        if stopped == 0 || desk.request.load(Ordering::Acquire) == 0 {
+            continue;
+        }
+        if clock::after(stopped, KEEP_MS) < now {
+            return Obeyed::TooLate;
+        }
+        obeyed = Obeyed::NotYet;
+    }
+    obeyed
+}

@@ -1,0 +1,402 @@
+//! The verdict of one open: look it up, else join or start the flight of its bytes and wait. An
+//! opener only waits; leaders (`scan/lead.rs`) do the work.
+#![forbid(unsafe_code)]
+
+pub mod job;
+pub mod lead;
+
+use siloscan_core::flight::{Join, Left, Outcome, Request, Subject, WaiterId};
+use siloscan_core::key::Key;
+use siloscan_core::ledger::Lookup;
+use siloscan_core::limits::{OnStale, Parameters};
+use siloscan_core::reason::{Event, Failure};
+use siloscan_core::stream::StreamId;
+use siloscan_core::verdict::End;
+
+use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
+use crate::kernel::clock::{self, Time};
+use crate::kernel::event::Waited;
+use crate::kernel::file::{self, Held, Instance, Name};
+use crate::kernel::section::ScanSection;
+use crate::kernel::silo::Silo;
+use crate::kernel::thread;
+use crate::registration::view::Data;
+use crate::state::{self, Flights, Signal};
+use crate::{invalidate, port, trace};
+use job::{Cookie, Job};
+
+/// How long a conflicting operation waits for a scan to let go, in milliseconds.
+const GIVE_WAY_MS: u64 = 200;
+
+/// One open that wants a verdict.
+pub struct Wanted<'a> {
+    /// The operation.
+    pub data: &'a Data<'a>,
+    /// The volume.
+    pub instance: &'a Owned<InstanceContext>,
+    /// The opened stream, where the file system gives contexts.
+    pub stream: Option<&'a Owned<StreamContext>>,
+    /// What the verdict is filed under; `None` for a scan that is not kept.
+    pub key: Option<Key>,
+    /// Whether the verdict may be kept.
+    pub keeps: bool,
+    /// The bytes come from a layer.
+    pub layer: bool,
+    /// Where the open comes from.
+    pub silo: Option<Silo>,
+    /// Until when the open may wait, in 100 ns since boot.
+    pub deadline: Time,
+}
+
+/// What is known about a key, without waiting. `None` is a miss.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+#[must_use]
+pub fn look_up(key: &Key, parameters: &Parameters) -> Option<End> {
+    let ledger = state::ledger()?;
+    match ledger.lookup(key) {
+        Lookup::Hit(verdict) => Some(End::Cached(verdict)),
+        Lookup::StaleInfected => {
+            ledger.want_warm();
+            Some(End::StaleInfected)
+        }
+        Lookup::StaleClean => {
+            ledger.want_warm();
+            let age = clock::now().saturating_sub(ledger.signature_since());
+            let passes =
+                parameters.on_stale() == OnStale::AllowAndRescan && age < parameters.stale_window();
+            passes.then_some(End::StaleClean)
+        }
+        Lookup::Untracked | Lookup::Miss => None,
+    }
+}
+
+/// Waits for the verdict of a scan.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, in the opener's thread.
+pub fn wait_for_verdict(wanted: &Wanted<'_>, parameters: &Parameters) -> End {
+    if !port::is_connected() {
+        return End::Failed(Failure::NoService);
+    }
+    if state::is_breaker_open() {
+        return End::Failed(Failure::Breaker);
+    }
+    let Some(flights) = state::flights() else {
+        return End::Failed(Failure::Unloading);
+    };
+    let job = match job_of(wanted) {
+        Ok(job) => job,
+        Err(failure) => return End::Failed(failure),
+    };
+    let subject = job.subject(state::next_stream);
+    let cookie = match flights.jobs.insert(job) {
+        Ok(cookie) => cookie,
+        Err(job) => {
+            drop(job);
+            return End::Failed(Failure::QueueFull);
+        }
+    };
+    let end = fly(flights, wanted, subject, cookie, parameters);
+    // Whoever waits has its job back by now: a leader's loan ends before the waiter's place does.
+    drop(flights.jobs.remove(cookie));
+    end
+}
+
+/// What a leader needs to read the file.
+fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
+    let data = wanted.data;
+    let held = Held::new(data.instance(), data.file()).map_err(|_| Failure::Unloading)?;
+    Ok(Job {
+        held,
+        stream: wanted.stream.map(Owned::again),
+        instance: wanted.instance.again(),
+        name: Name::opened(data).ok(),
+        section: None,
+        key: wanted.key,
+        keeps: wanted.keeps,
+        layer: wanted.layer,
+        process: data.process_id(),
+        container: wanted.silo.map_or([0; 16], |silo| silo.container),
+    })
+}
+
+/// Joins flights until one of them ends with something other than "the bytes changed".
+fn fly(
+    flights: &Flights,
+    wanted: &Wanted<'_>,
+    subject: Subject,
+    cookie: Cookie,
+    parameters: &Parameters,
+) -> End {
+    let request = Request {
+        subject,
+        stream: wanted.stream.map(|stream| stream.state.id()),
+        silo: wanted.silo.map_or(0, |silo| silo.address),
+        owner: owner(wanted.data.instance()),
+        cookie: cookie.to_raw(),
+        deadline: wanted.deadline,
+        detached: false,
+    };
+    loop {
+        let waiter = match join(flights, &request) {
+            Ok(waiter) => waiter,
+            Err(failure) => return End::Failed(failure),
+        };
+        match await_outcome(flights, waiter, wanted) {
+            Err(end) => return end,
+            Ok(Outcome::Verdict(verdict)) => return End::Scanned(verdict),
+            Ok(Outcome::Empty) => return End::Empty,
+            Ok(Outcome::Failed(failure)) => return End::Failed(failure),
+            Ok(Outcome::Again) => {
+                trace::count(Event::Retried);
+                if clock::now() >= wanted.deadline {
+                    return End::Failed(Failure::Changing);
+                }
+                if let Some(end) = wanted.key.and_then(|key| look_up(&key, parameters)) {
+                    return end;
+                }
+            }
+        }
+    }
+}
+
+/// Joins the flight of these bytes, or starts one.
+fn join(flights: &Flights, request: &Request) -> Result<WaiterId, Failure> {
+    let joined = {
+        let mut table = flights.table.lock();
+        let joined = table.join_or_start(request);
+        if let Join::Joined(waiter) | Join::Started(waiter) = joined
+            && let Some(event) = flights.wake.get(waiter.index())
+        {
+            // A wake-up of this place's last holder must not be taken for one of ours.
+            event.clear();
+        }
+        joined
+    };
+    match joined {
+        Join::Joined(waiter) => {
+            trace::count(Event::FlightJoined);
+            Ok(waiter)
+        }
+        Join::Started(waiter) => {
+            trace::count(Event::FlightStarted);
+            flights.raise(Signal::Work);
+            Ok(waiter)
+        }
+        Join::Refused(failure) => Err(failure),
+        // Said only to scans at close.
+        Join::Needless => Err(Failure::QueueFull),
+    }
+}
+
+/// Waits until the flight has an outcome, the deadline passes, or the opener is cancelled.
+fn await_outcome(flights: &Flights, waiter: WaiterId, wanted: &Wanted<'_>) -> Result<Outcome, End> {
+    let event = flights
+        .wake
+        .get(waiter.index())
+        .ok_or(End::Failed(Failure::QueueFull))?;
+    let why = loop {
+        match event.wait_cancellable(wanted.deadline, wanted.data) {
+            Waited::Signalled => {
+                let outcome = flights.table.lock().take_outcome(waiter);
+                if let Some(outcome) = outcome {
+                    return Ok(outcome);
+                }
+            }
+            Waited::TimedOut => break End::Failed(Failure::TooSlow),
+            Waited::Interrupted(_) => break End::Cancelled,
+        }
+    };
+    loop {
+        let left = flights.table.lock().leave(waiter);
+        match left {
+            Left::Gone => return Err(why),
+            Left::GoneAndStop => {
+                flights.raise(Signal::Stop);
+                return Err(why);
+            }
+            Left::Done(outcome) => return Ok(outcome),
+            // A leader is making the section with our file object; it wakes us when it has it.
+            Left::Lent => {
+                event.wait(clock::after(clock::now(), GIVE_WAY_MS));
+            }
+        }
+    }
+}
+
+/// Tells instances apart for core's table.
+fn owner(instance: Instance<'_>) -> u64 {
+    instance.as_ptr().addr() as u64
+}
+
+/// A changed file is closed: its bytes are kept reachable by a section, made while the file is
+/// still open, and scanned by a leader. The closing writer does not wait for that.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
+    if !port::is_connected() || state::is_breaker_open() || state::is_stopping() {
+        return;
+    }
+    if file::is_nested() || !file::may_query() || port::is_scanner(data) || data.in_transaction() {
+        return;
+    }
+    let Some(flights) = state::flights() else {
+        return;
+    };
+    match closed_job(data, stream) {
+        Ok(job) => queue_closed(flights, data, job),
+        Err(Closing::Empty) => {}
+        Err(Closing::Failed) => trace::count(Event::CloseFailed),
+    }
+}
+
+/// Why there is no scan at close.
+enum Closing {
+    /// There is nothing to scan.
+    Empty,
+    /// The bytes cannot be had.
+    Failed,
+}
+
+/// The job of a file that is being closed, its section made.
+fn closed_job(data: &Data<'_>, stream: Owned<StreamContext>) -> Result<Job, Closing> {
+    use crate::sys::constants::STATUS_END_OF_FILE;
+    let failed = |_| Closing::Failed;
+    let instance = Owned::<InstanceContext>::of(data.instance()).map_err(failed)?;
+    if !instance.data_scan {
+        return Err(Closing::Failed);
+    }
+    let held = Held::new(data.instance(), data.file()).map_err(failed)?;
+    let cacheable = !instance.dax && !instance.csv && !stream.state.writable_section();
+    let unnamed = stream.state.name() == siloscan_core::stream::StreamName::Unnamed;
+    let key = invalidate::own_key(&stream, &instance)
+        .filter(|_| cacheable && unnamed && !instance.state.redirecting());
+    let subject = key.map_or(Subject::Stream(stream.state.id()), Subject::Key);
+    let context = SectionContext::new(subject, Some(stream.state.id()));
+    let context = Owned::new(context).map_err(failed)?;
+    let section = match ScanSection::create(data.instance(), data.file(), context) {
+        Ok(section) => section,
+        Err(status) if status.code() == STATUS_END_OF_FILE => return Err(Closing::Empty),
+        Err(_) => return Err(Closing::Failed),
+    };
+    let silo = crate::kernel::silo::of(data.file());
+    Ok(Job {
+        held,
+        stream: Some(stream),
+        instance,
+        name: Name::opened(data).ok(),
+        section: Some(section),
+        key,
+        keeps: true,
+        layer: false,
+        process: data.process_id(),
+        container: silo.map_or([0; 16], |silo| silo.container),
+    })
+}
+
+/// Queues the scan of a closed file.
+fn queue_closed(flights: &Flights, data: &Data<'_>, job: Job) {
+    let deadline = clock::now().saturating_add(state::parameters().open_deadline());
+    let stream = job.stream.as_ref().map(|stream| stream.state.id());
+    let subject = job.subject(state::next_stream);
+    let cookie = match flights.jobs.insert(job) {
+        Ok(cookie) => cookie,
+        Err(job) => {
+            drop(job);
+            trace::count(Event::CloseFailed);
+            return;
+        }
+    };
+    let request = Request {
+        subject,
+        stream,
+        silo: 0,
+        owner: owner(data.instance()),
+        cookie: cookie.to_raw(),
+        deadline,
+        detached: true,
+    };
+    let joined = flights.table.lock().join_or_start(&request);
+    match joined {
+        Join::Started(_) => {
+            trace::count(Event::CloseScan);
+            flights.raise(Signal::Work);
+        }
+        Join::Joined(_) => trace::count(Event::CloseScan),
+        Join::Needless => drop(flights.jobs.remove(cookie)),
+        Join::Refused(_) => {
+            trace::count(Event::CloseFailed);
+            drop(flights.jobs.remove(cookie));
+        }
+    }
+}
+
+/// The bytes of a key, or of a stream, change: scans of them are dead.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+pub fn kill(key: Option<&Key>, stream: StreamId) {
+    if let Some(key) = key {
+        kill_subject(&Subject::Key(*key));
+    }
+    kill_subject(&Subject::Stream(stream));
+}
+
+fn kill_subject(subject: &Subject) {
+    if !state::FILTER.may_have(subject) {
+        return;
+    }
+    let Some(flights) = state::flights() else {
+        return;
+    };
+    let killed = flights
+        .table
+        .lock()
+        .kill(subject, &mut |waiter| flights.wake_waiter(waiter));
+    for _ in 0..killed {
+        trace::count(Event::FlightKilled);
+    }
+    if killed != 0 {
+        flights.raise(Signal::Stop);
+        flights.raise(Signal::Work);
+    }
+}
+
+/// An instance goes away: nothing reads through it any more.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn abandon(instance: Instance<'_>) {
+    let Some(flights) = state::flights() else {
+        return;
+    };
+    let owner = owner(instance);
+    flights
+        .table
+        .lock()
+        .kill_owner(owner, &mut |waiter| flights.wake_waiter(waiter));
+    flights.raise(Signal::Stop);
+    flights.raise(Signal::Work);
+}
+
+/// An operation needs a scanned section gone: the scan ends, and the operation waits a bounded
+/// time for the section to be closed.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, in the thread of the conflicting operation.
+pub fn give_way(context: &SectionContext) {
+    if !context.conflict() {
+        return;
+    }
+    kill_subject(&context.subject);
+    if let Some(stream) = context.stream {
+        kill_subject(&Subject::Stream(stream));
+    }
+    let until = clock::after(clock::now(), GIVE_WAY_MS);
+    while !context.is_closed() && clock::now() < until {
+        thread::sleep(1);
+    }
+}

@@ -1,0 +1,439 @@
+//! The driver's own threads that lead scans: take a flight, make the section, ask the service,
+//! publish. Openers only wait.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use siloscan_core::flight::{Attempt, Lead, Published};
+use siloscan_core::key::Key;
+use siloscan_core::ledger::{Binding, Settled, Ticket};
+use siloscan_core::reason::{Counted, DenyReason, Event, Failure};
+use siloscan_core::verdict::Verdict;
+use siloscan_core::wire::{Scan, ScanFlags, ScanReply, ScanRequest};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::job::{Cookie, Job};
+use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
+use crate::kernel::file::Held;
+use crate::kernel::lock::Raise;
+use crate::kernel::pool::{PoolSlice, Tag};
+use crate::kernel::section::ScanSection;
+use crate::kernel::{Status, clock, thread};
+use crate::port::service;
+use crate::port::{self, Unanswered};
+use crate::state::{self, Flights, Signal};
+use crate::sys::constants::{
+    STATUS_END_OF_FILE, STATUS_FILE_LOCK_CONFLICT, STATUS_FLT_CONTEXT_ALREADY_DEFINED,
+    STATUS_FLT_DELETING_OBJECT, STATUS_INSUFFICIENT_RESOURCES,
+};
+use crate::trace::{self, Detection};
+
+/// How long a leader sleeps where nobody wakes it, in milliseconds.
+const IDLE_MS: u64 = 1_000;
+
+/// What a leader has with the service, for the thread that sends stops.
+pub struct Desk {
+    /// The request under way; zero is none.
+    pub request: AtomicU64,
+    /// When the service was told to stop it; zero while it was not.
+    pub stopped: AtomicU64,
+}
+
+impl Desk {
+    /// Nothing under way.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            request: AtomicU64::new(0),
+            stopped: AtomicU64::new(0),
+        }
+    }
+
+    fn begin(&self, request: u64) {
+        self.stopped.store(0, Ordering::Release);
+        self.request.store(request, Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.request.store(0, Ordering::Release);
+        self.stopped.store(0, Ordering::Release);
+    }
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A leader.
+pub struct Leader;
+
+impl thread::Body for Leader {
+    fn run(index: usize) {
+        let Some(flights) = state::flights() else {
+            return;
+        };
+        let Some(messages) = Messages::new() else {
+            return;
+        };
+        let Some(desk) = flights.desks.get(index) else {
+            return;
+        };
+        Worker {
+            flights,
+            messages,
+            desk,
+        }
+        .run();
+    }
+}
+
+/// The messages of one leader, too large for a stack.
+struct Messages {
+    scan: PoolSlice<Scan>,
+    reply: PoolSlice<ScanReply>,
+}
+
+impl Messages {
+    /// Waits for memory: a leader that gave up would be missed for good.
+    fn new() -> Option<Self> {
+        loop {
+            let scan = PoolSlice::new(1, Tag::MESSAGE, |_| Scan::new_zeroed());
+            let reply = PoolSlice::new(1, Tag::MESSAGE, |_| ScanReply::new_zeroed());
+            if let (Ok(scan), Ok(reply)) = (scan, reply) {
+                return Some(Self { scan, reply });
+            }
+            if state::is_stopping() {
+                return None;
+            }
+            thread::sleep(100);
+        }
+    }
+}
+
+struct Worker {
+    flights: &'static Flights,
+    messages: Messages,
+    desk: &'static Desk,
+}
+
+/// One attempt to read a file: what is kept of the job while the opener may already be gone.
+struct Reading {
+    section: ScanSection,
+    stream: Option<Owned<StreamContext>>,
+    instance: Owned<InstanceContext>,
+    key: Option<Key>,
+    keeps: bool,
+    ticket: Ticket,
+    /// Dropped last: the section belongs to the instance.
+    _held: Held,
+}
+
+impl Reading {
+    fn binding(&self) -> Binding<'_> {
+        binding(self.key, self.stream.as_ref(), &self.instance, self.keeps)
+    }
+}
+
+/// What a ticket is bound to. Where there is no stream context the instance's counter stands in.
+fn binding<'a>(
+    key: Option<Key>,
+    stream: Option<&'a Owned<StreamContext>>,
+    instance: &'a InstanceContext,
+    keeps: bool,
+) -> Binding<'a> {
+    let changes = instance.state.changes();
+    Binding {
+        key,
+        stream: stream.map_or(changes, |stream| stream.state.changes()),
+        instance: changes,
+        keeps,
+    }
+}
+
+impl Worker {
+    /// Leads flight after flight; ends when the driver stops and nothing is left to let go of.
+    fn run(mut self) {
+        loop {
+            let lead = self.flights.table.lock().take_next(clock::now());
+            match lead {
+                Some(lead) => {
+                    // Others may be there for the next leader.
+                    self.flights.raise(Signal::Work);
+                    self.lead(lead);
+                }
+                None if state::is_stopping() => break,
+                None => self.flights.wait(Signal::Work, IDLE_MS),
+            }
+        }
+        // The next leader ends, too.
+        self.flights.raise(Signal::Work);
+    }
+
+    /// Leads one flight to its end, attempt by attempt.
+    fn lead(&mut self, first: Lead) {
+        let mut lead = first;
+        loop {
+            let attempt = self.attempt(&lead);
+            if lead.detached {
+                self.count_close(attempt);
+            }
+            let flights = self.flights;
+            let published =
+                flights
+                    .table
+                    .lock()
+                    .publish(lead.flight, attempt, clock::now(), &mut |waiter| {
+                        flights.wake_waiter(waiter)
+                    });
+            match published {
+                Published::Next(next) => {
+                    trace::count(Event::FlightRetried);
+                    lead = next;
+                }
+                Published::Over(_) | Published::Dead => return,
+            }
+        }
+    }
+
+    fn count_close(&self, attempt: Attempt) {
+        match attempt {
+            Attempt::Verdict(Verdict::Infected) => trace::count(Event::CloseInfected),
+            Attempt::Verdict(Verdict::Clean) | Attempt::Empty => {}
+            Attempt::Failed(_) | Attempt::FailedForAll(_) | Attempt::Changed => {
+                trace::count(Event::CloseFailed);
+            }
+        }
+    }
+
+    /// One attempt with one file object.
+    fn attempt(&mut self, lead: &Lead) -> Attempt {
+        let reading = match self.read(lead) {
+            Ok(reading) => reading,
+            Err(attempt) => return attempt,
+        };
+        let attempt = self.ask(lead, &reading);
+        self.desk.end();
+        attempt
+    }
+
+    /// Takes the ticket, then the bytes; gives the file object back as soon as they are there.
+    fn read(&mut self, lead: &Lead) -> Result<Reading, Attempt> {
+        let lost = Attempt::Failed(Failure::Unreadable);
+        let cookie = Cookie::from_raw(lead.cookie).ok_or(lost)?;
+        let flights = self.flights;
+        let job = if lead.detached {
+            flights.jobs.remove(cookie)
+        } else {
+            flights.jobs.borrow(cookie)
+        };
+        let mut job = job.ok_or(lost)?;
+        if !lead.live {
+            return Err(Attempt::Changed);
+        }
+        let reading = self.section_of(lead, &mut job);
+        if reading.is_ok() {
+            self.describe(lead, &job);
+        }
+        if lead.detached {
+            drop(job);
+        } else {
+            flights.jobs.give_back(cookie, job);
+            flights
+                .table
+                .lock()
+                .give_back(lead.flight, &mut |waiter| flights.wake_waiter(waiter));
+        }
+        reading
+    }
+
+    /// The ticket, then the section.
+    fn section_of(&self, lead: &Lead, job: &mut Job) -> Result<Reading, Attempt> {
+        let failed = |status: Status| Attempt::Failed(failure_of(status));
+        let held = Held::new(job.held.instance(), job.held.file()).map_err(failed)?;
+        let ledger = state::ledger().ok_or(Attempt::FailedForAll(Failure::Unloading))?;
+        let ticket = Raise::with(|token| {
+            let binding = binding(job.key, job.stream.as_ref(), &job.instance, job.keeps);
+            ledger.ticket(&binding, token)
+        });
+        let ticket = ticket.ok_or(Attempt::Failed(Failure::Changing))?;
+        if !job.instance.data_scan {
+            return Err(Attempt::Failed(Failure::ServiceError));
+        }
+        let section = match job.section.take() {
+            Some(section) => section,
+            None => {
+                let stream = job.stream.as_ref().map(|stream| stream.state.id());
+                let context = SectionContext::new(lead.subject, stream);
+                let context = Owned::new(context).map_err(failed)?;
+                match ScanSection::create(held.instance(), held.file(), context) {
+                    Ok(section) => section,
+                    Err(status) if status.code() == STATUS_END_OF_FILE => {
+                        return Err(Attempt::Empty);
+                    }
+                    Err(status) => return Err(failed(status)),
+                }
+            }
+        };
+        Ok(Reading {
+            section,
+            stream: job.stream.as_ref().map(Owned::again),
+            instance: job.instance.again(),
+            key: job.key,
+            keeps: job.keeps,
+            ticket,
+            _held: held,
+        })
+    }
+
+    /// Fills the message, but for the section.
+    fn describe(&mut self, lead: &Lead, job: &Job) {
+        let Some(scan) = self.messages.scan.as_mut().first_mut() else {
+            return;
+        };
+        let mut flags = if lead.detached {
+            ScanFlags::CLOSE
+        } else {
+            ScanFlags::OPEN
+        };
+        if job.layer {
+            flags |= ScanFlags::LAYER;
+        }
+        let request = ScanRequest {
+            request: lead.request,
+            section: 0,
+            size: 0,
+            key: job.key,
+            container: job.container,
+            process: job.process,
+            flags: ScanFlags(flags),
+            deadline_ms: clock::milliseconds_left(lead.deadline),
+        };
+        let name = job.name.as_ref().map_or(&[][..], |name| name.text());
+        scan.fill(&request, name.iter().copied());
+    }
+
+    /// Hands the section to the service and waits for its answer.
+    fn ask(&mut self, lead: &Lead, reading: &Reading) -> Attempt {
+        let no_service = Attempt::FailedForAll(Failure::NoService);
+        let Some(process) = port::scanner() else {
+            return no_service;
+        };
+        let Some(handle) = reading.section.handle() else {
+            return no_service;
+        };
+        self.desk.begin(lead.request);
+        if !self.flights.table.lock().sending(lead.flight) || reading.section.in_conflict() {
+            return Attempt::Failed(Failure::Conflict);
+        }
+        let Ok(given) = process.give_section(handle) else {
+            return no_service;
+        };
+        drop(process);
+        let answer = {
+            let (Some(scan), Some(reply)) = (
+                self.messages.scan.as_mut().first_mut(),
+                self.messages.reply.as_mut().first_mut(),
+            ) else {
+                return no_service;
+            };
+            scan.section.set(given);
+            scan.size.set(reading.section.size());
+            port::ask(scan, reply, lead.deadline)
+        };
+        match answer {
+            Ok(()) => self.settle(lead, reading),
+            Err(Unanswered::NoService) => no_service,
+            Err(Unanswered::TimedOut) => {
+                // The service may or may not have taken the section: it is told to let go.
+                self.forget(lead.request);
+                Attempt::Failed(Failure::TooSlow)
+            }
+            Err(Unanswered::Failed) => Attempt::Failed(Failure::BadReply),
+        }
+    }
+
+    /// Tells the service to let go of a section whose request ended without an answer.
+    fn forget(&self, request: u64) {
+        let deadline = clock::after(clock::now(), service::TELL_MS);
+        if service::stop(request, deadline).is_err() {
+            port::hang_up();
+        }
+    }
+
+    /// Checks the answer, and keeps the verdict where its ticket still holds.
+    fn settle(&self, lead: &Lead, reading: &Reading) -> Attempt {
+        let Some(reply) = self.messages.reply.first() else {
+            return Attempt::Failed(Failure::BadReply);
+        };
+        let answer = match ScanReply::decode(reply.as_bytes(), lead.request) {
+            Ok(answer) => answer,
+            Err(_) => return Attempt::Failed(Failure::BadReply),
+        };
+        let verdict = match answer.verdict.outcome() {
+            Ok(verdict) => verdict,
+            Err(failure) => return Attempt::Failed(failure),
+        };
+        if reading.section.in_conflict() {
+            return Attempt::Failed(Failure::Conflict);
+        }
+        let Some(ledger) = state::ledger() else {
+            return Attempt::FailedForAll(Failure::Unloading);
+        };
+        let settled = Raise::with(|token| {
+            ledger.settle(
+                &reading.ticket,
+                &reading.binding(),
+                verdict,
+                &answer.digest,
+                token,
+            )
+        });
+        match settled {
+            Settled::Stored => trace::count(Event::VerdictStored),
+            Settled::Shared(_) => {}
+            Settled::Dead => {
+                trace::count(Event::VerdictDropped);
+                return Attempt::Changed;
+            }
+        }
+        if let Some(stream) = &reading.stream {
+            stream.state.note_verdict(reading.ticket.stream_mark());
+        }
+        if verdict == Verdict::Infected {
+            self.tell_of(answer.rule_name().as_bytes());
+        }
+        Attempt::Verdict(verdict)
+    }
+
+    /// Tells of a detection, once per scan.
+    fn tell_of(&self, rule: &[u8]) {
+        let Some(scan) = self.messages.scan.first() else {
+            return;
+        };
+        trace::detection(&Detection {
+            file: scan
+                .name
+                .get(..usize::from(scan.name_units.get()).saturating_mul(2))
+                .unwrap_or(&[]),
+            rule,
+            container: scan.container,
+            process: scan.process.get(),
+            reason: DenyReason::ScannedInfected.name(),
+        });
+    }
+}
+
+/// What a status of the section's making says about the file.
+#[must_use]
+pub fn failure_of(status: Status) -> Failure {
+    match status.code() {
+        STATUS_FILE_LOCK_CONFLICT => Failure::Locked,
+        // A dead scan of this stream has not let go of its section yet.
+        STATUS_FLT_CONTEXT_ALREADY_DEFINED => Failure::Changing,
+        STATUS_INSUFFICIENT_RESOURCES => Failure::NoMemory,
+        STATUS_FLT_DELETING_OBJECT => Failure::Unloading,
+        _ => Failure::Unreadable,
+    }
+}

@@ -1,0 +1,165 @@
+//! What is counted and told: a counter per reason, and events for detections and for changes of
+//! the service. On a hit there is one counter and nothing else.
+#![forbid(unsafe_code)]
+
+use siloscan_core::reason::{Counted, Counters};
+
+use crate::kernel::clock::{self, MILLISECOND};
+use crate::kernel::etw::{self, Level, Piece, Shape, kind};
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// All counters of the driver. They start at zero with the load.
+static COUNTERS: Counters = Counters::new();
+
+/// Counts one.
+///
+/// # IRQL
+/// Any.
+pub fn count(reason: impl Counted) {
+    COUNTERS.count(reason);
+}
+
+/// The counters, to be read.
+#[must_use]
+pub fn counters() -> &'static Counters {
+    &COUNTERS
+}
+
+/// At most this many detection events per second: a container must not flood the trace.
+const DETECTIONS_PER_SECOND: u64 = 100;
+
+/// One second of 100 ns units.
+const SECOND: u64 = MILLISECOND * 1000;
+
+/// How many events of a kind may still be written in the current second.
+struct Rate {
+    /// The second in the high bits, the count in the low 16.
+    window: AtomicU64,
+}
+
+impl Rate {
+    const fn new() -> Self {
+        Self {
+            window: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether one more may be written now.
+    fn admits(&self, limit: u64) -> bool {
+        let second = (clock::now() / SECOND) << 16;
+        let old = self.window.load(Ordering::Relaxed);
+        let (start, used) = (old & !0xffff, old & 0xffff);
+        let used = if start == second { used } else { 0 };
+        if used >= limit.min(0xffff) {
+            return false;
+        }
+        self.window
+            .store(second | used.saturating_add(1), Ordering::Relaxed);
+        true
+    }
+}
+
+static DETECTIONS: Rate = Rate::new();
+
+/// The detection event.
+static DETECTION: Shape = Shape {
+    level: Level::Warning,
+    metadata: &DETECTION_METADATA,
+};
+
+const DETECTION_METADATA: [u8; 55] = metadata(
+    b"Detection",
+    &[
+        (b"File", kind::COUNTED_UTF16),
+        (b"Rule", kind::COUNTED_ANSI),
+        (b"Container", kind::GUID),
+        (b"ProcessId", kind::U64),
+        (b"Reason", kind::COUNTED_ANSI),
+    ],
+);
+
+/// Encodes an event's metadata at compile time. `N` must be the exact length.
+const fn metadata<const N: usize>(name: &[u8], fields: &[(&[u8], u8)]) -> [u8; N] {
+    let mut out = [0; N];
+    let [low, high, _tag, rest @ ..] = out.as_mut_slice() else {
+        return out;
+    };
+    *low = N as u8;
+    *high = 0;
+    let mut rest = put(rest, name, None);
+    let mut fields = fields;
+    while let [(name, kind), more @ ..] = fields {
+        rest = put(rest, name, Some(*kind));
+        fields = more;
+    }
+    assert!(
+        rest.is_empty(),
+        "the length given is not that of the metadata"
+    );
+    out
+}
+
+/// Puts a name with its end, and a type, at the start of `out`; gives what is left.
+const fn put<'a>(out: &'a mut [u8], name: &[u8], kind: Option<u8>) -> &'a mut [u8] {
+    let (place, rest) = out.split_at_mut(name.len());
+    place.copy_from_slice(name);
+    let [_end, more @ ..] = rest else {
+        return &mut [];
+    };
+    match kind {
+        None => more,
+        Some(kind) => {
+            let [place, more @ ..] = more else {
+                return &mut [];
+            };
+            *place = kind;
+            more
+        }
+    }
+}
+
+/// What was found, where, and for whom.
+pub struct Detection<'a> {
+    /// The file's name, UTF-16 as bytes.
+    pub file: &'a [u8],
+    /// The rule that matched.
+    pub rule: &'a [u8],
+    /// The container, or zero.
+    pub container: [u8; 16],
+    /// The process that opened or wrote the file.
+    pub process: u64,
+    /// The reason's name.
+    pub reason: &'static str,
+}
+
+/// Tells of a detection.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn detection(found: &Detection<'_>) {
+    if !DETECTIONS.admits(DETECTIONS_PER_SECOND) {
+        return;
+    }
+    let file = length(found.file);
+    let rule = length(found.rule);
+    let reason = length(found.reason.as_bytes());
+    etw::write(
+        &DETECTION,
+        &[
+            Piece(&file),
+            Piece(found.file),
+            Piece(&rule),
+            Piece(found.rule),
+            Piece(&found.container),
+            Piece(&found.process.to_le_bytes()),
+            Piece(&reason),
+            Piece(found.reason.as_bytes()),
+        ],
+    );
+}
+
+/// A counted string's length in bytes.
+fn length(bytes: &[u8]) -> [u8; 2] {
+    u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes()
+}
