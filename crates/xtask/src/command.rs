@@ -2,10 +2,12 @@
 #![expect(unsafe_code, reason = "kill(2) of a process group")]
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::trouble::{Outcome, Trouble};
@@ -51,16 +53,6 @@ pub fn output(command: &mut Command) -> Outcome<String> {
     )))
 }
 
-/// Runs with its output shown; true if it succeeded.
-pub fn show(command: &mut Command) -> Outcome<bool> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .map_err(|e| not_started(&name, &e))?;
-    Ok(status.success())
-}
-
 /// Runs and hands each line of standard output to `line`; true if it succeeded.
 pub fn lines(command: &mut Command, mut line: impl FnMut(&str)) -> Outcome<bool> {
     let name = command.get_program().to_string_lossy().into_owned();
@@ -76,46 +68,71 @@ pub fn lines(command: &mut Command, mut line: impl FnMut(&str)) -> Outcome<bool>
 }
 
 /// How a limited run ended.
-pub struct Limited {
-    /// It ended by itself, with success.
-    pub success: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with success.
+    Well,
+    /// By itself, with a failure.
+    Failed,
     /// It was ended because its time was over.
-    pub timed_out: bool,
+    Late,
 }
 
-/// Runs in a process group of its own with output and errors in `log`, and ends the whole group
-/// when `limit` is over or the child has ended. It can never hang the caller.
-pub fn limited(command: &mut Command, log: &Path, limit: Duration) -> Outcome<Limited> {
+/// Runs in a process group of its own, output and errors in `log` and line by line to `line`. The
+/// whole group is ended when `limit` is over: it can never hang the caller.
+pub fn limited(
+    command: &mut Command,
+    log: &Path,
+    limit: Duration,
+    mut line: impl FnMut(&str),
+) -> Outcome<Ended> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let file = std::fs::File::create(log).map_err(|e| Trouble::file("write", log, &e))?;
-    let errors = file
-        .try_clone()
-        .map_err(|e| Trouble::file("write", log, &e))?;
+    let mut file = File::create(log).map_err(|e| Trouble::file("write", log, &e))?;
+    let (reader, writer) = std::io::pipe().map_err(|e| not_started(&name, &e))?;
+    let errors = writer.try_clone().map_err(|e| not_started(&name, &e))?;
     command
         .stdin(Stdio::null())
-        .stdout(file)
+        .stdout(writer)
         .stderr(errors)
         .process_group(0);
     let mut child = command.spawn().map_err(|e| not_started(&name, &e))?;
+    // The command holds the writing ends: without this the pipe would never close.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        for text in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+            if send.send(text).is_err() {
+                return;
+            }
+        }
+    });
     let start = Instant::now();
     loop {
-        let ended = child.try_wait().map_err(|e| not_started(&name, &e))?;
-        if let Some(status) = ended {
-            end_group(&child);
-            return Ok(Limited {
-                success: status.success(),
-                timed_out: false,
-            });
+        match receive.recv_timeout(Duration::from_millis(100)) {
+            Ok(text) => {
+                file.write_all(&[text.as_slice(), b"\n"].concat()).ok();
+                line(&String::from_utf8_lossy(&text));
+            }
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(20)),
+            Err(RecvTimeoutError::Timeout) => {}
         }
         if start.elapsed() > limit {
             end_group(&child);
             child.wait().ok();
-            return Ok(Limited {
-                success: false,
-                timed_out: true,
+            return Ok(Ended::Late);
+        }
+        if let Some(status) = child.try_wait().map_err(|e| not_started(&name, &e))? {
+            while let Ok(text) = receive.recv_timeout(Duration::from_millis(300)) {
+                file.write_all(&[text.as_slice(), b"\n"].concat()).ok();
+                line(&String::from_utf8_lossy(&text));
+            }
+            end_group(&child);
+            return Ok(if status.success() {
+                Ended::Well
+            } else {
+                Ended::Failed
             });
         }
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

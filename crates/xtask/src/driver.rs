@@ -122,11 +122,6 @@ impl Driver {
         Path::new(&self.place.target).join(TARGET).join("release")
     }
 
-    /// The toolchain in use.
-    pub fn toolchain(&self) -> &Toolchain {
-        &self.toolchain
-    }
-
     /// Cargo with a subcommand, set up for the driver's target.
     pub fn cargo(&self, subcommand: &str) -> Outcome<Command> {
         let mut cargo = self.toolchain.cargo();

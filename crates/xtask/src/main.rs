@@ -1,16 +1,20 @@
 //! `cargo xtask`: builds the driver here; tests, demo.
 
 mod command;
+mod demo;
 mod driver;
 mod files;
 mod kit;
 mod link;
 mod packages;
 mod say;
+mod suite;
+mod tidy;
 mod toolchain;
 mod trouble;
 mod wrapper;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -33,6 +37,24 @@ struct Line {
 enum Task {
     /// Build the driver: siloscan.sys and siloscan.pdb.
     Build(BuildLine),
+    /// Run every check: format, house rules, lints, tests, the image, Wine, broken drivers.
+    Test(TestLine),
+    /// Build the driver and show it guarding a host full of containers.
+    Demo {
+        /// Passed on to the demo; `cargo xtask demo -- --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+#[derive(Args)]
+struct TestLine {
+    /// Run this stage alone; repeatable.
+    #[arg(long, value_enum)]
+    only: Vec<suite::Stage>,
+    /// Leave this stage out; repeatable.
+    #[arg(long, value_enum)]
+    skip: Vec<suite::Stage>,
 }
 
 #[derive(Args)]
@@ -55,6 +77,8 @@ fn main() -> ExitCode {
     wrapper::run_if_asked();
     let done = match Line::parse().task {
         Task::Build(line) => build(&line),
+        Task::Test(line) => test(&line),
+        Task::Demo { arguments } => demo::run(&own_root(), &arguments),
     };
     match done {
         Ok(code) => code,
@@ -69,6 +93,15 @@ fn main() -> ExitCode {
 fn own_root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap_or(own).to_owned()
+}
+
+fn test(line: &TestLine) -> Outcome<ExitCode> {
+    let passed = suite::run(&own_root(), &line.only, &line.skip)?;
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn build(line: &BuildLine) -> Outcome<ExitCode> {

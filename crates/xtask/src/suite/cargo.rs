@@ -1,0 +1,180 @@
+//! The stages that are one Cargo command, with its tests counted.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::{Bench, Found};
+use crate::command::{self, Ended};
+use crate::files;
+use crate::packages;
+use crate::toolchain::{self, Wish};
+use crate::trouble::Outcome;
+
+/// Everything that Cargo compiles from nothing fits into this on two cores.
+const LIMIT: Duration = Duration::from_secs(45 * 60);
+/// How much of a log is shown when its command failed.
+const TAIL: usize = 60;
+
+/// The Cargo that runs this program, with a subcommand, in the tree.
+pub fn host(bench: &Bench, subcommand: &str) -> Command {
+    let own = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = command::clean(own);
+    cargo.current_dir(&bench.root).arg(subcommand);
+    cargo
+}
+
+/// Runs a command with tests in it, or none, and counts them.
+pub fn counted(bench: &mut Bench, name: &str, command: &mut Command) -> Outcome<Found> {
+    let log = bench.log(name);
+    let mut found = Found::default();
+    let mut test_failed = false;
+    let Bench { say, .. } = bench;
+    let ended = command::limited(command, &log, LIMIT, |line| {
+        say.moving(name, line.trim_start());
+        if let Some((passed, failed, ignored)) = result(line) {
+            found.passed += passed;
+            found.ignored += ignored;
+            test_failed |= failed > 0;
+        } else if let Some(test) = line.strip_prefix("test ").and_then(failed_name) {
+            found.failed.push(format!("test {test}"));
+        }
+    })?;
+    bench.say.clear();
+    if ended != Ended::Well {
+        tail(&log);
+        let text = match ended {
+            Ended::Late => "did not end in time",
+            _ => "failed",
+        };
+        if found.failed.is_empty() || ended == Ended::Late || !test_failed {
+            found
+                .failed
+                .push(format!("{name} {text}; all of it is in {}", log.display()));
+        }
+    }
+    Ok(found)
+}
+
+/// The numbers in a closing line of a test program.
+fn result(line: &str) -> Option<(usize, usize, usize)> {
+    let rest = line.strip_prefix("test result: ")?;
+    let number = |what: &str| {
+        let before = rest.split(what).next()?.trim_end();
+        before.rsplit(' ').next()?.parse().ok()
+    };
+    Some((number(" passed")?, number(" failed")?, number(" ignored")?))
+}
+
+fn failed_name(rest: &str) -> Option<&str> {
+    rest.strip_suffix(" ... FAILED")
+}
+
+fn tail(log: &Path) {
+    let text = files::bytes(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    for line in &lines[lines.len().saturating_sub(TAIL)..] {
+        eprintln!("   | {line}");
+    }
+}
+
+/// `cargo test` as on any machine: no driver, no Windows target.
+pub fn unit(bench: &mut Bench) -> Outcome<Found> {
+    packages::need(
+        &mut bench.say,
+        "the filter host's tests",
+        packages::CONFORMANCE,
+    )?;
+    let mut test = host(bench, "test");
+    test.args(["--workspace", "--locked", "--no-fail-fast"]);
+    counted(bench, "unit", &mut test)
+}
+
+/// The tests that load the built driver.
+pub fn image(bench: &mut Bench) -> Outcome<Found> {
+    packages::need(&mut bench.say, "the layout tests", packages::LAYOUTS)?;
+    let built = bench.built()?;
+    let mut test = host(bench, "test");
+    test.args([
+        "--workspace",
+        "--locked",
+        "--no-fail-fast",
+        "--features",
+        "siloscan/built-image",
+    ]);
+    for name in names(&bench.root.join("tests"))? {
+        test.args(["--test", &name]);
+    }
+    test.env("SILOSCAN_IMAGE", &built.image);
+    counted(bench, "image", &mut test)
+}
+
+/// The root's integration tests, by their files.
+pub fn names(folder: &Path) -> Outcome<Vec<String>> {
+    let names =
+        files::names(folder)?
+            .into_iter()
+            .filter_map(|name| match name.strip_suffix(".rs") {
+                Some(file) => Some(file.to_owned()),
+                None => folder.join(&name).join("main.rs").is_file().then_some(name),
+            });
+    Ok(names.collect())
+}
+
+/// Clippy with every warning an error.
+pub fn lint(bench: &mut Bench) -> Outcome<Found> {
+    let mut clippy = host(bench, "clippy");
+    clippy.args(["--workspace", "--locked", "--all-targets", "--features"]);
+    clippy.args(["siloscan/built-image", "--", "-D", "warnings"]);
+    one(
+        bench,
+        "lint",
+        &mut clippy,
+        "clippy is content with the host crates",
+    )
+}
+
+/// The service's own code for Windows, where its port is the Filter Manager's.
+pub fn service(bench: &mut Bench) -> Outcome<Found> {
+    packages::need(&mut bench.say, "checking the service", packages::SERVICE)?;
+    let toolchain = toolchain::find(&mut bench.say, Wish::Debian)?;
+    let mut check = toolchain.cargo();
+    check
+        .current_dir(&bench.root)
+        .args(["check", "--locked", "--package", "siloscan-service"]);
+    check.args([
+        "--target",
+        "x86_64-pc-windows-gnu",
+        "-Zbuild-std=std,panic_abort",
+    ]);
+    one(
+        bench,
+        "service",
+        &mut check,
+        "the service checks for x86_64-pc-windows-gnu",
+    )
+}
+
+/// A command that is one check.
+pub fn one(bench: &mut Bench, name: &str, command: &mut Command, about: &str) -> Outcome<Found> {
+    let mut found = counted(bench, name, command)?;
+    if found.failed.is_empty() {
+        found.passed += 1;
+        about.clone_into(&mut found.about);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered";
+        assert_eq!(result(line), Some((12, 3, 1)));
+        assert_eq!(result("test a::b ... ok"), None);
+        assert_eq!(failed_name("a::b ... FAILED"), Some("a::b"));
+    }
+}

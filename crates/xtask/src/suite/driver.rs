@@ -1,0 +1,115 @@
+//! The stages that build and lint the driver.
+
+use std::path::Path;
+
+use super::cargo::one;
+use super::copy::Copy;
+use super::{Bench, Found};
+use crate::driver::{Built, Request};
+use crate::files;
+use crate::packages;
+use crate::trouble::{Outcome, Trouble};
+
+/// Builds, then builds again: the second time nothing may be compiled or linked.
+pub fn build(bench: &mut Bench) -> Outcome<Found> {
+    let first = bench.built()?;
+    let before = [files::bytes(&first.image)?, files::bytes(&first.pdb)?];
+    let again = Request::of(&bench.root)
+        .prepare(&mut bench.say)?
+        .build(&mut bench.say)?;
+    let mut found = Found {
+        passed: 1,
+        ..Found::default()
+    };
+    found.check(again.compiled == 0, || {
+        format!("a second build compiled {} crates", again.compiled)
+    });
+    found.check(!again.linked, || "a second build linked".to_owned());
+    let after = [files::bytes(&again.image)?, files::bytes(&again.pdb)?];
+    found.check(before == after, || {
+        "a second build changed the image".to_owned()
+    });
+    found.about = format!("{} bytes; a second build did nothing", before[0].len());
+    Ok(found)
+}
+
+/// The image again from an empty target folder, and in a tree at another path.
+pub fn repro(bench: &mut Bench) -> Outcome<Found> {
+    let first = bench.built()?;
+    let mut found = Found::default();
+    let mut request = Request::of(&bench.root);
+    request.target = bench.root.join("target/repro");
+    files::remove_folder(&request.target)?;
+    let second = fresh(bench, &request)?;
+    same(&first, &second, "an empty target folder", &mut found)?;
+    files::remove_folder(&request.target)?;
+    let copy = Copy::new(bench)?;
+    let request = Request::of(&copy.root);
+    files::remove_folder(&request.target)?;
+    let third = fresh(bench, &request)?;
+    same(&first, &third, "a tree at another path", &mut found)?;
+    // A WDK that the environment names is used: here a folder of that shape at another place.
+    let mut request = Request::of(&copy.root);
+    let shaped = bench.root.join("target/kernel-kit/wdk");
+    request.wdk = Some(request.wdk.unwrap_or(shaped));
+    let driver = request.prepare(&mut bench.say)?;
+    found.check(driver.about().contains("(WDKContentRoot)"), || {
+        driver.about()
+    });
+    found.about = "same bytes from empty target folders and at another path".into();
+    Ok(found)
+}
+
+fn fresh(bench: &mut Bench, request: &Request) -> Outcome<Built> {
+    let built = request.prepare(&mut bench.say)?.build(&mut bench.say)?;
+    match built.compiled {
+        0 => Err(Trouble::new(
+            "a build from an empty target folder compiled nothing",
+        )),
+        _ => Ok(built),
+    }
+}
+
+fn same(first: &Built, other: &Built, of: &str, found: &mut Found) -> Outcome<()> {
+    for (one, two) in [(&first.image, &other.image), (&first.pdb, &other.pdb)] {
+        let equal = files::bytes(one)? == files::bytes(two)?;
+        let name = |path: &Path| path.display().to_string();
+        found.check(equal, || {
+            format!("{of} gives {} unlike {}", name(two), name(one))
+        });
+    }
+    Ok(())
+}
+
+/// A lint that clippy must see in the driver, and only there: rustup's clippy, which does not
+/// look behind `cfg(windows)`, would not.
+const PLANTED: &str =
+    "\n#[doc(hidden)]\npub fn planted(flag: bool) -> bool {\n    return !flag;\n}\n";
+
+/// Clippy for the driver on its own target, in the copy of the tree.
+pub fn lint(bench: &mut Bench) -> Outcome<Found> {
+    packages::need(&mut bench.say, "linting the driver", packages::LINT)?;
+    let copy = Copy::new(bench)?;
+    let mut found = clippy(bench, &copy, "lint-driver")?;
+    let file = copy.root.join("src/lib.rs");
+    let text = files::read(&file)?;
+    files::write(&file, text + PLANTED)?;
+    let planted = clippy(bench, &copy, "lint-planted");
+    copy.restore()?;
+    let seen = !planted?.failed.is_empty()
+        && files::read(&bench.log("lint-planted"))?.contains("needless_return");
+    found.check(seen, || "a planted needless return was not seen".to_owned());
+    Ok(found)
+}
+
+fn clippy(bench: &mut Bench, copy: &Copy, name: &str) -> Outcome<Found> {
+    let driver = Request::of(&copy.root).prepare(&mut bench.say)?;
+    let mut clippy = driver.cargo("clippy")?;
+    clippy.args(["--package", "siloscan", "--lib", "--", "-D", "warnings"]);
+    one(
+        bench,
+        name,
+        &mut clippy,
+        "clippy is content with the driver; a planted lint is seen",
+    )
+}

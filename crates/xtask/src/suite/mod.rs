@@ -1,0 +1,206 @@
+//! `cargo xtask test`: every check there is, one stage after the other, each with a time limit, a
+//! log and a line in the summary. A stage that fails does not keep the later ones from running.
+
+mod cargo;
+mod copy;
+mod driver;
+mod format;
+mod mutants;
+mod wine;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use crate::driver::{Built, Request};
+use crate::files;
+use crate::say::{self, Say};
+use crate::tidy;
+use crate::trouble::{Outcome, Trouble};
+
+/// The stages, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// rustfmt finds nothing to change.
+    Format,
+    /// House rules that no compiler checks.
+    Tidy,
+    /// The driver builds, and a second build does nothing.
+    Build,
+    /// All tests of all crates that need no driver, as `cargo test` runs them.
+    Unit,
+    /// The built driver as a file, in the filter host, and its layouts.
+    Image,
+    /// The driver in Wine's own driver host.
+    Wine,
+    /// Clippy for everything that runs on this host.
+    Lint,
+    /// Three builds, two folders, one image.
+    Repro,
+    /// Clippy for the driver on its own target; a planted lint is seen.
+    LintDriver,
+    /// Each deliberately broken driver makes its test fail.
+    Mutants,
+    /// The service checks for Windows.
+    Service,
+}
+
+/// What a stage found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Checks that passed.
+    pub passed: usize,
+    /// What failed, one line each.
+    pub failed: Vec<String>,
+    /// Tests that asked not to be run.
+    pub ignored: usize,
+    /// One line on what was done.
+    pub about: String,
+}
+
+/// What the stages share.
+pub struct Bench {
+    /// The tree.
+    pub root: PathBuf,
+    /// Where logs go.
+    pub logs: PathBuf,
+    /// The terminal.
+    pub say: Say,
+    /// The driver, once a stage needed it.
+    built: Option<Built>,
+}
+
+impl Found {
+    /// Adds a check.
+    pub fn check(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if holds {
+            self.passed += 1;
+        } else {
+            self.failed.push(otherwise());
+        }
+    }
+}
+
+impl Bench {
+    /// The driver of this tree, built once per run.
+    pub fn built(&mut self) -> Outcome<Built> {
+        if let Some(built) = &self.built {
+            return Ok(built.clone());
+        }
+        let driver = Request::of(&self.root).prepare(&mut self.say)?;
+        let built = driver.build(&mut self.say)?;
+        Ok(self.built.insert(built).clone())
+    }
+
+    /// The log of a step.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+}
+
+/// Runs the stages that `only` and `skip` leave; true if all passed.
+pub fn run(root: &Path, only: &[Stage], skip: &[Stage]) -> Outcome<bool> {
+    let start = Instant::now();
+    let logs = root.join("target/test-logs");
+    files::make_folder(&logs)?;
+    let mut bench = Bench {
+        root: root.to_owned(),
+        logs,
+        say: Say::new(false),
+        built: None,
+    };
+    let mut rows = Vec::new();
+    for stage in Stage::value_variants() {
+        if skip.contains(stage) || (!only.is_empty() && !only.contains(stage)) {
+            continue;
+        }
+        let begun = Instant::now();
+        eprintln!("\n-- {}", name_of(*stage));
+        let found = perform(*stage, &mut bench).unwrap_or_else(|trouble| Found {
+            failed: vec![trouble.to_string()],
+            ..Found::default()
+        });
+        bench.say.clear();
+        for failure in &found.failed {
+            eprintln!("   FAILED {failure}");
+        }
+        let took = begun.elapsed();
+        eprintln!("   {} ({})", line_of(&found), say::time(took));
+        rows.push((*stage, found, took));
+    }
+    if rows.is_empty() {
+        return Err(Trouble::new("no stage is left to run").next("see --only and --skip"));
+    }
+    Ok(summary(&rows, start.elapsed()))
+}
+
+fn perform(stage: Stage, bench: &mut Bench) -> Outcome<Found> {
+    match stage {
+        Stage::Format => format::check(bench),
+        Stage::Tidy => tidy::check(&bench.root),
+        Stage::Build => driver::build(bench),
+        Stage::Unit => cargo::unit(bench),
+        Stage::Image => cargo::image(bench),
+        Stage::Wine => wine::smoke(bench),
+        Stage::Lint => cargo::lint(bench),
+        Stage::Repro => driver::repro(bench),
+        Stage::LintDriver => driver::lint(bench),
+        Stage::Mutants => mutants::run(bench),
+        Stage::Service => cargo::service(bench),
+    }
+}
+
+fn name_of(stage: Stage) -> String {
+    let value = stage.to_possible_value();
+    value
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+fn line_of(found: &Found) -> String {
+    let mut line = format!("{} passed", found.passed);
+    if !found.failed.is_empty() {
+        line += &format!(", {} failed", found.failed.len());
+    }
+    if !found.about.is_empty() {
+        line += &format!(": {}", found.about);
+    }
+    line
+}
+
+/// The table at the end, on standard output; its last line is for machines.
+fn summary(rows: &[(Stage, Found, Duration)], total: Duration) -> bool {
+    println!(
+        "\n{:<13}{:>9}{:>8}  {:>13}",
+        "stage", "passed", "failed", "time"
+    );
+    for (stage, found, took) in rows {
+        let mark = if found.failed.is_empty() {
+            "ok"
+        } else {
+            "FAILED"
+        };
+        println!(
+            "{:<13}{:>9}{:>8}  {:>13}  {mark}",
+            name_of(*stage),
+            found.passed,
+            found.failed.len(),
+            say::time(*took)
+        );
+    }
+    for (stage, found, _) in rows {
+        for failure in &found.failed {
+            println!("\nFAILED {}: {failure}", name_of(*stage));
+        }
+    }
+    let passed: usize = rows.iter().map(|(_, found, _)| found.passed).sum();
+    let failed: usize = rows.iter().map(|(_, found, _)| found.failed.len()).sum();
+    let ignored: usize = rows.iter().map(|(_, found, _)| found.ignored).sum();
+    println!("\nall in {}", say::time(total));
+    match ignored {
+        0 => println!("{passed} passed, {failed} failed"),
+        _ => println!("{passed} passed, {failed} failed, {ignored} skipped"),
+    }
+    failed == 0
+}
