@@ -130,13 +130,14 @@ unsafe fn bring_up(
     driver: *mut DRIVER_OBJECT,
     registry_path: PCUNICODE_STRING,
 ) -> Result<(), (Stage, Status)> {
-    etw::register();
     state::set_stopping(false);
     // SAFETY: the path is the one that the I/O manager gave.
     let parameters = unsafe { read_parameters(registry_path) };
     make_state(&parameters).map_err(|status| (Stage::Tracing, status))?;
     // SAFETY: the driver object is the one that the I/O manager gave.
     unsafe { registration::register(driver) }.map_err(|status| (Stage::State, status))?;
+    // Not before: Wine, where this is tried too, lacks ETW and aborts at the first call.
+    etw::register();
     port::open().map_err(|status| (Stage::Registered, status))?;
     start_threads(&parameters).map_err(|status| (Stage::Threads, status))?;
     registration::start().map_err(|status| (Stage::Threads, status))
