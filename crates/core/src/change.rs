@@ -207,7 +207,7 @@ impl ChangeSlot {
 /// under way, makes [`Self::holds`] false. Any IRQL.
 #[derive(Default)]
 pub struct ChangeCounter {
-    /// Moves at the beginning and at the end of each change.
+    /// Moves at the beginning of each change.
     moved: AtomicU64,
     /// Changes under way.
     under_way: AtomicU32,
@@ -231,7 +231,6 @@ impl ChangeCounter {
 
     /// After the operation, also when it failed.
     pub fn end(&self) {
-        self.moved.fetch_add(1, Ordering::SeqCst);
         self.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 

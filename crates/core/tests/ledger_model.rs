@@ -128,6 +128,9 @@ struct World<'m> {
     instance: ChangeCounter,
     scans: Vec<Scan>,
     rules: Option<u8>,
+    /// Signature epochs so far, and in which the stored verdict of each file was earned.
+    epoch: u64,
+    earned: [u64; VOLUMES * FILES],
     /// Content counter, so that no content comes twice.
     next: u64,
     hits: u64,
@@ -148,6 +151,8 @@ impl<'m> World<'m> {
             instance: ChangeCounter::new(),
             scans: Vec::new(),
             rules: None,
+            epoch: 0,
+            earned: [0; VOLUMES * FILES],
             next: 1,
             hits: 0,
             stored: 0,
@@ -171,10 +176,12 @@ impl<'m> World<'m> {
             Op::Connect(rules) => {
                 self.ledger.connected(&digest(rules), 0, token);
                 self.rules = Some(rules);
+                self.epoch += 1;
             }
             Op::Announce(rules) => {
                 let new = self.ledger.announced(&digest(rules), 0, token);
                 assert_eq!(new, self.rules != Some(rules));
+                self.epoch += u64::from(new);
                 self.rules = Some(rules);
             }
             Op::Begin(file) if self.attached[file % VOLUMES] == 0 => {}
@@ -357,6 +364,7 @@ impl<'m> World<'m> {
         match settled {
             Settled::Stored => {
                 self.stored += 1;
+                self.earned[scan.file] = self.epoch;
                 assert!(scan.keeps && right, "stored what must not be kept");
                 assert_eq!(Some(scan.rules), self.rules, "stored under other rules");
                 assert_eq!(
@@ -394,13 +402,24 @@ impl<'m> World<'m> {
             Lookup::Hit(verdict) => {
                 self.hits += 1;
                 assert_eq!(verdict, right, "a hit of other bytes");
+                assert_eq!(self.earned[file], self.epoch, "a hit of older signatures");
                 assert!(
                     !self.marks.iter().any(|(marked, _)| *marked == file),
                     "hit in change"
                 );
             }
-            Lookup::StaleClean => assert_eq!(right, Verdict::Clean, "stale clean, other bytes"),
-            Lookup::StaleInfected => assert_eq!(right, Verdict::Infected, "stale, other bytes"),
+            Lookup::StaleClean => {
+                assert_eq!(right, Verdict::Clean, "stale clean of other bytes");
+                assert_eq!(
+                    self.earned[file] + 1,
+                    self.epoch,
+                    "older than the epoch before"
+                );
+            }
+            Lookup::StaleInfected => {
+                assert_eq!(right, Verdict::Infected, "stale infected of other bytes");
+                assert!(self.earned[file] < self.epoch);
+            }
         }
         if self.attached[volume] != 1 || self.full[volume] {
             assert_eq!(found, Lookup::Untracked);

@@ -211,6 +211,109 @@ fn i2_no_hit_of_other_bytes_in_one_set_that_evicts() {
     stress(1, 1, Duration::from_millis(1_500));
 }
 
+/// One writer and one scanner, as fast as they can, on one key: a verdict whose ticket was good a
+/// moment ago must not outlive the change that came in that moment.
+#[test]
+fn i2_a_ticket_that_dies_at_the_last_moment_stores_nothing() {
+    let memory = Memory::new(1, 1);
+    let ledger = memory.ledger();
+    let (content, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (stream, instance) = (ChangeCounter::new(), ChangeCounter::new());
+    let (mut hits, stored) = (0_u64, AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let token = WriteToken::promise_dispatch_level();
+            let key = Some(key(0));
+            let binding = Binding {
+                key,
+                stream: &stream,
+                instance: &instance,
+                keeps: true,
+            };
+            while !stop.load(Ordering::Relaxed) {
+                let Some(ticket) = ledger.ticket(&binding, &token) else {
+                    continue;
+                };
+                let verdict = verdict_of(content.load(Ordering::SeqCst));
+                if ledger.settle(&ticket, &binding, verdict, &DIGEST, &token) == Settled::Stored {
+                    stored.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let token = WriteToken::promise_dispatch_level();
+        let until = Instant::now() + Duration::from_millis(1_500);
+        let mut now = 0_u64;
+        while !now.is_multiple_of(1_024) || Instant::now() < until {
+            let mark = ledger.begin_change(&key(0), &token);
+            now += 1;
+            content.store(now, Ordering::SeqCst);
+            ledger.end_change(mark, &token);
+            // Only this thread changes the content: whatever is found is of it, or is wrong.
+            for _ in 0..(now % 16) {
+                if let Lookup::Hit(verdict) = ledger.lookup(&key(0)) {
+                    assert_eq!(verdict, verdict_of(now), "I2: stored in the last moment");
+                    hits += 1;
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let stored = stored.into_inner();
+    assert!(hits > 100 && stored > 100, "{hits} hits, {stored} stored");
+}
+
+/// One writer that puts keys in and out of one set, and readers: each key has one verdict for
+/// ever, so a reader that mixes words of two entries shows.
+#[test]
+fn i2_a_reader_never_mixes_two_entries() {
+    let memory = Memory::new(1, 1);
+    let ledger = memory.ledger();
+    let stop = AtomicBool::new(false);
+    let (stream, instance) = (ChangeCounter::new(), ChangeCounter::new());
+    let verdict = |file: usize| {
+        if file.is_multiple_of(2) {
+            Verdict::Clean
+        } else {
+            Verdict::Infected
+        }
+    };
+    let hits = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..2 {
+            let (ledger, stop, hits) = (&ledger, &stop, &hits);
+            scope.spawn(move || {
+                let mut dice = Dice(77 + number);
+                while !stop.load(Ordering::Relaxed) {
+                    let file = dice.roll(KEYS as u64) as usize;
+                    if let Lookup::Hit(found) = ledger.lookup(&key(file)) {
+                        assert_eq!(found, verdict(file), "I2: another entry's verdict");
+                        hits.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        let token = WriteToken::promise_dispatch_level();
+        let mut dice = Dice(4);
+        let until = Instant::now() + Duration::from_millis(1_500);
+        while Instant::now() < until {
+            for _ in 0..256 {
+                let file = dice.roll(KEYS as u64) as usize;
+                let key = Some(key(file));
+                let binding = Binding {
+                    key,
+                    stream: &stream,
+                    instance: &instance,
+                    keeps: true,
+                };
+                let ticket = ledger.ticket(&binding, &token).expect("nothing changes");
+                ledger.settle(&ticket, &binding, verdict(file), &DIGEST, &token);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(hits.into_inner() > 1_000);
+}
+
 /// Openers, one leader and one writer on one key, with the table in one lock as in the driver.
 struct Crowd<'m> {
     ledger: Ledger<'m>,
