@@ -137,6 +137,34 @@ fn i6_a_late_verdict_of_a_killed_scan_reaches_nobody() {
 }
 
 #[test]
+fn i6_a_stale_handle_reaches_nobody_when_its_place_is_used_again() {
+    story(|table, _| {
+        let first = join(table, &request(1, 1));
+        let old = table.take_next(0).unwrap();
+        table.publish(old.flight, CLEAN, 0, &mut |_| {});
+        assert!(table.take_outcome(first).is_some());
+        // More rounds than there are places.
+        for round in 2..40 {
+            let waiter = join(table, &request(round % 8 + 1, round));
+            let lead = table.take_next(0).unwrap();
+            let infected = Attempt::Verdict(Verdict::Infected);
+            assert!(!table.is_live(old.flight) && !table.sending(old.flight));
+            assert_eq!(
+                table.publish(old.flight, infected, 0, &mut nobody()),
+                Published::Dead
+            );
+            assert_eq!(table.leave(first), Left::Gone);
+            assert_eq!(table.take_outcome(first), None);
+            table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+            assert_eq!(
+                table.take_outcome(waiter),
+                Some(Outcome::Verdict(Verdict::Clean))
+            );
+        }
+    });
+}
+
+#[test]
 fn i6_a_change_of_the_stream_that_is_read_kills_the_layer_scan() {
     story(|table, filter| {
         let waiter = join(table, &request(1, 7));

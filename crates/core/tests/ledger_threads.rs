@@ -294,7 +294,7 @@ fn i2_a_reader_never_mixes_two_entries() {
         }
         let token = WriteToken::promise_dispatch_level();
         let mut dice = Dice(4);
-        let until = Instant::now() + Duration::from_millis(1_500);
+        let until = Instant::now() + Duration::from_millis(2_500);
         while Instant::now() < until {
             for _ in 0..256 {
                 let file = dice.roll(KEYS as u64) as usize;
