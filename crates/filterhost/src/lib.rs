@@ -1,5 +1,6 @@
 //! Runs Windows minifilter images, as built, in a Linux process.
 
+pub mod container;
 pub mod crash;
 pub mod driver;
 pub mod exports;
@@ -11,6 +12,7 @@ pub mod kernel;
 pub mod layout;
 pub mod machine;
 pub mod memory;
+pub mod native;
 pub mod object;
 pub mod pool;
 pub mod process;
@@ -23,7 +25,9 @@ pub mod silo;
 pub mod user;
 pub mod verifier;
 pub mod volume;
+pub mod wcifs;
 
+pub use container::{Container, ContainerOptions};
 pub use driver::{DriverHandle, LoadOptions};
 pub use image::LoadError;
 pub use machine::{Machine, MachineBuilder, Outcome, Stats};

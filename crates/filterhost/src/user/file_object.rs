@@ -22,8 +22,8 @@ const TYPE_FILE: i16 = 5;
 pub struct FileHost {
     volume: Arc<Volume>,
     below: Option<InstanceRef>,
-    /// Keeps the text of `FileName`.
-    name: Block,
+    /// Keeps the text of `FileName`, and of names that it had before.
+    names: Mutex<Vec<Block>>,
     silo: Option<Block>,
     related: Mutex<Option<Arc<Object>>>,
 }
@@ -70,7 +70,7 @@ impl FileHost {
         let host = Self {
             volume: Arc::clone(volume),
             below,
-            name: block,
+            names: Mutex::new(vec![block]),
             silo,
             related: Mutex::new(related.cloned()),
         };
@@ -97,10 +97,21 @@ impl FileHost {
         self.silo.as_ref().map(Block::address)
     }
 
-    /// Bytes of the name as it was given.
-    #[must_use]
-    pub fn name_bytes(&self) -> usize {
-        self.name.size()
+    /// Replaces `FileName`, as a filter does before it answers STATUS_REPARSE.
+    pub fn set_name(&self, object: &Arc<Object>, name: &[u16]) {
+        let bytes: Vec<u8> = name.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let block = Block::zeroed(bytes.len().max(2));
+        memory::write_bytes(block.pointer(), &bytes);
+        let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        let text = UNICODE_STRING {
+            length,
+            maximum_length: length,
+            buffer: block.pointer(),
+        };
+        if let Some(file) = file_ref(object) {
+            file.update(|fields| fields.file_name = text);
+        }
+        self.names.lock().push(block);
     }
 
     /// The create is over: the related file object is not looked at any more.
@@ -149,22 +160,4 @@ pub fn file_ref(object: &Arc<Object>) -> Option<FileRef> {
 
 fn is_cancelled(object: &Arc<Object>) -> bool {
     file_ref(object).is_some_and(|file| file.has(FO_FILE_OPEN_CANCELLED))
-}
-
-/// What `FltCancelFileOpen` does: the open that succeeded below `below` is undone there, and the
-/// file object takes no further operation. What the create changed stays changed.
-pub fn cancel_open(m: &Arc<Machine>, object: &Arc<Object>, below: Option<&InstanceRef>) {
-    let (Some(host), Some(file)) = (object.host::<FileHost>(), file_ref(object)) else {
-        return;
-    };
-    if !file.has(FO_FILE_OPEN) || file.has(FO_FILE_OPEN_CANCELLED) {
-        return;
-    }
-    file.set_flags(FO_FILE_OPEN_CANCELLED);
-    for major in [IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
-        let below = below.cloned();
-        let operation = Operation::new(m, &host.volume, below, Path::Irp, (major, 0), object);
-        // As for every cleanup and close there is nobody to tell of a failure.
-        let _status = operation.send();
-    }
 }

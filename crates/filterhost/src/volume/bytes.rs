@@ -28,6 +28,8 @@ enum Backing {
     Memory(Vec<u8>),
     /// The host file, opened only to read and only while reading.
     Imported(PathBuf),
+    /// Nothing was ever written: zeros, without memory for them.
+    Hole,
 }
 
 /// A copy of a view that another process may read.
@@ -101,6 +103,12 @@ impl Bytes {
     #[must_use]
     pub fn imported(path: PathBuf, length: u64) -> Self {
         Self::new(Backing::Imported(path), length)
+    }
+
+    /// A stream of zeros that takes no memory until it is written: a placeholder's own bytes.
+    #[must_use]
+    pub fn hole(length: u64) -> Self {
+        Self::new(Backing::Hole, length)
     }
 
     /// End of file of the own bytes.
@@ -351,12 +359,12 @@ impl Inner {
         if end > STREAM_BYTES_MAX {
             return Err(STATUS_DISK_FULL);
         }
-        if let Backing::Imported(_) = self.backing {
+        if !matches!(self.backing, Backing::Memory(_)) {
             self.backing = Backing::Memory(self.snapshot()?);
         }
         match &mut self.backing {
             Backing::Memory(memory) => Ok(memory),
-            Backing::Imported(_) => Err(STATUS_UNEXPECTED_IO_ERROR),
+            _ => Err(STATUS_UNEXPECTED_IO_ERROR),
         }
     }
 
@@ -380,6 +388,7 @@ impl Inner {
                 buffer.copy_from_slice(data);
             }
             Backing::Imported(path) => read_import(path, offset, buffer)?,
+            Backing::Hole => buffer.fill(0),
         }
         Ok(count)
     }

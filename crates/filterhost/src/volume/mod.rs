@@ -5,12 +5,12 @@
 //! instances to.
 
 pub mod bytes;
+mod filtered;
 pub mod fs;
 pub mod ids;
 pub mod import;
 pub mod kind;
 pub mod locks;
-mod filtered;
 mod memfd;
 pub mod name;
 pub mod namespace;

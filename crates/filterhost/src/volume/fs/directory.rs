@@ -131,7 +131,7 @@ impl MemFs {
     }
 
     /// All entries of a directory, `.` and `..` first where there are any.
-    pub(super) fn entries(&self, directory: NodeId) -> Result<Vec<DirEntry>, NtStatus> {
+    pub(crate) fn entries(&self, directory: NodeId) -> Result<Vec<DirEntry>, NtStatus> {
         let space = self.space();
         let node = space.node(directory)?;
         let listed = node.entries.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;

@@ -50,7 +50,7 @@ impl MemFs {
             }
         }
         let mut data = vec![0; length];
-        let count = open.stream.bytes.read(offset, &mut data)?;
+        let count = open.stream.bytes.read_view(offset, &mut data)?;
         if count == 0 {
             return Err(STATUS_END_OF_FILE.into());
         }
