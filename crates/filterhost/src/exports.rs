@@ -136,6 +136,7 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
         thread: &thread,
         info,
     };
+    check_stack(&call);
     let level = thread.irql();
     if level > info.irql {
         call.violation(
@@ -151,6 +152,20 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
             value
         }
         Err(panic) => call.violation("host-panic", panic_text(&*panic)),
+    }
+}
+
+/// Stack that the host keeps for itself: a fault of its own in the middle of an allocation, say,
+/// would leave locks held that other machines in the process need.
+const HOST_STACK: usize = 256 << 10;
+
+/// Ends the run when the driver has left the host too little stack to work on.
+fn check_stack(call: &Call<'_>) {
+    let here = (&raw const *call).addr();
+    let (low, high) = call.thread.stack_limits();
+    if here.saturating_sub(low) < HOST_STACK {
+        let used = high.saturating_sub(here);
+        call.violation("stack-overflow", format!("{used} bytes of stack are in use"));
     }
 }
 

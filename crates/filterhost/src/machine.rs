@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::crash::{self, Fault};
 use crate::faults::Faults;
 use crate::object::{Kind, Object, Objects};
 use crate::pool::Pool;
@@ -53,6 +54,7 @@ pub struct Machine {
     states: Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     over: AtomicBool,
     end: Mutex<Option<End>>,
+    crash: Mutex<Option<(Arc<SimThread>, Fault)>>,
     ended: Condvar,
 }
 
@@ -191,6 +193,7 @@ impl Machine {
             states: Mutex::new(BTreeMap::new()),
             over: AtomicBool::new(false),
             end: Mutex::new(None),
+            crash: Mutex::new(None),
             ended: Condvar::new(),
         });
         let system = m.create_process("System", None);
@@ -297,6 +300,13 @@ impl Machine {
         self.finish(End::Failed(report));
     }
 
+    /// Ends the run with a fault of `thread`, which parks; the controller writes the report.
+    pub(crate) fn crashed(&self, thread: Arc<SimThread>, fault: Fault) {
+        self.over.store(true, Ordering::Release);
+        self.crash.lock().get_or_insert((thread, fault));
+        self.ended.notify_all();
+    }
+
     fn finish(&self, end: End) {
         self.over.store(true, Ordering::Release);
         self.end.lock().get_or_insert(end);
@@ -310,7 +320,10 @@ impl Machine {
             if let Some(end) = end.take() {
                 return end;
             }
-            self.ended.wait_for(&mut end, Duration::from_millis(250));
+            if let Some((thread, fault)) = self.crash.lock().take() {
+                return End::Failed(crash::report(self, &thread, &fault));
+            }
+            self.ended.wait_for(&mut end, Duration::from_millis(50));
             let steps = self.sched.progress();
             if steps != seen.0 {
                 seen = (steps, Instant::now());
@@ -367,7 +380,7 @@ pub fn park_forever() -> ! {
 /// Body of the OS thread behind a simulated thread.
 pub(crate) fn thread_main(m: &Arc<Machine>, thread: &Arc<SimThread>, body: impl FnOnce()) {
     CURRENT.with(|current| *current.borrow_mut() = Some((m.clone(), thread.clone())));
-    let prepared = crate::crash::prepare_thread();
+    let prepared = crash::prepare_thread();
     thread.set_stack_limits(prepared.limits.0, prepared.limits.1);
     thread.install_pcr();
     m.sched.enter(thread);

@@ -2,19 +2,38 @@
 
 use super::handler::{Fault, fault};
 use crate::image::{Images, Registers};
-use crate::machine;
+use crate::machine::{self, Machine};
+use crate::pool::tag_text;
+use crate::sched::SimThread;
 use crate::verifier::Report;
 
-/// Reports the calling thread's fault and parks it. The handler sends threads here, on a stack
-/// of its own; the faulting stack stays as it was, for unwinding.
+/// A fault this near to the low end of a stack has run out of it.
+const GUARD_SIZE: usize = 0x1_0000;
+
+/// Leaves the calling thread's fault to the controller and parks it. The handler sends threads
+/// here, on a stack of its own; the faulting stack stays as it was, for unwinding. The thread
+/// may have been in the middle of anything, an allocation say, so it does nothing else.
 pub(super) extern "C" fn land() -> ! {
     if let Some((m, thread)) = machine::try_current() {
-        let fault = fault();
-        let (rule, detail) = explain(&m.state::<Images>(), &thread.calls(), &fault);
-        let in_driver = start(&m.state::<Images>(), &fault, thread.stack_limits());
-        m.fail(Report::crash(&m, &thread, rule, detail, in_driver));
+        m.crashed(thread, fault());
     }
     machine::park_forever()
+}
+
+/// The report of a thread's fault. Called on the controlling thread.
+pub(crate) fn report(m: &Machine, thread: &SimThread, fault: &Fault) -> Report {
+    let images = m.state::<Images>();
+    let (rule, mut detail) = explain(&images, &thread.calls(), fault);
+    let (low, _) = thread.stack_limits();
+    let near_end = fault.address.abs_diff(low) <= GUARD_SIZE;
+    let rule = if near_end { "stack-overflow" } else { rule };
+    if let Some(block) = m.pool().find_freed(fault.address) {
+        let (size, tag) = (block.request.size, tag_text(block.request.tag));
+        let freed = format!(", in a freed pool block (tag {tag}, {size} bytes)");
+        detail.push_str(&freed);
+    }
+    let in_driver = start(&images, fault, thread.stack_limits());
+    Report::crash(m, thread, rule, detail, in_driver)
 }
 
 /// Registers to unwind from, when the fault is in driver code. A call to a bad address has left

@@ -2,13 +2,11 @@
 //!
 //! A handler on a stack of its own looks where the fault is. In a driver's image, or in the host
 //! while it works on a driver's call, it saves the registers and sends the thread to
-//! [`landing::land`] on another stack, which writes the report and parks. Any other fault is the
+//! [`landing::land`] on another stack, where it parks while the controller writes the report. Any other fault is the
 //! host's own bug and goes to whoever handled it before.
 
 mod handler;
 mod landing;
-
-use std::ops::Range;
 
 use crate::exports::CallSite;
 use crate::image::{Images, Registers, walk};
@@ -16,7 +14,8 @@ use crate::machine::Machine;
 use crate::sched::SimThread;
 use crate::verifier::Frame;
 
-pub(crate) use handler::{begin_call, end_call, prepare_thread};
+pub(crate) use handler::{Fault, begin_call, end_call, prepare_thread};
+pub(crate) use landing::report;
 
 /// The stack of a thread as far as driver frames tell it, innermost first. `now` are the
 /// registers where it runs driver code at this moment.
@@ -25,7 +24,7 @@ pub(crate) fn stack_of(m: &Machine, thread: &SimThread, now: Option<Registers>) 
     let (low, high) = thread.stack_limits();
     let mut frames = Vec::new();
     if let Some(registers) = now {
-        frames.extend(describe(&images, registers, low..high));
+        frames.extend(images.describe(&walk(&images, registers, false, low..high)));
     }
     for call in thread.calls().iter().rev() {
         frames.push(Frame {
@@ -35,7 +34,7 @@ pub(crate) fn stack_of(m: &Machine, thread: &SimThread, now: Option<Registers>) 
             line: None,
         });
         if let Some(caller) = call.caller {
-            frames.extend(describe(&images, caller, low..high));
+            frames.extend(images.describe(&walk(&images, caller, true, low..high)));
         }
     }
     frames
@@ -45,10 +44,6 @@ pub(crate) fn stack_of(m: &Machine, thread: &SimThread, now: Option<Registers>) 
 pub(crate) fn addresses(m: &Machine, thread: &SimThread) -> Vec<usize> {
     let (low, high) = thread.stack_limits();
     let caller = thread.calls().last().and_then(|call: &CallSite| call.caller);
-    let walked = caller.map(|caller| walk(&m.state::<Images>(), caller, low..high));
+    let walked = caller.map(|caller| walk(&m.state::<Images>(), caller, true, low..high));
     walked.unwrap_or_default()
-}
-
-fn describe(images: &Images, registers: Registers, stack: Range<usize>) -> Vec<Frame> {
-    images.describe(&walk(images, registers, stack))
 }

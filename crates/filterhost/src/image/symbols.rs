@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use pdb_addr2line::pdb::PDB;
-use pdb_addr2line::ContextPdbData;
+use pdb_addr2line::{ContextPdbData, TypeFormatterFlags};
 
 use crate::verifier::Frame;
 
@@ -30,7 +30,8 @@ pub fn places(pdb: &Path, rvas: &[u32]) -> Vec<Vec<Place>> {
 
 fn look_up(pdb: &Path, rvas: &[u32]) -> Option<Vec<Vec<Place>>> {
     let data = ContextPdbData::try_from_pdb(PDB::open(File::open(pdb).ok()?).ok()?).ok()?;
-    let context = data.make_context().ok()?;
+    let flags = TypeFormatterFlags::NO_ARGUMENTS | TypeFormatterFlags::NO_FUNCTION_RETURN;
+    let context = data.make_context_with_formatter_flags(flags).ok()?;
     let find = |rva: &u32| {
         let frames = context.find_frames(*rva).ok().flatten();
         let frames = frames.map(|found| found.frames).unwrap_or_default();

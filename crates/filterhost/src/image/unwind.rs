@@ -54,15 +54,20 @@ impl UnwindState for State<'_> {
 
 /// Addresses of the driver frames from `registers` outwards, until code that is in no image.
 ///
-/// The first address is that of the instruction itself; the others are moved back by one, so
-/// that they lie in the call and not after it.
+/// Return addresses are moved back by one, so that they lie in the call and not after it;
+/// `in_call` says that the first address is one too.
 #[must_use]
-pub fn walk(images: &Images, mut registers: Registers, stack: Range<usize>) -> Vec<usize> {
+pub fn walk(
+    images: &Images,
+    mut registers: Registers,
+    in_call: bool,
+    stack: Range<usize>,
+) -> Vec<usize> {
     let mut addresses = Vec::new();
     while addresses.len() < FRAMES_MAX {
         let at = usize::try_from(registers.rip).unwrap_or(0);
         let Some(image) = images.at(at) else { break };
-        addresses.push(at - usize::from(!addresses.is_empty()));
+        addresses.push(at - usize::from(in_call || !addresses.is_empty()));
         // Damaged unwind tables must not cost the report that asks for the stack.
         let stack = stack.clone();
         let stepped = std::panic::catch_unwind(|| step(&image, registers, stack));

@@ -2,6 +2,7 @@
 
 pub mod apc;
 pub mod crt;
+pub mod data;
 pub mod debug;
 pub mod dispatcher;
 pub mod event;
@@ -21,5 +22,6 @@ use crate::machine::Machine;
 /// The address that a driver's import of `module!name` is bound to on this machine.
 #[must_use]
 pub fn resolve(m: &Machine, module: &str, name: &str) -> Option<usize> {
-    exports::find(module, name, m.build_number()).map(exports::address)
+    let function = exports::find(module, name, m.build_number()).map(exports::address);
+    function.or_else(|| data::address(m, module, name))
 }

@@ -168,6 +168,7 @@ impl fmt::Display for Frame {
         write!(f, "{}!{function}", self.module)?;
         match &self.line {
             Some((file, line)) => write!(f, " ({file}:{line})"),
+            None if self.address == 0 => Ok(()),
             None => write!(f, " ({:#x})", self.address),
         }
     }

@@ -91,6 +91,10 @@ fn import_libraries(to: &Path) -> Vec<PathBuf> {
             .or_default()
             .insert(export.info.name.to_owned());
     }
+    for (module, name) in filterhost::kernel::data::names() {
+        let name = format!("{name} DATA");
+        modules.entry(module).or_default().insert(name);
+    }
     let library = |(module, names): (&&str, &BTreeSet<String>)| {
         let lines: Vec<_> = names.iter().map(String::as_str).collect();
         let text = format!("LIBRARY {module}\nEXPORTS\n{}\n", lines.join("\n"));
