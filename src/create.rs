@@ -257,10 +257,8 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn run(self, attached: Attached) {
-        if self.open.has(OpenFacts::NOT_OPENED)
-            && let Some(stream) = &self.stream
-        {
-            invalidate::emptied(stream.again(), &self.instance);
+        if self.open.has(OpenFacts::NOT_OPENED) && !self.open.has(OpenFacts::DIRECTORY) {
+            invalidate::emptied(self.stream.as_ref(), &self.instance);
         }
         let redirection = self.redirection(attached);
         let facts = Facts {

@@ -41,7 +41,7 @@ pub fn before(data: &Data<'_>) -> Option<Mark> {
         Effect::None => None,
         Effect::Change => change(data, false),
         Effect::Paging => change(data, true),
-        Effect::Volume => volume_change(data),
+        Effect::Volume => volume_change(Owned::<InstanceContext>::of(data.instance()).ok()?),
         Effect::VoidVolume => {
             let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
             instance::void_volume(&context);
@@ -104,21 +104,27 @@ pub fn before_section(data: &Data<'_>) {
     match stream_of(data) {
         Some(stream) => {
             stream.state.set_writable_section();
-            let mark = mark_stream(stream, &context);
-            after(Some(mark));
+            emptied(Some(&stream), &context);
         }
-        None => instance::void_volume(&context),
+        None => emptied(None, &context),
     }
 }
 
-/// Drops the key of a file that was created, superseded or overwritten: its id was not known
-/// before. Nobody can have written to it yet.
+/// Drops the key of a file that was created, superseded or overwritten (its id was not known
+/// before, and nobody can have written to it yet) or that a writable section is made over. Without a stream context, or an id to drop the key
+/// by, nothing of the volume is believed any more.
 ///
 /// # IRQL
 /// At most APC_LEVEL.
-pub fn emptied(stream: Owned<StreamContext>, context: &InstanceContext) {
-    let mark = mark_stream(stream, context);
-    after(Some(mark));
+pub fn emptied(stream: Option<&Owned<StreamContext>>, context: &InstanceContext) {
+    let unknown = stream.is_none_or(|stream| stream.state.own_id() == OwnId::Unknown);
+    if context.stable_ids && unknown {
+        instance::void_volume(context);
+    }
+    if let Some(stream) = stream {
+        let mark = mark_stream(stream.again(), context);
+        after(Some(mark));
+    }
 }
 
 /// Marks a stream's key, and ends the scans that read the stream.
@@ -152,35 +158,34 @@ fn begin(key: Option<&Key>, token: &WriteToken<'_>) -> Option<ChangeMark> {
 /// A change of the file that the operation is about.
 fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
     let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
-    if let Ok(stream) = Owned::<StreamContext>::of(data.instance(), data.file()) {
-        if paging && !stream.state.paging_write_counts() {
-            return None;
-        }
-        learn_id(data, &stream, &context, paging);
-        return Some(mark_stream(stream, &context));
+    let stream = match Owned::<StreamContext>::of(data.instance(), data.file()) {
+        Ok(stream) if paging && !stream.state.paging_write_counts() => return None,
+        Ok(stream) => Some(stream),
+        Err(_) if is_nobodys(data, paging) => return None,
+        Err(_) => stream_of(data),
+    };
+    let Some(stream) = stream else { return volume_change(context) };
+    learn_id(data, &stream, &context, paging);
+    if context.stable_ids && stream.state.own_id() == OwnId::Unknown {
+        // The key cannot be named: what is read through the stream dies, and the volume changes.
+        after(Some(mark_stream(stream, &context)));
+        return volume_change(context);
     }
-    if data.file().flags() & FO_STREAM_FILE != 0 {
-        // The file system's own metadata: no open of it is ever looked up.
-        return None;
-    }
-    if !paging && file::is_directory(data.instance(), data.file()) {
-        return None;
-    }
-    match stream_of(data) {
-        Some(stream) => {
-            learn_id(data, &stream, &context, paging);
-            if own_key(&stream, &context).is_some() {
-                return Some(mark_stream(stream, &context));
-            }
-            volume_change(data)
-        }
-        None => volume_change(data),
+    Some(mark_stream(stream, &context))
+}
+
+/// Whether a stream without a context is one that no open is ever looked up for: the file
+/// system's own metadata, a paging file, a directory.
+fn is_nobodys(data: &Data<'_>, paging: bool) -> bool {
+    if paging {
+        data.file().flags() & FO_STREAM_FILE != 0 || file::is_paging_file(data.file())
+    } else {
+        file::is_directory(data.instance(), data.file())
     }
 }
 
 /// A change of something on the volume that cannot be named: the whole volume counts as changing.
-fn volume_change(data: &Data<'_>) -> Option<Mark> {
-    let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
+fn volume_change(context: Owned<InstanceContext>) -> Option<Mark> {
     context.begin_change(|token| {
         let ledger = state::ledger()?;
         let mark = ledger.begin_volume_change(context.guid?, token);

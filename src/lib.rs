@@ -76,9 +76,7 @@ enum Stage {
     State,
     /// The Filter Manager knows us.
     Registered,
-    /// Services can connect.
-    Port,
-    /// The threads run.
+    /// Services can connect, and threads of ours may run.
     Threads,
 }
 
@@ -147,14 +145,10 @@ unsafe fn bring_up(
 fn tear_down(stage: Stage) {
     state::set_stopping(true);
     state::fail_all(Failure::Unloading, true);
-    if stage >= Stage::Port {
-        port::close();
-    }
     if stage >= Stage::Threads {
-        join_threads();
-    }
-    if stage == Stage::Registered {
+        // Leaders that wait for an answer are released by the end of the connection.
         port::close();
+        join_threads();
     }
     if stage >= Stage::Registered {
         registration::unregister();

@@ -581,6 +581,7 @@ unsafe extern "system" {
         flags: u32,
         copied: *mut usize,
     ) -> NTSTATUS;
+    pub fn FsRtlIsPagingFile(file: *mut FILE_OBJECT) -> u32;
     pub fn PsIsHostSilo(silo: P) -> u8;
     pub fn PsGetCurrentServerSilo() -> P;
 }

@@ -162,6 +162,17 @@ pub fn file_id(instance: Instance<'_>, file: File<'_>) -> Result<[u8; 16], Statu
     query(instance, file, FILE_ID_INFORMATION, empty).map(|info| info.file_id)
 }
 
+/// Whether a file is one of the memory manager's paging files.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+#[must_use]
+pub fn is_paging_file(file: File<'_>) -> bool {
+    irql::at_most_apc();
+    // SAFETY: the file object lives (type).
+    unsafe { sys::FsRtlIsPagingFile(file.as_ptr()) != 0 }
+}
+
 /// Whether an open file is a directory. What cannot be told is none: the scan will fail on it.
 ///
 /// # IRQL

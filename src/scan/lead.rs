@@ -259,7 +259,7 @@ impl Worker {
         });
         let ticket = ticket.ok_or(Attempt::Failed(Failure::Changing))?;
         if !job.instance.data_scan {
-            return Err(Attempt::Failed(Failure::ServiceError));
+            return Err(Attempt::FailedForAll(Failure::NoSections));
         }
         let section = match job.section.take() {
             Some(section) => section,

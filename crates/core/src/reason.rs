@@ -204,6 +204,7 @@ reasons! {
         Unloading "unloading" "The driver or the instance goes away.",
         BadReply "bad-reply" "The service's reply made no sense.",
         ServiceError "service-error" "The service could not scan, for a reason of its own.",
+        NoSections "no-sections" "The volume has no data-scan sections; reading by chunks is not there yet.",
         Breaker "breaker" "The service missed its heartbeat; nobody waits until it is back.",
         Unreadable "unreadable" "The bytes could not be had from the file system.",
         Locked "locked" "Somebody holds a byte-range lock on the file.",
@@ -260,6 +261,7 @@ impl Failure {
             | Self::Unloading
             | Self::BadReply
             | Self::ServiceError
+            | Self::NoSections
             | Self::Breaker => Origin::Ours,
             Self::ShareUsed
             | Self::Unreadable
