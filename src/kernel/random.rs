@@ -1,14 +1,14 @@
 //! Secret words, once per load: what outsiders can choose (file ids) is hashed with them.
 #![expect(unsafe_code, reason = "calls a routine whose address was looked up")]
 
-use super::{clock, irql, routine};
+use super::{irql, routine};
 use crate::sys::{Guid, NTSTATUS};
 
 type CreateUuid = unsafe extern "system" fn(*mut Guid) -> NTSTATUS;
 
-/// Four words of the system's random numbers, mixed with the time since boot. Where the system
-/// does not give them the time alone remains: then hashes can be guessed, which costs speed under
-/// attack and no correctness.
+/// Four words of the system's random numbers. Where the system does not give them hashes can be
+/// guessed, which costs speed under attack and no correctness. The clock is not mixed in: this
+/// runs before the filter is registered, when nothing may be called that Wine lacks.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
@@ -17,8 +17,7 @@ pub fn words() -> [u64; 4] {
     irql::passive();
     let [a, b] = uuid();
     let [c, d] = uuid();
-    let time = clock::now();
-    [a ^ time, b, c ^ time.rotate_left(32), d]
+    [a, b, c, d]
 }
 
 fn uuid() -> [u64; 2] {
