@@ -2,8 +2,10 @@
 //! crates. `tests/tidy.toml` holds the lists; each rule has a test that shows it failing.
 
 mod edges;
+mod names;
 mod rules;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -48,6 +50,15 @@ pub fn check(root: &Path) -> Outcome<Found> {
         });
     }
     found.failed.extend(edges::check(root, &lists)?);
+    let mut taken = BTreeSet::new();
+    for path in sources
+        .iter()
+        .filter(|path| path.starts_with(root.join("src")))
+    {
+        taken.extend(names::in_use(&files::read(path)?));
+    }
+    let list = files::read(&root.join("tests/wdk-names.txt"))?;
+    found.failed.extend(names::compare(&taken, &list));
     found.about = format!("{} files keep the house rules", sources.len());
     Ok(found)
 }
