@@ -6,10 +6,12 @@ use parking_lot::Mutex;
 
 use super::dispatch;
 use crate::kernel::dispatcher::{self, Limit};
-use crate::layout::{EX_PUSH_LOCK, FLT_CALLBACK_DATA, PVOID};
+use crate::layout::{
+    EX_PUSH_LOCK, FLT_CALLBACK_DATA, FLTFL_CALLBACK_DATA_IRP_OPERATION, PVOID,
+};
 use crate::machine::Machine;
 use crate::sched::SimThread;
-use crate::status::{NtStatus, STATUS_THREAD_IS_TERMINATING};
+use crate::status::{NtStatus, STATUS_CANCELLED, STATUS_THREAD_IS_TERMINATING};
 use crate::verifier;
 
 /// Who holds a push lock.
@@ -138,12 +140,15 @@ crate::exports! {
     fn FltCancellableWaitForSingleObject(
         c, object: PVOID, timeout: *const i64, data: *mut FLT_CALLBACK_DATA,
     ) -> NtStatus {
-        if !data.is_null() {
+        let carried = (!data.is_null()).then(|| {
             if c.thread.irql() > crate::irql::PASSIVE {
                 c.violation("irql", "with callback data it must be called at PASSIVE_LEVEL");
             }
-            dispatch::find(c.m, c.info.name, data);
-        }
+            dispatch::find(c.m, c.info.name, data)
+        });
+        // Only an IRP can be cancelled.
+        let flags = if data.is_null() { 0 } else { super::guest::data::flags(data) };
+        let carried = carried.filter(|_| flags & FLTFL_CALLBACK_DATA_IRP_OPERATION != 0);
         if c.thread.guarded_region() > 0 {
             c.violation("apcs-disabled", "special kernel APCs must be enabled");
         }
@@ -152,7 +157,13 @@ crate::exports! {
         }
         dispatcher::check_object(c.m, object);
         let thread = c.thread.clone();
-        let stop = move || thread.is_terminating().then_some(STATUS_THREAD_IS_TERMINATING);
+        let stop = move || {
+            if thread.is_terminating() {
+                return Some(STATUS_THREAD_IS_TERMINATING);
+            }
+            let asked = carried.as_ref().is_some_and(|operation| operation.is_cancel_asked());
+            asked.then_some(STATUS_CANCELLED)
+        };
         let limit = Limit::read(c.m, timeout);
         match dispatcher::wait(c.m, c.thread, c.info.name, &[object], false, limit, stop) {
             Ok((_, status)) | Err(status) => status,

@@ -64,6 +64,13 @@ impl<T> Task<T> {
     }
 }
 
+impl<T> Task<T> {
+    /// Asks for the cancellation of what the thread has under way, as `CancelSynchronousIo`.
+    pub fn cancel_io(&self) {
+        crate::fltmgr::dispatch::cancel_io(&self.m, self.thread.id());
+    }
+}
+
 impl Process {
     /// Makes a process whose drive C is `system`, in a silo if one is given.
     pub fn create(

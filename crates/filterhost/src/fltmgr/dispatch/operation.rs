@@ -42,6 +42,7 @@ struct State {
     instance: Option<Arc<Instance>>,
     resume: Option<Resume>,
     cancelled: bool,
+    cancel_asked: bool,
     packet: Option<Arc<OpenPacket>>,
 }
 
@@ -102,6 +103,12 @@ impl Operation {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.state.lock().cancelled
+    }
+
+    /// True once its requestor has asked for its cancellation.
+    #[must_use]
+    pub fn is_cancel_asked(&self) -> bool {
+        self.state.lock().cancel_asked
     }
 
     pub(crate) fn set_cancelled(&self) {
@@ -194,6 +201,7 @@ fn new(
             instance: None,
             resume: None,
             cancelled: false,
+            cancel_asked: false,
             packet,
         }),
     })
@@ -219,6 +227,18 @@ pub(crate) fn find(m: &Machine, function: &str, data: *const FLT_CALLBACK_DATA) 
         let detail = format!("{function}: {data:p} is no operation in flight");
         verifier::violation("callback-data-pointer", detail)
     })
+}
+
+/// Asks for the cancellation of every operation that a thread carries, as `CancelSynchronousIo`
+/// does. It takes effect where a filter waits cancellably.
+pub fn cancel_io(m: &Machine, thread: u32) {
+    let operations = m.state::<Operations>();
+    let live = operations.live.lock();
+    for operation in live.values().filter(|operation| operation.thread == thread) {
+        operation.state.lock().cancel_asked = true;
+    }
+    drop(live);
+    m.sched().notify();
 }
 
 /// The create of `file` that the calling thread carries now.
