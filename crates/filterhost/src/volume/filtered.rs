@@ -25,6 +25,14 @@ impl Volume {
         }
     }
 
+    /// Whether the file of an open file object was opened as a paging file.
+    #[must_use]
+    pub fn is_paging_file(&self, file: *const FILE_OBJECT) -> bool {
+        let file = FileRef::new(file.cast_mut());
+        let stream = file.and_then(|file| self.stream_of(file));
+        stream.is_some_and(|stream| stream.scb().paging)
+    }
+
     /// A number that is the same for all opens of one file, whatever stream or name they used.
     #[must_use]
     pub fn file_key(&self, file: *const FILE_OBJECT) -> Option<u64> {

@@ -29,6 +29,8 @@ pub struct Scb {
     pub sections: Sections,
     /// Byte ranges changed in memory and not yet written by the lazy writer.
     pub dirty: Vec<(u64, u64)>,
+    /// It was opened as a paging file.
+    pub paging: bool,
     /// The named stream goes with its last handle.
     pub delete_pending: bool,
     /// What `FsContext` and `SectionObjectPointer` point to, while there are opens.

@@ -16,11 +16,23 @@ use crate::status::{
     STATUS_NOT_FOUND, STATUS_NOT_SUPPORTED, STATUS_SUCCESS,
 };
 use crate::verifier;
+use crate::volume::Volumes;
+
+/// Whether a file object can have contexts: it is open, and no paging file.
+/// <https://learn.microsoft.com/windows-hardware/drivers/ifs/file-system-support-for-contexts>
+fn supported(m: &Machine, file: *const FILE_OBJECT) -> bool {
+    if guest::file::fs_context(file).is_null() {
+        return false;
+    }
+    let device = guest::file::device(file).addr();
+    let volume = m.state::<Volumes>().by_device(device);
+    volume.is_none_or(|volume| !volume.is_paging_file(file))
+}
 
 /// The stream of an open file; none while it is not open or has no contexts.
 fn stream_of(m: &Machine, function: &str, file: *const FILE_OBJECT) -> Result<usize, NtStatus> {
     let stream = guest::file::fs_context(file).addr();
-    if stream != 0 {
+    if supported(m, file) {
         return Ok(stream);
     }
     let in_pre_create =
@@ -425,19 +437,16 @@ crate::exports! {
 
     [APC, 0, "fltkernel/nf-fltkernel-fltsupportsstreamcontexts"]
     fn FltSupportsStreamContexts(c, file: *mut FILE_OBJECT) -> u8 {
-        let _ = c;
-        u8::from(!guest::file::fs_context(file).is_null())
+        u8::from(supported(c.m, file))
     }
 
     [APC, 0, "fltkernel/nf-fltkernel-fltsupportsstreamhandlecontexts"]
     fn FltSupportsStreamHandleContexts(c, file: *mut FILE_OBJECT) -> u8 {
-        let _ = c;
-        u8::from(!guest::file::fs_context(file).is_null())
+        u8::from(supported(c.m, file))
     }
 
     [APC, 0, "fltkernel/nf-fltkernel-fltsupportsfilecontexts"]
     fn FltSupportsFileContexts(c, file: *mut FILE_OBJECT) -> u8 {
-        let _ = c;
-        u8::from(!guest::file::fs_context(file).is_null())
+        u8::from(supported(c.m, file))
     }
 }

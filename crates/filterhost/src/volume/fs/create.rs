@@ -12,7 +12,7 @@ use crate::layout::{
     FILE_DIRECTORY_FILE, FILE_DOES_NOT_EXIST, FILE_EXISTS, FILE_NON_DIRECTORY_FILE, FILE_OPEN,
     FILE_OPEN_BY_FILE_ID, FILE_OPEN_IF, FILE_OPEN_REPARSE_POINT, FILE_OPENED, FILE_OVERWRITE,
     FILE_OVERWRITE_IF, FILE_OVERWRITTEN, FILE_SUPERSEDE, FILE_SUPERSEDED,
-    SL_IGNORE_READONLY_ATTRIBUTE, SL_OPEN_TARGET_DIRECTORY,
+    SL_IGNORE_READONLY_ATTRIBUTE, SL_OPEN_PAGING_FILE, SL_OPEN_TARGET_DIRECTORY,
 };
 use crate::status::{
     NtStatus, STATUS_ACCESS_DENIED, STATUS_CANNOT_DELETE, STATUS_DELETE_PENDING,
@@ -360,6 +360,9 @@ impl MemFs {
             self.overwrite(space, params, target.node, &stream, now)?;
         }
         self.enter(space, target.node, target.link, &stream, sharing)?;
+        if params.operation_flags & SL_OPEN_PAGING_FILE != 0 {
+            stream.scb().paging = true;
+        }
         let delete_on_close = params.option(FILE_DELETE_ON_CLOSE);
         let state = OpenState {
             link: target.link,
