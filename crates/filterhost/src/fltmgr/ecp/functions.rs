@@ -110,8 +110,7 @@ crate::exports! {
         STATUS_SUCCESS
     }
 
-    [APC, 0, "fltkernel/nf-fltkernel-fltallocateextracreateparameterlist",
-     fails STATUS_INSUFFICIENT_RESOURCES]
+    [APC, 0, "fltkernel/nf-fltkernel-fltallocateextracreateparameterlist"]
     fn FltAllocateExtraCreateParameterList(
         c, filter: PVOID, flags: u32, list: *mut PVOID,
     ) -> NtStatus {
@@ -121,6 +120,9 @@ crate::exports! {
             c.violation("ecp-flags", format!("flags {flags:#x} are not defined"));
         }
         guest::write(list, core::ptr::null_mut());
+        if c.is_to_fail() {
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
         if c.m.faults().allocation() {
             return STATUS_INSUFFICIENT_RESOURCES;
         }
@@ -138,8 +140,7 @@ crate::exports! {
         free_list(c.m, list);
     }
 
-    [APC, 0, "fltkernel/nf-fltkernel-fltallocateextracreateparameter",
-     fails STATUS_INSUFFICIENT_RESOURCES]
+    [APC, 0, "fltkernel/nf-fltkernel-fltallocateextracreateparameter"]
     fn FltAllocateExtraCreateParameter(
         c, filter: PVOID, kind: *const GUID, size: u32, flags: u32,
         cleanup: Option<EcpCleanup>, tag: u32, context: *mut PVOID,
@@ -153,6 +154,9 @@ crate::exports! {
             c.violation("pool-tag", "the tag is zero");
         }
         guest::write(context, core::ptr::null_mut());
+        if c.is_to_fail() {
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
         let Some(kind) = guest::read(kind) else {
             c.violation("ecp-type", "the type is a null pointer");
         };
@@ -211,8 +215,7 @@ crate::exports! {
         lookaside::delete(c.m, lookaside.addr());
     }
 
-    [APC, 0, "fltkernel/nf-fltkernel-fltallocateextracreateparameterfromlookasidelist",
-     fails STATUS_INSUFFICIENT_RESOURCES]
+    [APC, 0, "fltkernel/nf-fltkernel-fltallocateextracreateparameterfromlookasidelist"]
     fn FltAllocateExtraCreateParameterFromLookasideList(
         c, filter: PVOID, kind: *const GUID, size: u32, flags: u32,
         cleanup: Option<EcpCleanup>, list: PVOID, context: *mut PVOID,
@@ -222,6 +225,9 @@ crate::exports! {
             c.violation("ecp-flags", format!("flags {flags:#x} are not defined"));
         }
         guest::write(context, core::ptr::null_mut());
+        if c.is_to_fail() {
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
         let Some(kind) = guest::read(kind) else {
             c.violation("ecp-type", "the type is a null pointer");
         };
