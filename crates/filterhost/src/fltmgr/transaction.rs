@@ -48,6 +48,14 @@ struct Transactions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transaction(usize);
 
+impl Transaction {
+    /// The address by which drivers know it.
+    #[must_use]
+    pub fn address(self) -> usize {
+        self.0
+    }
+}
+
 /// Begins a transaction.
 pub fn begin(m: &Machine) -> Transaction {
     let id = FilterManager::of(m).next_id();

@@ -173,6 +173,13 @@ impl OpenOptions {
         self
     }
 
+    /// The handle's reads and writes do not wait for their end.
+    #[must_use]
+    pub fn asynchronous(mut self) -> Self {
+        self.options &= !FILE_SYNCHRONOUS_IO_NONALERT;
+        self
+    }
+
     /// Only a directory will do.
     #[must_use]
     pub fn directory(self) -> Self {

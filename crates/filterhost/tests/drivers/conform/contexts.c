@@ -58,6 +58,19 @@ static NTSTATUS volume_delete(INPUT *in, PFLT_CONTEXT *old)
 {
     return FltDeleteVolumeContext(in->Filter, in->Volume, old);
 }
+static NTSTATUS file_set(INPUT *in, int how, PFLT_CONTEXT new, PFLT_CONTEXT *old)
+{
+    return FltSetFileContext(in->Instance, in->File, how, new, old);
+}
+static NTSTATUS file_get(INPUT *in, PFLT_CONTEXT *out)
+{
+    return FltGetFileContext(in->Instance, in->File, out);
+}
+static NTSTATUS file_delete(INPUT *in, PFLT_CONTEXT *old)
+{
+    return FltDeleteFileContext(in->Instance, in->File, old);
+}
+static const KIND File = { FLT_FILE_CONTEXT, file_set, file_get, file_delete };
 static const KIND Stream = { FLT_STREAM_CONTEXT, stream_set, stream_get, stream_delete };
 static const KIND Handle = { FLT_STREAMHANDLE_CONTEXT, handle_set, handle_get, handle_delete };
 static const KIND Instance = { FLT_INSTANCE_CONTEXT, instance_set, instance_get, instance_delete };
@@ -256,7 +269,8 @@ static ULONG prepared_set(INPUT *in, const KIND *kind)
     CASE(where, FltGet##name##Context, STATUS_NOT_FOUND) { return get_not_found(in, &kind); } \
     CASE(where, FltDelete##name##Context, STATUS_SUCCESS) { return delete_success(in, &kind); } \
     CASE(where, FltDelete##name##Context, STATUS_NOT_FOUND) \
-    { return delete_not_found(in, &kind); } \
+    { return delete_not_found(in, &kind); }
+#define DELETING(gone, name, kind) \
     CASE(gone, FltDelete##name##Context, STATUS_FLT_DELETING_OBJECT) \
     { return delete_deleting(in, &kind); }
 
@@ -272,6 +286,12 @@ COMMON(post_create, teardown, Stream, Stream)
 COMMON(post_create, teardown, StreamHandle, Handle)
 COMMON(passive, teardown, Instance, Instance)
 COMMON(passive, dismount, Volume, Volume)
+COMMON(post_create, teardown, File, File)
+DELETING(teardown, Stream, Stream)
+DELETING(teardown, StreamHandle, Handle)
+DELETING(teardown, Instance, Instance)
+DELETING(dismount, Volume, Volume)
+UNSUPPORTED(pagefile_post_create, File, File)
 UNSUPPORTED(pagefile_post_create, Stream, Stream)
 UNSUPPORTED(pagefile_post_create, StreamHandle, Handle)
 
@@ -283,6 +303,16 @@ CASE(post_create, FltSupportsStreamContexts, TRUE)
 CASE(pre_create, FltSupportsStreamContexts, FALSE)
 {
     CHECK(FltSupportsStreamContexts(in->File) == FALSE);
+    return 0;
+}
+CASE(post_create, FltSupportsFileContexts, TRUE)
+{
+    CHECK(FltSupportsFileContexts(in->File) == TRUE);
+    return 0;
+}
+CASE(pagefile_post_create, FltSupportsFileContexts, FALSE)
+{
+    CHECK(FltSupportsFileContexts(in->File) == FALSE);
     return 0;
 }
 CASE(post_create, FltSupportsStreamHandleContexts, TRUE)
@@ -298,8 +328,8 @@ CASE(pre_create, FltSupportsStreamHandleContexts, FALSE)
 
 CASE(passive, FltAllocateContext, STATUS_SUCCESS)
 {
-    static const USHORT types[] = { FLT_VOLUME_CONTEXT, FLT_INSTANCE_CONTEXT, FLT_STREAM_CONTEXT,
-        FLT_STREAMHANDLE_CONTEXT, FLT_SECTION_CONTEXT };
+    static const USHORT types[] = { FLT_VOLUME_CONTEXT, FLT_INSTANCE_CONTEXT, FLT_FILE_CONTEXT,
+        FLT_STREAM_CONTEXT, FLT_STREAMHANDLE_CONTEXT, FLT_SECTION_CONTEXT };
     for (ULONG i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         UCHAR *made = NULL;
         EXPECT(make(in, types[i], (PFLT_CONTEXT *)&made), STATUS_SUCCESS);
@@ -313,10 +343,21 @@ CASE(passive, FltAllocateContext, STATUS_SUCCESS)
 CASE(passive, FltAllocateContext, STATUS_FLT_CONTEXT_ALLOCATION_NOT_FOUND)
 {
     PFLT_CONTEXT made = NULL;
-    EXPECT(FltAllocateContext(in->Filter, FLT_FILE_CONTEXT, SIZE_SMALL, NonPagedPoolNx, &made),
-        STATUS_FLT_CONTEXT_ALLOCATION_NOT_FOUND);
     EXPECT(FltAllocateContext(in->Filter, FLT_STREAM_CONTEXT, SIZE_SMALL + 1, NonPagedPoolNx,
         &made), STATUS_FLT_CONTEXT_ALLOCATION_NOT_FOUND);
+    return 0;
+}
+// A filter that registers no contexts at all.
+CASE(entry, FltAllocateContext, UNREGISTERED_ALLOCATION_NOT_FOUND)
+{
+    FLT_REGISTRATION changed = TheRegistration;
+    PFLT_FILTER filter = NULL;
+    PFLT_CONTEXT made = NULL;
+    changed.Contexts = NULL;
+    EXPECT(FltRegisterFilter(TheDriver, &changed, &filter), STATUS_SUCCESS);
+    NTSTATUS got = FltAllocateContext(filter, FLT_STREAM_CONTEXT, 8, NonPagedPoolNx, &made);
+    FltUnregisterFilter(filter);
+    EXPECT(got, STATUS_FLT_CONTEXT_ALLOCATION_NOT_FOUND);
     return 0;
 }
 CASE(teardown, FltAllocateContext, STATUS_FLT_DELETING_OBJECT)
@@ -325,7 +366,7 @@ CASE(teardown, FltAllocateContext, STATUS_FLT_DELETING_OBJECT)
     EXPECT(make(in, FLT_STREAM_CONTEXT, &made), STATUS_FLT_DELETING_OBJECT);
     return 0;
 }
-CASE(fault, FltAllocateContext, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltAllocateContext, STATUS_INSUFFICIENT_RESOURCES)
 {
     PFLT_CONTEXT made = NULL;
     EXPECT(make(in, FLT_STREAM_CONTEXT, &made), STATUS_INSUFFICIENT_RESOURCES);
@@ -381,5 +422,49 @@ CASE(post_create, FltDeleteContext, VOID)
     CHECK(Armed.Cleanups == 0);
     FltReleaseContext(made);
     CHECK(Armed.Cleanups == 1);
+    return 0;
+}
+
+typedef struct { PFLT_CONTEXT Volume, Instance, File, Stream, Handle, Transaction; } RELATED;
+CASE(post_create, FltGetContexts, VOID)
+{
+    RELATED found;
+    PFLT_CONTEXT stream, instance;
+    EXPECT(make(in, FLT_STREAM_CONTEXT, &stream), STATUS_SUCCESS);
+    EXPECT(make(in, FLT_INSTANCE_CONTEXT, &instance), STATUS_SUCCESS);
+    EXPECT(stream_set(in, FLT_SET_CONTEXT_KEEP_IF_EXISTS, stream, NULL), STATUS_SUCCESS);
+    EXPECT(instance_set(in, FLT_SET_CONTEXT_KEEP_IF_EXISTS, instance, NULL), STATUS_SUCCESS);
+    for (ULONG i = 0; i < sizeof(found); i++) ((UCHAR *)&found)[i] = 0xEE;
+    // The handle context is asked for and not there; the instance context is not asked for.
+    FltGetContexts(in->Objects, FLT_STREAM_CONTEXT | FLT_STREAMHANDLE_CONTEXT, &found);
+    CHECK(found.Stream == stream && found.Handle == NULL && found.Instance == NULL);
+    CHECK(found.Volume == NULL && found.File == NULL && found.Transaction == NULL);
+    EXPECT(stream_delete(in, NULL), STATUS_SUCCESS);
+    EXPECT(instance_delete(in, NULL), STATUS_SUCCESS);
+    FltReleaseContext(stream);
+    FltReleaseContext(instance);
+    // The stream's context lives on by the reference in `found`.
+    CHECK(Armed.Cleanups == 1);
+    FltReleaseContext(found.Stream);
+    CHECK(Armed.Cleanups == 2);
+    return 0;
+}
+CASE(post_create, FltReleaseContexts, VOID)
+{
+    RELATED found;
+    PFLT_CONTEXT stream, instance;
+    EXPECT(make(in, FLT_STREAM_CONTEXT, &stream), STATUS_SUCCESS);
+    EXPECT(make(in, FLT_INSTANCE_CONTEXT, &instance), STATUS_SUCCESS);
+    EXPECT(stream_set(in, FLT_SET_CONTEXT_KEEP_IF_EXISTS, stream, NULL), STATUS_SUCCESS);
+    EXPECT(instance_set(in, FLT_SET_CONTEXT_KEEP_IF_EXISTS, instance, NULL), STATUS_SUCCESS);
+    FltGetContexts(in->Objects, FLT_STREAM_CONTEXT | FLT_INSTANCE_CONTEXT, &found);
+    CHECK(found.Stream == stream && found.Instance == instance);
+    EXPECT(stream_delete(in, NULL), STATUS_SUCCESS);
+    EXPECT(instance_delete(in, NULL), STATUS_SUCCESS);
+    FltReleaseContext(stream);
+    FltReleaseContext(instance);
+    CHECK(Armed.Cleanups == 0);
+    FltReleaseContexts(&found);
+    CHECK(Armed.Cleanups == 2);
     return 0;
 }

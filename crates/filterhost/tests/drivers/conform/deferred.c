@@ -16,7 +16,7 @@ CASE(passive, FltAllocateDeferredIoWorkItem, POINTER)
     FltFreeDeferredIoWorkItem(item);
     return 0;
 }
-CASE(fault, FltAllocateDeferredIoWorkItem, NULL)
+CASE(fault_passive, FltAllocateDeferredIoWorkItem, NULL)
 {
     CHECK(FltAllocateDeferredIoWorkItem() == NULL);
     return 0;
@@ -46,5 +46,16 @@ CASE(pre_read, FltQueueDeferredIoWorkItem, STATUS_FLT_NOT_SAFE_TO_POST_OPERATION
     IoSetTopLevelIrp(NULL);
     FltFreeDeferredIoWorkItem(item);
     EXPECT(got, STATUS_FLT_NOT_SAFE_TO_POST_OPERATION);
+    return 0;
+}
+// In `ending`, the filter begins to unload while the case waits.
+CASE(ending_pre_read, FltQueueDeferredIoWorkItem, STATUS_FLT_DELETING_OBJECT)
+{
+    PFLT_WORKITEM item = FltAllocateDeferredIoWorkItem();
+    CHECK(item != NULL);
+    EXPECT(KeWaitForSingleObject(&TeardownBegun, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
+    NTSTATUS got = FltQueueDeferredIoWorkItem(item, in->Data, routine, 1, &Done);
+    FltFreeDeferredIoWorkItem(item);
+    EXPECT(got, STATUS_FLT_DELETING_OBJECT);
     return 0;
 }

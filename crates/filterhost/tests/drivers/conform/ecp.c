@@ -5,7 +5,7 @@
 
 static const GUID First = { 0x11111111, 0x2222, 0x3333, { 1, 2, 3, 4, 5, 6, 7, 8 } };
 static const GUID Second = { 0x99999999, 0x8888, 0x7777, { 8, 7, 6, 5, 4, 3, 2, 1 } };
-// What the test program attaches to a user's open in the situation `user_ecp_pre_create`.
+// What the test program attaches to a user's open in the situation `userecp_pre_create`.
 static const GUID FromUser = { 0x55555555, 0x6666, 0x7777, { 9, 9, 9, 9, 9, 9, 9, 9 } };
 
 static ULONG CleanedUp;
@@ -39,7 +39,7 @@ CASE(passive, FltAllocateExtraCreateParameterList, STATUS_SUCCESS)
     FltFreeExtraCreateParameterList(in->Filter, list);
     return 0;
 }
-CASE(fault, FltAllocateExtraCreateParameterList, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltAllocateExtraCreateParameterList, STATUS_INSUFFICIENT_RESOURCES)
 {
     PECP_LIST list = (PVOID)1;
     EXPECT(make_list(in, &list), STATUS_INSUFFICIENT_RESOURCES);
@@ -55,7 +55,7 @@ CASE(passive, FltAllocateExtraCreateParameter, STATUS_SUCCESS)
     FltFreeExtraCreateParameter(in->Filter, made);
     return 0;
 }
-CASE(fault, FltAllocateExtraCreateParameter, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltAllocateExtraCreateParameter, STATUS_INSUFFICIENT_RESOURCES)
 {
     PVOID made = (PVOID)1;
     EXPECT(make(in, &First, &made), STATUS_INSUFFICIENT_RESOURCES);
@@ -267,7 +267,7 @@ CASE(passive, FltIsEcpFromUserMode, FALSE)
     FltFreeExtraCreateParameter(in->Filter, one);
     return 0;
 }
-CASE(user_ecp_pre_create, FltIsEcpFromUserMode, TRUE)
+CASE(userecp_pre_create, FltIsEcpFromUserMode, TRUE)
 {
     PECP_LIST list = NULL;
     PVOID found = NULL;
@@ -277,6 +277,57 @@ CASE(user_ecp_pre_create, FltIsEcpFromUserMode, TRUE)
     EXPECT(FltFindExtraCreateParameter(in->Filter, list, &FromUser, &found, &size),
         STATUS_SUCCESS);
     CHECK(FltIsEcpFromUserMode(in->Filter, found) == TRUE);
+    return 0;
+}
+
+static __declspec(align(16)) UCHAR Lookaside[256];
+static NTSTATUS take(INPUT *in, PVOID *out)
+{
+    return FltAllocateExtraCreateParameterFromLookasideList(in->Filter, &First, 0x20, 0, NULL,
+        Lookaside, out);
+}
+CASE(passive, FltInitExtraCreateParameterLookasideList, VOID)
+{
+    PVOID one, other;
+    FltInitExtraCreateParameterLookasideList(in->Filter, Lookaside, 0, 0x20, TAG);
+    EXPECT(take(in, &one), STATUS_SUCCESS);
+    EXPECT(take(in, &other), STATUS_SUCCESS);
+    CHECK(one != other);
+    FltFreeExtraCreateParameter(in->Filter, one);
+    FltFreeExtraCreateParameter(in->Filter, other);
+    FltDeleteExtraCreateParameterLookasideList(in->Filter, Lookaside, 0);
+    return 0;
+}
+CASE(passive, FltDeleteExtraCreateParameterLookasideList, VOID)
+{
+    // Deleted, it can be made anew in the same place.
+    for (ULONG i = 0; i < 2; i++) {
+        FltInitExtraCreateParameterLookasideList(in->Filter, Lookaside, 0, 0x20, TAG);
+        FltDeleteExtraCreateParameterLookasideList(in->Filter, Lookaside, 0);
+    }
+    return 0;
+}
+CASE(passive, FltAllocateExtraCreateParameterFromLookasideList, STATUS_SUCCESS)
+{
+    PECP_LIST list;
+    PVOID made = NULL;
+    FltInitExtraCreateParameterLookasideList(in->Filter, Lookaside, 0, 0x20, TAG);
+    EXPECT(take(in, &made), STATUS_SUCCESS);
+    for (ULONG at = 0; at < 0x20; at++) ((UCHAR *)made)[at] = 0x77;
+    EXPECT(make_list(in, &list), STATUS_SUCCESS);
+    EXPECT(FltInsertExtraCreateParameter(in->Filter, list, made), STATUS_SUCCESS);
+    FltFreeExtraCreateParameterList(in->Filter, list);
+    FltDeleteExtraCreateParameterLookasideList(in->Filter, Lookaside, 0);
+    return 0;
+}
+CASE(fault_passive, FltAllocateExtraCreateParameterFromLookasideList, STATUS_INSUFFICIENT_RESOURCES)
+{
+    PVOID made = (PVOID)1;
+    FltInitExtraCreateParameterLookasideList(in->Filter, Lookaside, 0, 0x20, TAG);
+    NTSTATUS got = take(in, &made);
+    FltDeleteExtraCreateParameterLookasideList(in->Filter, Lookaside, 0);
+    EXPECT(got, STATUS_INSUFFICIENT_RESOURCES);
+    CHECK(made == NULL);
     return 0;
 }
 

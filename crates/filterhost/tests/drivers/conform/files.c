@@ -129,6 +129,19 @@ CASE(stream_post_create, FltParseFileNameInformation, STATUS_SUCCESS)
     FltReleaseFileNameInformation(name);
     return 0;
 }
+CASE(post_create, FltReferenceFileNameInformation, VOID)
+{
+    FLT_FILE_NAME_INFORMATION *name = NULL;
+    EXPECT(FltGetFileNameInformation(in->Data,
+        FLT_FILE_NAME_NORMALIZED | FLT_FILE_NAME_QUERY_DEFAULT, &name), STATUS_SUCCESS);
+    FltReferenceFileNameInformation(name);
+    FltReleaseFileNameInformation(name);
+    // One reference is left, so the name can still be read.
+    BOOLEAN right = ends_with(&name->Name, L"\\conform\\file.txt");
+    FltReleaseFileNameInformation(name);
+    CHECK(right);
+    return 0;
+}
 CASE(post_create, FltReleaseFileNameInformation, VOID)
 {
     // What is not released is a leak that unload reports.
@@ -173,6 +186,17 @@ CASE(post_create, FltGetDestinationFileNameInformation, STATUS_INVALID_PARAMETER
 {
     FLT_FILE_NAME_INFORMATION *name = NULL;
     EXPECT(destination(in, 0x7F7F, &name), STATUS_INVALID_PARAMETER);
+    return 0;
+}
+
+CASE(post_create, FltGetDestinationFileNameInformation, STATUS_MOUNT_POINT_NOT_RESOLVED)
+{
+    static WCHAR to[] = L"\\Device\\HarddiskVolume4711\\conform\\other.txt";
+    UNICODE_STRING full = text(to);
+    FLT_FILE_NAME_INFORMATION *name = NULL;
+    EXPECT(FltGetDestinationFileNameInformation(in->Instance, in->File, NULL, full.Buffer,
+        full.Length, FLT_FILE_NAME_NORMALIZED | FLT_FILE_NAME_QUERY_DEFAULT, &name),
+        STATUS_MOUNT_POINT_NOT_RESOLVED);
     return 0;
 }
 
@@ -322,5 +346,62 @@ CASE(fault_post_create, FltGetTunneledName, STATUS_INSUFFICIENT_RESOURCES)
     NTSTATUS got = FltGetTunneledName(in->Data, name, &tunneled);
     FltReleaseFileNameInformation(name);
     EXPECT(got, STATUS_INSUFFICIENT_RESOURCES);
+    return 0;
+}
+CASE(writing_post_create, FltWriteFile, STATUS_SUCCESS)
+{
+    UCHAR *bytes = ExAllocatePoolWithTag(NonPagedPoolNx, 64, TAG);
+    LARGE_INTEGER offset = { 6 };
+    ULONG count = 0;
+    CHECK(bytes != NULL);
+    for (ULONG i = 0; i < 5; i++) bytes[i] = 'A';
+    NTSTATUS got = FltWriteFile(in->Instance, in->File, &offset, 5, bytes, 0, &count, NULL, NULL);
+    offset.QuadPart = 0;
+    NTSTATUS back = FltReadFile(in->Instance, in->File, &offset, 64, bytes, 0, NULL, NULL, NULL);
+    BOOLEAN right = count == 5 && same(bytes, "hello AAAAA", 11);
+    ExFreePoolWithTag(bytes, TAG);
+    EXPECT(got, STATUS_SUCCESS);
+    EXPECT(back, STATUS_SUCCESS);
+    CHECK(right);
+    return 0;
+}
+CASE(writing_post_create, FltSetInformationFile, STATUS_SUCCESS)
+{
+    // FileEndOfFileInformation
+    LARGE_INTEGER end = { 5 };
+    STANDARD standard = { 0 };
+    EXPECT(FltSetInformationFile(in->Instance, in->File, &end, sizeof(end), 20), STATUS_SUCCESS);
+    EXPECT(FltQueryInformationFile(in->Instance, in->File, &standard, sizeof(standard),
+        FileStandardInformation, NULL), STATUS_SUCCESS);
+    CHECK(standard.End.QuadPart == 5);
+    return 0;
+}
+CASE(writing_post_create, FltSetInformationFile, ERROR)
+{
+    UCHAR nothing[8] = { 0 };
+    NTSTATUS got = FltSetInformationFile(in->Instance, in->File, nothing, sizeof(nothing), 9999);
+    CHECK(got < 0);
+    return 0;
+}
+CASE(writing_post_create, FltFlushBuffers, STATUS_SUCCESS)
+{
+    EXPECT(FltFlushBuffers(in->Instance, in->File), STATUS_SUCCESS);
+    return 0;
+}
+CASE(dismount, FltFlushBuffers, STATUS_VOLUME_DISMOUNTED)
+{
+    EXPECT(FltFlushBuffers(in->Instance, TheFile), STATUS_VOLUME_DISMOUNTED);
+    return 0;
+}
+CASE(readonly_post_create, FltFlushBuffers, STATUS_MEDIA_WRITE_PROTECTED)
+{
+    EXPECT(FltFlushBuffers(in->Instance, in->File), STATUS_MEDIA_WRITE_PROTECTED);
+    return 0;
+}
+CASE(writing_post_create, FltFsControlFile, STATUS_SUCCESS)
+{
+    // FSCTL_SET_SPARSE
+    EXPECT(FltFsControlFile(in->Instance, in->File, 0x900C4, NULL, 0, NULL, 0, NULL),
+        STATUS_SUCCESS);
     return 0;
 }

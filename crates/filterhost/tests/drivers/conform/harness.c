@@ -2,16 +2,21 @@
 // case needs, and runs the armed case at the armed moment.
 #include "harness.h"
 
-__declspec(dllexport) ARMED Armed;
+static ARMED Own;
+__declspec(dllexport) ARMED *ArmedAt = &Own;
 DRIVER_OBJECT *TheDriver;
 UNICODE_STRING *TheRegistryPath;
 PFLT_FILTER TheFilter;
 PFLT_INSTANCE TheInstance;
 PFLT_VOLUME TheVolume;
 FILE_OBJECT *TheFile;
-int NextPreStatus;
+int NextPreStatus, NextPostStatus;
 ULONG SectionConflicts;
+__declspec(dllexport) ULONG ScanInstances;
 ULONG TornDown;
+KEVENT TeardownBegun;
+__declspec(dllexport) PVOID TheTransaction;
+NTSTATUS (*OnTransaction)(const FLT_RELATED_OBJECTS *, PFLT_CONTEXT, ULONG);
 
 // clang may call these for structure copies and initialisers.
 void *memset(void *to, int value, SIZE_T count);
@@ -73,13 +78,16 @@ static int post(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVO
         TheFile = objects->FileObject;
     at_operation(MOMENT_POST, data, objects, &context);
     if (data->Iopb->MajorFunction == 2) TheFile = NULL;
-    return 0;
+    int status = NextPostStatus;
+    NextPostStatus = 0;
+    return status;
 }
 
 static NTSTATUS setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG device, int kind)
 {
     UNUSED(flags), UNUSED(device), UNUSED(kind);
     if (TheInstance == NULL) TheInstance = objects->Instance, TheVolume = objects->Volume;
+    if (ScanInstances) FltRegisterForDataScan(objects->Instance);
     at_moment(MOMENT_SETUP, objects);
     return STATUS_SUCCESS;
 }
@@ -93,6 +101,7 @@ static NTSTATUS query_teardown(const FLT_RELATED_OBJECTS *objects, ULONG flags)
 static void teardown_start(const FLT_RELATED_OBJECTS *objects, ULONG reason)
 {
     UNUSED(reason);
+    KeSetEvent(&TeardownBegun, 0, FALSE);
     at_moment(MOMENT_TEARDOWN, objects);
 }
 
@@ -125,13 +134,19 @@ static NTSTATUS section_conflict(PFLT_INSTANCE instance, PFLT_CONTEXT context,
     return STATUS_SUCCESS;
 }
 
-// The name says which types are there: all but the file context, which stays unregistered, and
-// stream handle contexts of any size.
+static NTSTATUS transaction(const FLT_RELATED_OBJECTS *objects, PFLT_CONTEXT context, ULONG mask)
+{
+    return OnTransaction ? OnTransaction(objects, context, mask) : STATUS_SUCCESS;
+}
+
+// Every type has one fixed size, but stream handle contexts may have any.
 const FLT_CONTEXT_REGISTRATION TheContexts[] = {
     { FLT_VOLUME_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
     { FLT_INSTANCE_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
+    { FLT_FILE_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
     { FLT_STREAM_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
     { FLT_STREAMHANDLE_CONTEXT, 0, cleanup, (SIZE_T)-1, TAG, NULL, NULL, NULL },
+    { FLT_TRANSACTION_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
     { FLT_SECTION_CONTEXT, 0, cleanup, SIZE_SMALL, TAG, NULL, NULL, NULL },
     { FLT_CONTEXT_END, 0, NULL, 0, 0, NULL, NULL, NULL },
 };
@@ -146,7 +161,7 @@ const FLT_OPERATION_REGISTRATION TheOperations[] = {
 
 const FLT_REGISTRATION TheRegistration = {
     sizeof(FLT_REGISTRATION), 0x0203, 4, TheContexts, TheOperations, unload, setup,
-    query_teardown, teardown_start, teardown_complete, NULL, NULL, NULL, NULL, NULL,
+    query_teardown, teardown_start, teardown_complete, NULL, NULL, NULL, transaction, NULL,
     section_conflict,
 };
 
@@ -158,12 +173,34 @@ __declspec(dllexport) void RunHere(CASE_FN *which)
     run(which, &in);
 }
 
+// A case that is to run in DriverEntry is named by the service key's value EntryCase: the
+// distance of its function from the start of the image.
+extern UCHAR __ImageBase;
+static CASE_FN *entry_case(void)
+{
+    union { KEY_VALUE_PARTIAL_INFORMATION Info; UCHAR Bytes[32]; } value;
+    OBJECT_ATTRIBUTES how = attributes(TheRegistryPath, OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE);
+    UNICODE_STRING name = text(L"EntryCase");
+    HANDLE key;
+    ULONG size;
+    if (ZwOpenKey(&key, KEY_READ, &how) < 0) return NULL;
+    NTSTATUS status = ZwQueryValueKey(key, &name, KeyValuePartialInformation, &value,
+        sizeof(value), &size);
+    ZwClose(key);
+    if (status < 0 || value.Info.Type != REG_DWORD) return NULL;
+    return (CASE_FN *)(&__ImageBase + *(ULONG *)value.Info.Data);
+}
+
 NTSTATUS DriverEntry(DRIVER_OBJECT *driver, UNICODE_STRING *path);
 NTSTATUS DriverEntry(DRIVER_OBJECT *driver, UNICODE_STRING *path)
 {
     TheDriver = driver;
     TheRegistryPath = path;
-    if (Armed.Case != NULL && Armed.Moment == MOMENT_ENTRY) RunHere(Armed.Case);
+    KeInitializeEvent(&TeardownBegun, NotificationEvent, FALSE);
+    CASE_FN *at_entry = entry_case();
+    if (at_entry != NULL) RunHere(at_entry);
+    // Without an Instances key there is nothing to register; the test program wants the outcome.
+    if (Armed.Ran) return STATUS_SUCCESS;
     NTSTATUS status = FltRegisterFilter(driver, &TheRegistration, &TheFilter);
     if (status < 0) return status;
     status = FltStartFiltering(TheFilter);

@@ -25,9 +25,11 @@ typedef struct {
     NTSTATUS Got;
     ULONG Cleanups;
 } ARMED;
-extern __declspec(dllexport) ARMED Armed;
+// The test program keeps the record in its own memory, to read it when the image is gone.
+extern __declspec(dllexport) ARMED *ArmedAt;
+#define Armed (*ArmedAt)
 enum { MOMENT_NONE, MOMENT_PRE, MOMENT_POST, MOMENT_SETUP, MOMENT_TEARDOWN, MOMENT_GONE,
-    MOMENT_UNLOADED, MOMENT_ENTRY };
+    MOMENT_UNLOADED };
 
 extern DRIVER_OBJECT *TheDriver;
 extern UNICODE_STRING *TheRegistryPath;
@@ -36,11 +38,18 @@ extern PFLT_INSTANCE TheInstance;
 extern PFLT_VOLUME TheVolume;
 // The file that the last successful create opened, until its close.
 extern FILE_OBJECT *TheFile;
-// What the next pre-operation callback returns to the Filter Manager; 0 unless a case sets it.
-extern int NextPreStatus;
+// What the callback that runs a case returns to the Filter Manager; 0 unless the case sets it.
+extern int NextPreStatus, NextPostStatus;
 // Section conflicts seen, and instances whose teardown is complete.
 extern ULONG SectionConflicts;
 extern ULONG TornDown;
+// Set when the first instance begins to be torn down.
+extern KEVENT TeardownBegun;
+// The transaction of the situations with one, and what answers its notifications.
+extern __declspec(dllexport) PVOID TheTransaction;
+extern NTSTATUS (*OnTransaction)(const FLT_RELATED_OBJECTS *, PFLT_CONTEXT, ULONG);
+// Not 0 when instances are to be registered for data scans as they are set up.
+extern __declspec(dllexport) ULONG ScanInstances;
 extern const FLT_REGISTRATION TheRegistration;
 
 #define CASE(where, function, status) \

@@ -20,6 +20,7 @@ typedef void *PVOID, *HANDLE;
 _Static_assert(sizeof(ULONG) == 4 && sizeof(PVOID) == 8, "64-bit Windows sizes");
 
 typedef union { LONGLONG QuadPart; } LARGE_INTEGER;
+typedef struct { USHORT Length, MaximumLength; CHAR *Buffer; } ANSI_STRING;
 typedef struct { USHORT Length, MaximumLength; WCHAR *Buffer; } UNICODE_STRING;
 typedef struct { ULONG Data1; USHORT Data2, Data3; UCHAR Data4[8]; } GUID;
 typedef struct { union { NTSTATUS Status; PVOID Pointer; }; ULONG_PTR Information; }
@@ -34,6 +35,10 @@ typedef struct {
 _Static_assert(sizeof(OBJECT_ATTRIBUTES) == 0x30, "OBJECT_ATTRIBUTES");
 typedef struct { UCHAR Type; UCHAR Flags[3]; LONG SignalState; PVOID Links[2]; } KEVENT;
 _Static_assert(sizeof(KEVENT) == 0x18, "KEVENT");
+typedef struct { KEVENT Header; PVOID MutantList[2]; PVOID Owner; UCHAR Rest[8]; } KMUTEX;
+typedef struct { KEVENT Header; LONG Limit; } KSEMAPHORE;
+_Static_assert(sizeof(KMUTEX) == 0x38 && sizeof(KSEMAPHORE) == 0x20, "dispatcher objects");
+typedef struct { PVOID Next, Lock; KIRQL OldIrql; } KLOCK_QUEUE_HANDLE;
 typedef struct { ULONG_PTR Value; } EX_RUNDOWN_REF, EX_PUSH_LOCK;
 typedef ULONG_PTR KSPIN_LOCK;
 typedef struct { PVOID DataSectionObject, SharedCacheMap, ImageSectionObject; }
@@ -115,6 +120,13 @@ typedef struct { PVOID Address; } MM_COPY_ADDRESS;
 #define STATUS_FLT_NOT_SAFE_TO_POST_OPERATION ((NTSTATUS)0xC01C0006)
 #define STATUS_FLT_DELETING_OBJECT ((NTSTATUS)0xC01C000B)
 #define STATUS_FLT_DO_NOT_ATTACH ((NTSTATUS)0xC01C000F)
+#define STATUS_NO_MORE_ENTRIES ((NTSTATUS)0x8000001A)
+#define STATUS_MEDIA_WRITE_PROTECTED ((NTSTATUS)0xC00000A2)
+#define STATUS_FLT_FILTER_NOT_READY ((NTSTATUS)0xC01C0008)
+#define STATUS_FLT_INSTANCE_ALTITUDE_COLLISION ((NTSTATUS)0xC01C0011)
+#define STATUS_FLT_INSTANCE_NAME_COLLISION ((NTSTATUS)0xC01C0012)
+#define STATUS_FLT_INSTANCE_NOT_FOUND ((NTSTATUS)0xC01C0015)
+#define STATUS_FLT_FILTER_NOT_FOUND ((NTSTATUS)0xC01C0013)
 #define STATUS_FLT_VOLUME_NOT_FOUND ((NTSTATUS)0xC01C0014)
 #define STATUS_FLT_CONTEXT_ALLOCATION_NOT_FOUND ((NTSTATUS)0xC01C0016)
 #define STATUS_FLT_NAME_CACHE_MISS ((NTSTATUS)0xC01C0018)
@@ -229,3 +241,62 @@ IMPORT BOOLEAN FsRtlIsDaxVolume(FILE_OBJECT *);
 IMPORT ULONG MmDoesFileHaveUserWritableReferences(SECTION_OBJECT_POINTERS *);
 IMPORT NTSTATUS FsRtlCreateSectionForDataScan(HANDLE *, PVOID *, LARGE_INTEGER *, FILE_OBJECT *,
     ACCESS_MASK, OBJECT_ATTRIBUTES *, LARGE_INTEGER *, ULONG, ULONG, ULONG);
+
+// Mutexes, semaphores, levels, and further locks.
+IMPORT void KeInitializeMutex(KMUTEX *, ULONG);
+IMPORT LONG KeReleaseMutex(KMUTEX *, BOOLEAN);
+IMPORT LONG KeReadStateMutex(KMUTEX *);
+IMPORT void KeInitializeSemaphore(KSEMAPHORE *, LONG, LONG);
+IMPORT LONG KeReleaseSemaphore(KSEMAPHORE *, LONG, LONG, BOOLEAN);
+IMPORT LONG KeReadStateSemaphore(KSEMAPHORE *);
+IMPORT LONG KeReadStateEvent(KEVENT *);
+IMPORT BOOLEAN KeAreApcsDisabled(void);
+IMPORT KIRQL KfRaiseIrql(KIRQL);
+IMPORT void KeLowerIrql(KIRQL);
+IMPORT KIRQL KeRaiseIrqlToDpcLevel(void);
+IMPORT void KeInitializeSpinLock(KSPIN_LOCK *);
+IMPORT void KeAcquireSpinLockAtDpcLevel(KSPIN_LOCK *);
+IMPORT void KeReleaseSpinLockFromDpcLevel(KSPIN_LOCK *);
+IMPORT BOOLEAN KeTestSpinLock(KSPIN_LOCK *);
+IMPORT BOOLEAN KeTryToAcquireSpinLockAtDpcLevel(KSPIN_LOCK *);
+IMPORT void KeAcquireInStackQueuedSpinLock(KSPIN_LOCK *, KLOCK_QUEUE_HANDLE *);
+IMPORT void KeReleaseInStackQueuedSpinLock(KLOCK_QUEUE_HANDLE *);
+IMPORT BOOLEAN ExAcquireRundownProtectionEx(EX_RUNDOWN_REF *, ULONG);
+IMPORT void ExReleaseRundownProtectionEx(EX_RUNDOWN_REF *, ULONG);
+IMPORT void ExRundownCompleted(EX_RUNDOWN_REF *);
+IMPORT void ExReInitializeRundownProtection(EX_RUNDOWN_REF *);
+
+// Strings, debug output, time, modes, and further pool calls.
+IMPORT void RtlInitUnicodeString(UNICODE_STRING *, const WCHAR *);
+IMPORT NTSTATUS RtlInitUnicodeStringEx(UNICODE_STRING *, const WCHAR *);
+IMPORT void RtlInitAnsiString(ANSI_STRING *, const CHAR *);
+IMPORT NTSTATUS RtlAnsiStringToUnicodeString(UNICODE_STRING *, ANSI_STRING *, BOOLEAN);
+IMPORT void RtlFreeUnicodeString(UNICODE_STRING *);
+IMPORT NTSTATUS RtlAppendUnicodeStringToString(UNICODE_STRING *, const UNICODE_STRING *);
+IMPORT NTSTATUS RtlAppendUnicodeToString(UNICODE_STRING *, const WCHAR *);
+IMPORT void RtlCopyUnicodeString(UNICODE_STRING *, const UNICODE_STRING *);
+IMPORT NTSTATUS RtlDuplicateUnicodeString(ULONG, const UNICODE_STRING *, UNICODE_STRING *);
+IMPORT LONG RtlCompareUnicodeString(const UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN);
+IMPORT BOOLEAN RtlEqualUnicodeString(const UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN);
+IMPORT BOOLEAN RtlPrefixUnicodeString(const UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN);
+IMPORT WCHAR RtlUpcaseUnicodeChar(WCHAR);
+IMPORT WCHAR RtlDowncaseUnicodeChar(WCHAR);
+IMPORT NTSTATUS RtlUpcaseUnicodeString(UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN);
+IMPORT NTSTATUS RtlStringFromGUID(const GUID *, UNICODE_STRING *);
+IMPORT SIZE_T RtlCompareMemory(const void *, const void *, SIZE_T);
+IMPORT ULONG DbgPrint(const CHAR *, ...);
+IMPORT ULONG DbgPrintEx(ULONG, ULONG, const CHAR *, ...);
+IMPORT void DbgBreakPoint(void);
+IMPORT void KeBugCheck(ULONG);
+IMPORT void KeBugCheckEx(ULONG, ULONG_PTR, ULONG_PTR, ULONG_PTR, ULONG_PTR);
+IMPORT void RtlAssert(const void *, const void *, ULONG, const CHAR *);
+IMPORT ULONGLONG KeQueryInterruptTimePrecise(ULONGLONG *);
+IMPORT LARGE_INTEGER KeQueryPerformanceCounter(LARGE_INTEGER *);
+IMPORT void KeQuerySystemTimePrecise(LARGE_INTEGER *);
+IMPORT ULONG KeQueryTimeIncrement(void);
+IMPORT void ExSystemTimeToLocalTime(LARGE_INTEGER *, LARGE_INTEGER *);
+IMPORT KPROCESSOR_MODE ExGetPreviousMode(void);
+IMPORT PVOID ExAllocatePool(POOL_TYPE, SIZE_T);
+IMPORT PVOID ExAllocatePoolWithQuotaTag(POOL_TYPE, SIZE_T, ULONG);
+IMPORT void ExFreePool(PVOID);
+IMPORT void ExFreePool2(PVOID, ULONG, PVOID, ULONG);

@@ -164,7 +164,7 @@ CASE(passive, ObOpenObjectByPointer, STATUS_INVALID_PARAMETER)
         *PsProcessType, &handle), STATUS_INVALID_PARAMETER);
     return 0;
 }
-CASE(fault, ObOpenObjectByPointer, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, ObOpenObjectByPointer, STATUS_INSUFFICIENT_RESOURCES)
 {
     HANDLE handle = NULL;
     EXPECT(open_pointer(IoGetCurrentProcess(), OBJ_KERNEL_HANDLE, *PsProcessType, &handle),
@@ -225,7 +225,7 @@ CASE(passive, ZwCreateEvent, STATUS_SUCCESS)
     EXPECT(ZwClose(event), STATUS_SUCCESS);
     return 0;
 }
-CASE(fault, ZwCreateEvent, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, ZwCreateEvent, STATUS_INSUFFICIENT_RESOURCES)
 {
     HANDLE event = NULL;
     EXPECT(make_event(&event), STATUS_INSUFFICIENT_RESOURCES);

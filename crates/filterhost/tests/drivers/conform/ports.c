@@ -63,7 +63,7 @@ CASE(passive, FltBuildDefaultSecurityDescriptor, STATUS_SUCCESS)
     FltFreeSecurityDescriptor(made);
     return 0;
 }
-CASE(fault, FltBuildDefaultSecurityDescriptor, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltBuildDefaultSecurityDescriptor, STATUS_INSUFFICIENT_RESOURCES)
 {
     PVOID made = NULL;
     EXPECT(FltBuildDefaultSecurityDescriptor(&made, FLT_PORT_ALL_ACCESS),
@@ -109,7 +109,7 @@ CASE(teardown, FltCreateCommunicationPort, STATUS_FLT_DELETING_OBJECT)
     EXPECT(open_port(in, Right, &port), STATUS_FLT_DELETING_OBJECT);
     return 0;
 }
-CASE(fault, FltCreateCommunicationPort, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltCreateCommunicationPort, STATUS_INSUFFICIENT_RESOURCES)
 {
     PFLT_PORT port = NULL;
     EXPECT(open_port(in, Right, &port), STATUS_INSUFFICIENT_RESOURCES);
@@ -127,7 +127,7 @@ CASE(passive, FltCloseCommunicationPort, VOID)
 }
 
 // In `answered`, the test program's client replies to the message 01 02 03 04 with 0A 0B.
-CASE(answered, FltSendMessage, STATUS_SUCCESS)
+CASE(answered_passive, FltSendMessage, STATUS_SUCCESS)
 {
     UCHAR message[4] = { 1, 2, 3, 4 }, reply[8] = { 0 };
     ULONG size = sizeof(reply);
@@ -137,7 +137,7 @@ CASE(answered, FltSendMessage, STATUS_SUCCESS)
     return 0;
 }
 // In `silent`, a client is connected and never asks for a message.
-CASE(silent, FltSendMessage, STATUS_TIMEOUT)
+CASE(silent_passive, FltSendMessage, STATUS_TIMEOUT)
 {
     UCHAR message[4] = { 1, 2, 3, 4 }, reply[8];
     ULONG size = sizeof(reply);
@@ -147,7 +147,7 @@ CASE(silent, FltSendMessage, STATUS_TIMEOUT)
     return 0;
 }
 // In `deaf`, the client has taken the message and never replies.
-CASE(deaf, FltSendMessage, REPLY_TIMEOUT)
+CASE(deaf_passive, FltSendMessage, REPLY_TIMEOUT)
 {
     UCHAR message[4] = { 1, 2, 3, 4 }, reply[8];
     ULONG size = sizeof(reply);
@@ -156,7 +156,7 @@ CASE(deaf, FltSendMessage, REPLY_TIMEOUT)
     return 0;
 }
 // In `gone`, the client was connected and has closed its handle.
-CASE(gone, FltSendMessage, STATUS_PORT_DISCONNECTED)
+CASE(gone_passive, FltSendMessage, STATUS_PORT_DISCONNECTED)
 {
     UCHAR message[4] = { 1, 2, 3, 4 }, reply[8];
     ULONG size = sizeof(reply);
@@ -166,7 +166,7 @@ CASE(gone, FltSendMessage, STATUS_PORT_DISCONNECTED)
     return 0;
 }
 // In `leaving`, the client takes the message and closes its handle instead of replying.
-CASE(leaving, FltSendMessage, STATUS_PORT_DISCONNECTED)
+CASE(leaving_passive, FltSendMessage, LEAVING_PORT_DISCONNECTED)
 {
     UCHAR message[4] = { 1, 2, 3, 4 }, reply[8];
     ULONG size = sizeof(reply);
@@ -174,7 +174,7 @@ CASE(leaving, FltSendMessage, STATUS_PORT_DISCONNECTED)
         STATUS_PORT_DISCONNECTED);
     return 0;
 }
-CASE(fault_silent, FltSendMessage, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_silent_passive, FltSendMessage, STATUS_INSUFFICIENT_RESOURCES)
 {
     UCHAR message[4] = { 1, 2, 3, 4 }, reply[8];
     ULONG size = sizeof(reply);
@@ -191,7 +191,7 @@ CASE(dying_pre_create, FltSendMessage, STATUS_THREAD_IS_TERMINATING)
         STATUS_THREAD_IS_TERMINATING);
     return 0;
 }
-CASE(silent, FltCloseClientPort, VOID)
+CASE(silent_passive, FltCloseClientPort, VOID)
 {
     UCHAR message[4] = { 1, 2, 3, 4 }, reply[8];
     ULONG size = sizeof(reply);

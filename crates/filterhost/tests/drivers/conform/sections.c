@@ -40,12 +40,12 @@ static ULONG refused(INPUT *in, ULONG protection, ULONG attributes_, NTSTATUS wa
     return 0;
 }
 
-CASE(setup_callback, FltRegisterForDataScan, STATUS_SUCCESS)
+CASE(mounting, FltRegisterForDataScan, STATUS_SUCCESS)
 {
     EXPECT(FltRegisterForDataScan(in->Instance), STATUS_SUCCESS);
     return 0;
 }
-CASE(network_setup_callback, FltRegisterForDataScan, STATUS_NOT_SUPPORTED)
+CASE(network_mounting, FltRegisterForDataScan, STATUS_NOT_SUPPORTED)
 {
     EXPECT(FltRegisterForDataScan(in->Instance), STATUS_NOT_SUPPORTED);
     return 0;

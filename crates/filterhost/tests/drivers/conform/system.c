@@ -15,7 +15,7 @@ CASE(passive, ExAllocatePoolWithTag, POINTER)
     ExFreePoolWithTag(paged, TAG);
     return 0;
 }
-CASE(fault, ExAllocatePoolWithTag, NULL)
+CASE(starved_passive, ExAllocatePoolWithTag, NULL)
 {
     CHECK(ExAllocatePoolWithTag(NonPagedPoolNx, 100, TAG) == NULL);
     return 0;
@@ -28,7 +28,7 @@ CASE(passive, ExAllocatePool2, POINTER)
     ExFreePoolWithTag(made, TAG);
     return 0;
 }
-CASE(fault, ExAllocatePool2, NULL)
+CASE(starved_passive, ExAllocatePool2, NULL)
 {
     CHECK(ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, TAG) == NULL);
     return 0;
@@ -280,7 +280,7 @@ CASE(passive, EtwWrite, STATUS_INVALID_PARAMETER)
     EXPECT(got, STATUS_INVALID_PARAMETER);
     return 0;
 }
-CASE(fault, EtwWrite, STATUS_NO_MEMORY)
+CASE(fault_passive, EtwWrite, STATUS_NO_MEMORY)
 {
     REGHANDLE provider = 0;
     EXPECT(EtwRegister(&Provider, NULL, NULL, &provider), STATUS_SUCCESS);

@@ -42,7 +42,7 @@ CASE(passive, FltGetVolumeGuidName, STATUS_BUFFER_TOO_SMALL)
     EXPECT(FltGetVolumeGuidName(in->Volume, &name, NULL), STATUS_SUCCESS);
     return 0;
 }
-CASE(fault, FltGetVolumeGuidName, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltGetVolumeGuidName, STATUS_INSUFFICIENT_RESOURCES)
 {
     WCHAR characters[64];
     UNICODE_STRING name = { 0, sizeof(characters), characters };
@@ -54,6 +54,15 @@ CASE(network_passive, FltGetVolumeGuidName, STATUS_INVALID_DEVICE_REQUEST)
     WCHAR characters[64];
     UNICODE_STRING name = { 0, sizeof(characters), characters };
     EXPECT(FltGetVolumeGuidName(in->Volume, &name, NULL), STATUS_INVALID_DEVICE_REQUEST);
+    return 0;
+}
+
+// In `nameless`, the mount manager does not know the volume.
+CASE(nameless_passive, FltGetVolumeGuidName, STATUS_FLT_VOLUME_NOT_FOUND)
+{
+    WCHAR characters[64];
+    UNICODE_STRING name = { 0, sizeof(characters), characters };
+    EXPECT(FltGetVolumeGuidName(in->Volume, &name, NULL), STATUS_FLT_VOLUME_NOT_FOUND);
     return 0;
 }
 
@@ -125,7 +134,7 @@ CASE(passive, FltQueryVolumeInformation, STATUS_SUCCESS)
     CHECK(all.MaximumName == 255 && all.NameLength == 8 && same(all.Name, L"NTFS", 8));
     return 0;
 }
-CASE(fault, FltQueryVolumeInformation, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltQueryVolumeInformation, STATUS_INSUFFICIENT_RESOURCES)
 {
     FS_ATTRIBUTES all;
     EXPECT(volume_attributes(in, FileFsAttributeInformation, &all), STATUS_INSUFFICIENT_RESOURCES);
@@ -161,7 +170,7 @@ CASE(readonly_passive, FltIsVolumeWritable, READ_ONLY_SUCCESS)
     CHECK(answer == FALSE);
     return 0;
 }
-CASE(fault, FltIsVolumeWritable, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltIsVolumeWritable, STATUS_INSUFFICIENT_RESOURCES)
 {
     BOOLEAN answer;
     EXPECT(FltIsVolumeWritable(in->Volume, &answer), STATUS_INSUFFICIENT_RESOURCES);
@@ -195,7 +204,7 @@ CASE(network_passive, FltIsVolumeSnapshot, STATUS_FLT_NO_DEVICE_OBJECT)
     EXPECT(FltIsVolumeSnapshot(in->Volume, &answer), STATUS_FLT_NO_DEVICE_OBJECT);
     return 0;
 }
-CASE(fault, FltIsVolumeSnapshot, STATUS_INSUFFICIENT_RESOURCES)
+CASE(fault_passive, FltIsVolumeSnapshot, STATUS_INSUFFICIENT_RESOURCES)
 {
     BOOLEAN answer;
     EXPECT(FltIsVolumeSnapshot(in->Volume, &answer), STATUS_INSUFFICIENT_RESOURCES);

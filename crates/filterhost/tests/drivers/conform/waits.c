@@ -105,6 +105,30 @@ CASE(passive, KeWaitForSingleObject, STATUS_TIMEOUT)
     CHECK(KeQueryUnbiasedInterruptTime() - before >= 90000);
     return 0;
 }
+// In `dying`, the user's thread is ended while it waits in user mode.
+CASE(dying_post_create, KeWaitForSingleObject, STATUS_USER_APC)
+{
+    KEVENT event;
+    KeInitializeEvent(&event, NotificationEvent, FALSE);
+    EXPECT(KeWaitForSingleObject(&event, 0, UserMode, FALSE, NULL), STATUS_USER_APC);
+    return 0;
+}
+CASE(dying_post_create, KeWaitForMultipleObjects, STATUS_USER_APC)
+{
+    KEVENT one, other;
+    PVOID both[2] = { &one, &other };
+    KeInitializeEvent(&one, NotificationEvent, FALSE);
+    KeInitializeEvent(&other, NotificationEvent, FALSE);
+    EXPECT(KeWaitForMultipleObjects(2, both, 1, 0, UserMode, FALSE, NULL, NULL),
+        STATUS_USER_APC);
+    return 0;
+}
+CASE(dying_post_create, KeDelayExecutionThread, STATUS_USER_APC)
+{
+    LARGE_INTEGER pause = milliseconds(60000);
+    EXPECT(KeDelayExecutionThread(UserMode, FALSE, &pause), STATUS_USER_APC);
+    return 0;
+}
 CASE(passive, KeWaitForMultipleObjects, STATUS_SUCCESS)
 {
     KEVENT one, other;

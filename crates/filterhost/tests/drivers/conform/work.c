@@ -18,7 +18,7 @@ CASE(passive, FltAllocateGenericWorkItem, POINTER)
     FltFreeGenericWorkItem(item);
     return 0;
 }
-CASE(fault, FltAllocateGenericWorkItem, NULL)
+CASE(fault_passive, FltAllocateGenericWorkItem, NULL)
 {
     CHECK(FltAllocateGenericWorkItem() == NULL);
     return 0;
@@ -48,6 +48,31 @@ CASE(teardown, FltQueueGenericWorkItem, STATUS_FLT_DELETING_OBJECT)
     NTSTATUS got = FltQueueGenericWorkItem(item, in->Filter, routine, 1, NULL);
     FltFreeGenericWorkItem(item);
     EXPECT(got, STATUS_FLT_DELETING_OBJECT);
+    return 0;
+}
+
+// The test program calls the service `conform`.
+CASE(passive, FltGetFilterFromName, STATUS_SUCCESS)
+{
+    UNICODE_STRING name = text(L"conform");
+    PFLT_FILTER found = NULL;
+    EXPECT(FltGetFilterFromName(&name, &found), STATUS_SUCCESS);
+    CHECK(found == in->Filter);
+    FltObjectDereference(found);
+    return 0;
+}
+CASE(passive, FltGetFilterFromName, STATUS_FLT_FILTER_NOT_FOUND)
+{
+    UNICODE_STRING name = text(L"nosuchfilter");
+    PFLT_FILTER found = NULL;
+    EXPECT(FltGetFilterFromName(&name, &found), STATUS_FLT_FILTER_NOT_FOUND);
+    return 0;
+}
+CASE(teardown, FltGetFilterFromName, STATUS_FLT_DELETING_OBJECT)
+{
+    UNICODE_STRING name = text(L"conform");
+    PFLT_FILTER found = NULL;
+    EXPECT(FltGetFilterFromName(&name, &found), STATUS_FLT_DELETING_OBJECT);
     return 0;
 }
 

@@ -1,0 +1,104 @@
+// Operations that are pended, completion at a safe level, and what marks callback data.
+// The pages are fltkernel's, one for each function named in the cases.
+#include "harness.h"
+
+static FLT_CALLBACK_DATA *Held;
+static PVOID HeldContext;
+static int HeldStatus;
+static HANDLE Helper;
+
+static void end_pre(PVOID context)
+{
+    LARGE_INTEGER pause = { MILLISECONDS(5) };
+    UNUSED(context);
+    KeDelayExecutionThread(KernelMode, FALSE, &pause);
+    FltCompletePendedPreOperation(Held, HeldStatus, HeldContext);
+}
+static void end_post(PVOID context)
+{
+    LARGE_INTEGER pause = { MILLISECONDS(5) };
+    UNUSED(context);
+    KeDelayExecutionThread(KernelMode, FALSE, &pause);
+    FltCompletePendedPostOperation(Held);
+}
+static ULONG start(THREAD_START *routine)
+{
+    OBJECT_ATTRIBUTES how = attributes(NULL, OBJ_KERNEL_HANDLE);
+    EXPECT(PsCreateSystemThread(&Helper, 0x1FFFFF, &how, NULL, NULL, routine, NULL),
+        STATUS_SUCCESS);
+    EXPECT(ZwClose(Helper), STATUS_SUCCESS);
+    return 0;
+}
+// The user's read goes on only when the helper thread says so.
+CASE(pre_read, FltCompletePendedPreOperation, VOID)
+{
+    Held = in->Data;
+    HeldStatus = 1; // FLT_PREOP_SUCCESS_NO_CALLBACK
+    NextPreStatus = 2; // FLT_PREOP_PENDING
+    return start(end_pre);
+}
+CASE(post_read, FltCompletePendedPostOperation, VOID)
+{
+    Held = in->Data;
+    NextPostStatus = 1; // FLT_POSTOP_MORE_PROCESSING_REQUIRED
+    return start(end_post);
+}
+static ULONG SafeRuns;
+static int safe(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID context,
+    ULONG flags)
+{
+    UNUSED(data), UNUSED(objects), UNUSED(flags);
+    if (KeGetCurrentIrql() <= APC_LEVEL && context == &SafeRuns) SafeRuns++;
+    return 0;
+}
+CASE(post_read, FltDoCompletionProcessingWhenSafe, TRUE)
+{
+    int status = 7;
+    CHECK(FltDoCompletionProcessingWhenSafe(in->Data, in->Objects, &SafeRuns, 0, safe, &status));
+    // Run at once, or posted: then the read must wait for it.
+    CHECK((SafeRuns == 1 && status == 0) || status == 1);
+    NextPostStatus = status;
+    return 0;
+}
+// In `dispatch_`, post-operation callbacks run at DISPATCH_LEVEL; paging I/O is never posted.
+CASE(dispatch_paging_post_read, FltDoCompletionProcessingWhenSafe, FALSE)
+{
+    int status = 7;
+    CHECK(KeGetCurrentIrql() == DISPATCH_LEVEL);
+    CHECK(!FltDoCompletionProcessingWhenSafe(in->Data, in->Objects, &SafeRuns, 0, safe, &status));
+    CHECK(SafeRuns == 0);
+    return 0;
+}
+CASE(pre_create, FltIsCallbackDataDirty, FALSE)
+{
+    CHECK(FltIsCallbackDataDirty(in->Data) == FALSE);
+    return 0;
+}
+CASE(pre_create, FltIsCallbackDataDirty, TRUE)
+{
+    FltSetCallbackDataDirty(in->Data);
+    CHECK(FltIsCallbackDataDirty(in->Data) == TRUE);
+    return 0;
+}
+CASE(pre_create, FltClearCallbackDataDirty, VOID)
+{
+    FltSetCallbackDataDirty(in->Data);
+    FltClearCallbackDataDirty(in->Data);
+    CHECK(FltIsCallbackDataDirty(in->Data) == FALSE);
+    return 0;
+}
+CASE(pre_create, FltGetRequestorProcessIdEx, HANDLE)
+{
+    HANDLE id = FltGetRequestorProcessIdEx(in->Data);
+    CHECK(id != NULL && id == PsGetProcessId(IoThreadToProcess(in->Data->Thread)));
+    return 0;
+}
+CASE(pre_create, FltGetRequestorProcessIdEx, NULL)
+{
+    PVOID thread = in->Data->Thread;
+    in->Data->Thread = NULL;
+    HANDLE id = FltGetRequestorProcessIdEx(in->Data);
+    in->Data->Thread = thread;
+    CHECK(id == NULL);
+    return 0;
+}
