@@ -113,12 +113,13 @@ impl EventSink for NoEvents {
 
 /// Writes records as JSON lines, and as log lines, on a thread of its own.
 pub struct EventQueue {
-    sender: SyncSender<Event>,
+    sender: SyncSender<Option<Event>>,
     dropped: Arc<AtomicU64>,
 }
 
-/// The thread that writes; it ends when the queue is dropped.
+/// The thread that writes.
 pub struct EventWriter {
+    sender: SyncSender<Option<Event>>,
     thread: JoinHandle<io::Result<()>>,
     dropped: Arc<AtomicU64>,
 }
@@ -140,6 +141,7 @@ impl EventQueue {
             .spawn(move || write_all(&receiver, target))?;
         let dropped = Arc::new(AtomicU64::new(0));
         let writer = EventWriter {
+            sender: sender.clone(),
             thread,
             dropped: Arc::clone(&dropped),
         };
@@ -149,18 +151,21 @@ impl EventQueue {
 
 impl EventSink for EventQueue {
     fn report(&self, event: Event) {
-        if self.sender.try_send(event).is_err() {
+        if self.sender.try_send(Some(event)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl EventWriter {
-    /// Waits until everything is written. Returns the number of records that were dropped.
+    /// Waits until everything reported before is written; what is reported later is dropped.
+    /// Returns the number of records that were dropped.
     ///
     /// # Errors
     /// What the system said when a record could not be written.
     pub fn finish(self) -> io::Result<u64> {
+        // Without a receiver the thread has ended already, and its result says why.
+        let _ = self.sender.send(None);
         self.thread
             .join()
             .map_err(|_| io::Error::other("the writing thread panicked"))??;
@@ -176,9 +181,9 @@ struct Line<'a> {
     event: &'a Event,
 }
 
-fn write_all(receiver: &Receiver<Event>, target: Box<dyn Write + Send>) -> io::Result<()> {
+fn write_all(receiver: &Receiver<Option<Event>>, target: Box<dyn Write + Send>) -> io::Result<()> {
     let mut target = BufWriter::new(target);
-    while let Ok(first) = receiver.recv() {
+    while let Ok(Some(first)) = receiver.recv() {
         let mut next = Some(first);
         while let Some(event) = next {
             log(&event);
@@ -194,7 +199,11 @@ fn write_all(receiver: &Receiver<Event>, target: Box<dyn Write + Send>) -> io::R
                 },
             )?;
             target.write_all(b"\n")?;
-            next = receiver.try_recv().ok();
+            next = match receiver.try_recv() {
+                Ok(Some(event)) => Some(event),
+                Ok(None) => return target.flush(),
+                Err(_) => None,
+            };
         }
         target.flush()?;
     }

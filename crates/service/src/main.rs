@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -16,8 +17,10 @@ use siloscan_service::rules::{RuleKeeper, load};
 use siloscan_service::service::Service;
 use siloscan_service::settings::Settings;
 
-/// How often the rules folder is looked at.
-const RULES_CHECK: Duration = Duration::from_secs(1);
+/// How often to see whether the program is asked to end.
+const LOOK_UP: Duration = Duration::from_millis(100);
+/// The rules folder is looked at once in so many looks: every second.
+const RULES_EVERY: u32 = 10;
 
 /// Scans files for the siloscan driver.
 #[derive(Parser)]
@@ -110,10 +113,11 @@ fn run(options: &Options) -> Result<bool, String> {
         Box::new(events),
     )
     .map_err(|cause| cause.to_string())?;
-    let outcome = serve(&service, options);
+    let asked_to_end = Arc::new(AtomicBool::new(false));
+    end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
+    let outcome = serve(&service, options, &asked_to_end);
     let figures = service.figures();
     service.report(Event::Summary(figures));
-    drop(service);
     let dropped = writer
         .finish()
         .map_err(|cause| format!("cannot write events: {cause}"))?;
@@ -123,18 +127,27 @@ fn run(options: &Options) -> Result<bool, String> {
     outcome.map(|()| figures.infected > 0)
 }
 
-/// Serves on this thread and its workers; follows the rules folder on one more.
-fn serve<P: Platform>(service: &Arc<Service<P>>, options: &Options) -> Result<(), String> {
+/// Serves on this thread and its workers. One more thread follows the rules folder and sees when
+/// the program is asked to end.
+fn serve<P: Platform>(
+    service: &Arc<Service<P>>,
+    options: &Options,
+    asked_to_end: &AtomicBool,
+) -> Result<(), String> {
     let (done, ended) = channel::<()>();
     std::thread::scope(|scope| {
-        if let Some(folder) = &options.rules {
-            let mut keeper = RuleKeeper::new(folder);
-            scope.spawn(move || {
-                while ended.recv_timeout(RULES_CHECK) == Err(RecvTimeoutError::Timeout) {
+        let mut keeper = options.rules.as_deref().map(RuleKeeper::new);
+        scope.spawn(move || {
+            let mut looks = 0_u32;
+            while ended.recv_timeout(LOOK_UP) == Err(RecvTimeoutError::Timeout) {
+                looks = looks.wrapping_add(1);
+                if asked_to_end.load(Ordering::SeqCst) {
+                    service.stop();
+                } else if let Some(keeper) = keeper.as_mut().filter(|_| looks % RULES_EVERY == 0) {
                     keeper.check(service);
                 }
-            });
-        }
+            }
+        });
         let outcome = service.run().map_err(|cause| cause.to_string());
         drop(done);
         outcome
@@ -149,4 +162,22 @@ fn platform(options: &Options) -> siloscan_service::platform::BridgePlatform {
 #[cfg(windows)]
 fn platform(_options: &Options) -> siloscan_service::platform::WindowsPlatform {
     siloscan_service::platform::WindowsPlatform::new()
+}
+
+/// Sets `flag` when the system asks the program to end.
+#[cfg(unix)]
+fn end_on_signals(flag: &Arc<AtomicBool>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM] {
+        // The first one asks; a second one ends the program at once.
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(flag))?;
+        signal_hook::flag::register(signal, Arc::clone(flag))?;
+    }
+    Ok(())
+}
+
+/// On Windows the console or the service controller ends the process; nothing is lost by that.
+#[cfg(windows)]
+fn end_on_signals(_flag: &Arc<AtomicBool>) -> std::io::Result<()> {
+    Ok(())
 }

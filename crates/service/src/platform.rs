@@ -9,6 +9,8 @@
 #[cfg(unix)]
 mod bridge;
 mod host;
+#[cfg(unix)]
+mod simulated;
 #[cfg(windows)]
 mod windows;
 
@@ -17,6 +19,8 @@ use std::time::Duration;
 
 #[cfg(unix)]
 pub use bridge::BridgePlatform;
+#[cfg(unix)]
+pub use simulated::SimulatedPlatform;
 #[cfg(windows)]
 pub use windows::WindowsPlatform;
 

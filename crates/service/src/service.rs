@@ -138,6 +138,12 @@ impl<P: Platform> Service<P> {
         self.stopping.load(Ordering::SeqCst)
     }
 
+    /// The world that it runs in.
+    #[must_use]
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
     /// The rule set in use.
     #[must_use]
     pub fn engine(&self) -> Arc<dyn Engine> {

@@ -131,8 +131,8 @@ impl<P: Platform> Session<P> {
                 self.closed.store(true, Ordering::SeqCst);
                 Next::Leave
             }
-            Err(error) => {
-                tracing::warn!(%error, "listening failed");
+            Err(_) => {
+                self.service.stats.port_failures.one();
                 self.service.platform.sleep(self.service.settings.idle);
                 Next::Listen
             }
@@ -380,7 +380,7 @@ impl<P: Platform> Session<P> {
             Ok(()) => {}
             Err(PortError::NoWaiter | PortError::TimedOut) => self.service.stats.late_replies.one(),
             Err(PortError::Disconnected) => self.closed.store(true, Ordering::SeqCst),
-            Err(error) => tracing::warn!(%error, "a reply was not taken"),
+            Err(_) => self.service.stats.port_failures.one(),
         }
     }
 

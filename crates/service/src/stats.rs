@@ -99,6 +99,8 @@ counts! {
     bad_messages,
     /// Replies that the driver no longer waited for.
     late_replies,
+    /// Calls of the port that failed in a way that has no other count here.
+    port_failures,
     /// Rule sets taken into use.
     rule_sets,
 }

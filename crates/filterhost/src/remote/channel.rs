@@ -76,18 +76,31 @@ impl Listener {
         Ok(Self { socket })
     }
 
-    /// Waits for the next lane.
+    /// Waits for the next lane, or gives nothing when the accept time-out passed first.
     ///
     /// # Errors
     /// What the system said; after [`Listener::close`] this always fails.
-    pub fn accept(&self) -> io::Result<Channel> {
+    pub fn accept(&self) -> io::Result<Option<Channel>> {
         loop {
             match accept_with(&self.socket, SocketFlags::CLOEXEC) {
-                Ok(socket) => return Ok(Channel { socket }),
+                Ok(socket) => return Ok(Some(Channel { socket })),
+                Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// Limits how long [`Listener::accept`] waits.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn set_accept_timeout(&self, limit: Duration) -> io::Result<()> {
+        Ok(set_socket_timeout(
+            &self.socket,
+            Timeout::Recv,
+            Some(limit),
+        )?)
     }
 
     /// Ends every [`Listener::accept`], now and later.

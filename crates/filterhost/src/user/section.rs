@@ -19,7 +19,7 @@ use crate::machine::Machine;
 use crate::object::{Handle, KernelObject, Kind, Object};
 use crate::status::{
     NtStatus, STATUS_END_OF_FILE, STATUS_INVALID_FILE_FOR_SECTION, STATUS_INVALID_HANDLE,
-    STATUS_INVALID_PAGE_PROTECTION, STATUS_MAPPED_FILE_SIZE_ZERO,
+    STATUS_INVALID_PAGE_PROTECTION, STATUS_MAPPED_FILE_SIZE_ZERO, STATUS_OBJECT_TYPE_MISMATCH,
 };
 use crate::volume::section::SectionUse;
 use crate::volume::share::{EXECUTE, READ_DATA, WRITE_DATA};
@@ -56,6 +56,25 @@ impl SectionHost {
             file: Arc::clone(file),
         });
         Ok(m.objects().create(Kind::Section.body_size(), host))
+    }
+
+    /// The bytes that a process may read through one of its section handles.
+    ///
+    /// # Errors
+    /// `INVALID_HANDLE`, `OBJECT_TYPE_MISMATCH` when it is no section, `ACCESS_DENIED` when it may
+    /// not be mapped to be read.
+    pub fn bytes_of_handle(
+        m: &Arc<Machine>,
+        process: &crate::process::Process,
+        handle: Handle,
+    ) -> Result<Arc<SectionBytes>, NtStatus> {
+        /// `SECTION_MAP_READ`.
+        const MAP_READ: u32 = 4;
+        let objects = m.objects();
+        let object = objects.by_handle(m, process, handle, Some(Kind::Section), MAP_READ)?;
+        let host = object.host::<Self>();
+        host.and_then(|host| host.bytes())
+            .ok_or(STATUS_OBJECT_TYPE_MISMATCH)
     }
 
     /// The bytes that views show; none once the object is deleted.

@@ -1,0 +1,201 @@
+//! The service as simulated threads of a machine in this process: time, order and port are the
+//! machine's, so one seed is one history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use filterhost::fltmgr::port::Connection;
+use filterhost::fltmgr::port::client::{self, HEADER_SIZE};
+use filterhost::process::Process;
+use filterhost::status::{
+    NtStatus, STATUS_ACCESS_DENIED, STATUS_FLT_NO_WAITER_FOR_REPLY, STATUS_OBJECT_NAME_NOT_FOUND,
+    STATUS_PORT_DISCONNECTED, STATUS_THREAD_IS_TERMINATING, STATUS_TIMEOUT,
+};
+use filterhost::user::section::SectionHost;
+use filterhost::volume::SectionBytes;
+use filterhost::{Machine, ThreadRef};
+
+use super::{
+    ConnectError, Delivery, PORT_NAME, Platform, Port, PortError, Section, SectionError, Work,
+};
+use crate::service::Service;
+
+/// The longest message, without header, that the service takes.
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// A simulated machine, and the process in it that the service is.
+pub struct SimulatedPlatform {
+    m: Arc<Machine>,
+    process: Arc<Process>,
+}
+
+impl SimulatedPlatform {
+    /// The service will be `process` of `m`. Run it by [`SimulatedPlatform::start`].
+    #[must_use]
+    pub fn new(m: &Arc<Machine>, process: &Arc<Process>) -> Self {
+        Self {
+            m: Arc::clone(m),
+            process: Arc::clone(process),
+        }
+    }
+
+    /// Runs the service on threads of its process. Call on a simulated thread. To end it, call
+    /// [`Service::stop`] and join the thread that this returns.
+    pub fn start(service: &Arc<Service<Self>>) -> ThreadRef {
+        let own = Arc::clone(service);
+        let platform = service.platform();
+        platform
+            .m
+            .sched()
+            .spawn(&platform.process, "siloscand", move || {
+                if let Err(cause) = own.run() {
+                    tracing::warn!(%cause, "the simulated service ended");
+                }
+            })
+    }
+}
+
+impl Platform for SimulatedPlatform {
+    type Port = SimulatedPort;
+
+    fn connect(&self, hello: &[u8]) -> Result<SimulatedPort, ConnectError> {
+        match client::connect(&self.m, PORT_NAME, hello) {
+            Ok(connection) => Ok(SimulatedPort {
+                m: Arc::clone(&self.m),
+                process: Arc::clone(&self.process),
+                connection,
+            }),
+            Err(STATUS_OBJECT_NAME_NOT_FOUND) => Err(ConnectError::NoDriver),
+            Err(STATUS_ACCESS_DENIED) => Err(ConnectError::Denied),
+            Err(status) => Err(ConnectError::Refused(status.0.cast_unsigned())),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.m.sched().now().0.saturating_mul(100))
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.m.sched().sleep(time);
+    }
+
+    fn together(&self, name: &str, threads: usize, work: Work) {
+        let sched = self.m.sched();
+        let others: Vec<ThreadRef> = (1..threads)
+            .map(|number| {
+                let work = Arc::clone(&work);
+                sched.spawn(&self.process, name, move || work(number))
+            })
+            .collect();
+        work(0);
+        for thread in others {
+            sched.join(&thread);
+        }
+    }
+
+    fn engines_may_measure_time(&self) -> bool {
+        !self.m.sched().is_seeded()
+    }
+}
+
+/// A connection within the machine.
+pub struct SimulatedPort {
+    m: Arc<Machine>,
+    process: Arc<Process>,
+    connection: Arc<Connection>,
+}
+
+fn port_error(status: NtStatus) -> PortError {
+    match status {
+        STATUS_TIMEOUT => PortError::TimedOut,
+        STATUS_FLT_NO_WAITER_FOR_REPLY => PortError::NoWaiter,
+        STATUS_PORT_DISCONNECTED | STATUS_THREAD_IS_TERMINATING => PortError::Disconnected,
+        other => PortError::Failed(other.0.cast_unsigned()),
+    }
+}
+
+impl Port for SimulatedPort {
+    type Section = SimulatedSection;
+
+    fn get(&self, body: &mut Vec<u8>, timeout: Duration) -> Result<Delivery, PortError> {
+        let deadline = self.m.sched().now().after(timeout);
+        body.clear();
+        body.resize(HEADER_SIZE + MESSAGE_BYTES_MAX, 0);
+        let bytes = client::get_message(&self.m, &self.connection, body, Some(deadline))
+            .map_err(port_error)?;
+        body.truncate(bytes);
+        let header: [u8; HEADER_SIZE] = body.first_chunk().copied().ok_or(PortError::Failed(0))?;
+        body.drain(..HEADER_SIZE);
+        let [r0, r1, r2, r3, _, _, _, _, message @ ..] = header;
+        Ok(Delivery {
+            message: u64::from_le_bytes(message),
+            reply_capacity: u32::from_le_bytes([r0, r1, r2, r3]),
+        })
+    }
+
+    fn reply(&self, message: u64, status: i32, body: &[u8]) -> Result<(), PortError> {
+        let status = u64::from(status.cast_unsigned());
+        let reply = [&status.to_le_bytes()[..], &message.to_le_bytes(), body].concat();
+        client::reply(&self.m, &self.connection, &reply).map_err(port_error)
+    }
+
+    fn open_section(&self, handle: u64) -> Result<SimulatedSection, SectionError> {
+        let handle = usize::try_from(handle).unwrap_or(0);
+        match SectionHost::bytes_of_handle(&self.m, &self.process, handle) {
+            Ok(bytes) => Ok(SimulatedSection {
+                m: Arc::clone(&self.m),
+                process: Arc::clone(&self.process),
+                handle,
+                bytes: Some(bytes),
+            }),
+            Err(status) => {
+                close(&self.m, &self.process, handle);
+                Err(SectionError::Unusable(status.0.cast_unsigned()))
+            }
+        }
+    }
+
+    fn close_section(&self, handle: u64) {
+        let handle = usize::try_from(handle).unwrap_or(0);
+        close(&self.m, &self.process, handle);
+    }
+}
+
+impl Drop for SimulatedPort {
+    fn drop(&mut self) {
+        client::close(&self.m, &self.connection);
+    }
+}
+
+/// The bytes of one section, as a view of them shows them.
+pub struct SimulatedSection {
+    m: Arc<Machine>,
+    process: Arc<Process>,
+    handle: usize,
+    bytes: Option<Arc<SectionBytes>>,
+}
+
+impl Section for SimulatedSection {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), SectionError> {
+        self.m.sched().yield_point("ReadProcessMemory");
+        let bytes = self.bytes.as_ref().ok_or(SectionError::Unusable(0))?;
+        match bytes.read_at(offset, buffer) {
+            Ok(read) if read == buffer.len() => Ok(()),
+            Ok(_) | Err(_) => Err(SectionError::Shrunk),
+        }
+    }
+}
+
+impl Drop for SimulatedSection {
+    fn drop(&mut self) {
+        // The view goes first, then the handle.
+        self.bytes = None;
+        close(&self.m, &self.process, self.handle);
+    }
+}
+
+fn close(m: &Arc<Machine>, process: &Arc<Process>, handle: usize) {
+    m.sched().yield_point("CloseHandle");
+    // It fails only where the handle went with the connection.
+    let _ = m.objects().close_handle(m, process, handle);
+}
