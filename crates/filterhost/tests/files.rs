@@ -667,3 +667,32 @@ fn an_import_is_seen_and_never_written() {
         b"original"
     );
 }
+
+#[test]
+fn attributes_are_told_without_a_handle() {
+    on_ntfs(|p, volume| {
+        put(p, "\\f", b"x");
+        cache::settle(p.machine());
+        let before = volume.fs().open_count();
+        let told = p.query_attributes("C:\\f").unwrap();
+        assert_eq!(told, w::FILE_ATTRIBUTE_ARCHIVE);
+        let none = p.query_attributes("\\none").err();
+        assert_eq!(none, Some(STATUS_OBJECT_NAME_NOT_FOUND));
+        assert_eq!(volume.fs().open_count(), before);
+    });
+}
+
+#[test]
+fn a_killed_thread_leaves_its_wait() {
+    on_ntfs(|p, _| {
+        put(p, "\\f", b"x");
+        let holder = p.open(&OpenOptions::new("\\f").read()).unwrap();
+        holder.control(FSCTL_REQUEST_BATCH_OPLOCK, &[], 0).unwrap();
+        let waiting = p.spawn("waiting", |p| p.read_file("\\f"));
+        p.machine()
+            .sched()
+            .sleep(std::time::Duration::from_millis(5));
+        waiting.terminate();
+        assert_eq!(waiting.join().err(), Some(STATUS_CANCELLED));
+    });
+}

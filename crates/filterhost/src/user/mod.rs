@@ -4,6 +4,7 @@
 //! through the whole filter stack. Calls must come from a simulated thread of that process;
 //! [`Process::run`] and [`Process::spawn`] see to it.
 
+mod attributes;
 pub mod cache;
 pub mod file_object;
 pub mod handle;
@@ -11,6 +12,7 @@ pub mod open;
 pub mod operation;
 pub mod options;
 pub mod path;
+pub mod port;
 pub mod process;
 pub mod reparse;
 pub mod section;
@@ -18,5 +20,6 @@ pub mod section;
 pub use handle::{DirListing, FileHandle, FileInfo};
 pub use open::EcpSpec;
 pub use options::OpenOptions;
+pub use port::{PortHandle, PortMessage};
 pub use process::{Process, Task};
 pub use section::{Section, View};

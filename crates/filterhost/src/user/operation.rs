@@ -52,8 +52,22 @@ impl Operation {
         volume: &Arc<Volume>,
         below: Option<InstanceRef>,
         path: Path,
-        (major, minor): (u8, u8),
+        function: (u8, u8),
         file: &Arc<Object>,
+    ) -> Self {
+        let file = file.pointer().cast::<FILE_OBJECT>();
+        Self::on_file(m, volume, below, path, function, file)
+    }
+
+    /// As [`Operation::new`], on a file object that is no object: one on a stack.
+    #[must_use]
+    pub fn on_file(
+        m: &Arc<Machine>,
+        volume: &Arc<Volume>,
+        below: Option<InstanceRef>,
+        path: Path,
+        (major, minor): (u8, u8),
+        file: *mut FILE_OBJECT,
     ) -> Self {
         let operation = Self {
             m: Arc::clone(m),
@@ -74,7 +88,7 @@ impl Operation {
         let mut iopb = FLT_IO_PARAMETER_BLOCK::zeroed();
         iopb.major_function = major;
         iopb.minor_function = minor;
-        iopb.target_file_object = file.pointer().cast::<FILE_OBJECT>();
+        iopb.target_file_object = file;
         memory::write(operation.at(IOPB_AT), iopb);
         operation
     }

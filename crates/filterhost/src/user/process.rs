@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::handle::FileHandle;
 use super::options::OpenOptions;
 use super::path::{Place, resolve_absolute};
+use crate::fltmgr::port::client::{self, Connection};
 use crate::machine::Machine;
 use crate::object::Object;
 use crate::process::Process as Kernel;
@@ -23,6 +24,7 @@ pub struct Process {
     kernel: Arc<Kernel>,
     drives: Arc<Mutex<BTreeMap<char, Arc<Volume>>>>,
     threads: Arc<Mutex<Vec<ThreadRef>>>,
+    connections: Arc<Mutex<Vec<Arc<Connection>>>>,
 }
 
 /// A thread of a user process, and the value that its function will give.
@@ -86,6 +88,7 @@ impl Process {
             kernel,
             drives: Arc::new(Mutex::new(drives)),
             threads: Arc::default(),
+            connections: Arc::default(),
         }
     }
 
@@ -157,9 +160,16 @@ impl Process {
         self.exit();
     }
 
-    /// Closes every handle, as the end of a process does.
+    /// Ends the process: on a last thread of its own, connections to ports and handles are closed.
     pub fn exit(&self) {
+        self.spawn("rundown", Self::run_down).join();
+    }
+
+    fn run_down(&self) {
         self.kernel.set_exited();
+        for connection in std::mem::take(&mut *self.connections.lock()) {
+            client::close(&self.m, &connection);
+        }
         let handles: Vec<_> = {
             let table = self.kernel.handles.lock();
             table.iter().map(|(handle, _)| handle).collect()
@@ -169,6 +179,10 @@ impl Process {
             let _closed = self.m.objects().close_handle(&self.m, &self.kernel, handle);
         }
         self.m.sched().notify();
+    }
+
+    pub(super) fn keep_connection(&self, connection: &Arc<Connection>) {
+        self.connections.lock().push(Arc::clone(connection));
     }
 
     /// The volume and name that a path of this process means: `C:\…`, `\…` on drive C, or a

@@ -273,6 +273,13 @@ impl Volumes {
         self.by_device(file.get().device_object.addr())
     }
 
+    /// The stream whose file objects have this `SectionObjectPointer`, if one is open.
+    #[must_use]
+    pub fn stream_of_sections(&self, section_pointers: usize) -> Option<Arc<Stream>> {
+        let of = |volume: Arc<Volume>| volume.fs().stream_of_sections(section_pointers);
+        self.all().into_iter().find_map(of)
+    }
+
     pub(crate) fn remove(&self, volume: &Arc<Volume>) {
         self.list
             .lock()

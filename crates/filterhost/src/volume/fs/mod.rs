@@ -158,6 +158,18 @@ impl MemFs {
         self.opens.lock().get(&cookie).cloned()
     }
 
+    /// The open stream whose `SectionObjectPointer` has this value.
+    #[must_use]
+    pub fn stream_of_sections(&self, section_pointers: usize) -> Option<Arc<Stream>> {
+        let has = |stream: &&Arc<Stream>| {
+            let scb = stream.scb();
+            let block = scb.block.as_ref();
+            block.is_some_and(|block| block.section_pointers() == section_pointers)
+        };
+        let opens = self.opens.lock();
+        opens.values().map(|open| &open.stream).find(has).cloned()
+    }
+
     /// Opens not closed yet.
     #[must_use]
     pub fn open_count(&self) -> usize {

@@ -25,8 +25,9 @@ use crate::layout::{
 use crate::machine::Machine;
 use crate::memory;
 use crate::status::{
-    NtStatus, STATUS_ACCESS_DENIED, STATUS_FILE_CLOSED, STATUS_INVALID_DEVICE_REQUEST,
-    STATUS_INVALID_PARAMETER, STATUS_REPARSE, STATUS_USER_MAPPED_FILE, STATUS_VOLUME_DISMOUNTED,
+    NtStatus, STATUS_ACCESS_DENIED, STATUS_CANCELLED, STATUS_FILE_CLOSED,
+    STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER, STATUS_REPARSE,
+    STATUS_USER_MAPPED_FILE, STATUS_VOLUME_DISMOUNTED,
 };
 use crate::volume::request::{FileRef, Request, copy_in, copy_out, string_units};
 use crate::volume::stream::Stream;
@@ -53,10 +54,8 @@ impl MemFs {
                     let tag = usize::try_from(reparse.tag).unwrap_or(0);
                     (STATUS_REPARSE, tag)
                 }
-                Err(Stop::Oplock(stream)) => {
-                    wait_for_oplock(m, &stream);
-                    continue;
-                }
+                Err(Stop::Oplock(stream)) if wait_for_oplock(m, &stream) => continue,
+                Err(Stop::Oplock(_)) => (STATUS_CANCELLED, 0),
                 Err(Stop::Conflict(stream)) if told => {
                     if wait_for_scan(m, &stream) {
                         continue;
@@ -430,10 +429,16 @@ fn advance(file: FileRef, mode: IoMode, offset: u64, count: usize) {
     }
 }
 
-fn wait_for_oplock(m: &Arc<Machine>, stream: &Arc<Stream>) {
-    let free = || (!stream.scb().oplock.is_breaking()).then_some(());
-    // Without a deadline this ends only when the holder has given way.
-    let _free = m.sched().wait_until("an oplock break", None, free);
+/// Waits for the holder of an oplock to give way; false if the waiting thread is to end instead.
+fn wait_for_oplock(m: &Arc<Machine>, stream: &Arc<Stream>) -> bool {
+    let thread = crate::machine::current_thread();
+    let free = || {
+        let free = !stream.scb().oplock.is_breaking();
+        (free || thread.is_terminating()).then_some(free)
+    };
+    m.sched()
+        .wait_until("an oplock break", None, free)
+        .unwrap_or(false)
 }
 
 /// True once no section for a data scan is left.
