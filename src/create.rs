@@ -310,6 +310,10 @@ impl Opening<'_> {
         let instance = &self.instance;
         let ledger = state::ledger();
         let tracked = |guid| ledger.is_some_and(|ledger| ledger.tracks(guid));
+        let layer = match redirection {
+            Redirection::Answer(answer) => answer.volume,
+            _ => None,
+        };
         let open = self
             .open
             .without(OpenFacts::UNNAMED)
@@ -317,7 +321,8 @@ impl Opening<'_> {
             .with_if(OpenFacts::OWN_VOLUME, instance.guid.is_some_and(tracked))
             .with_if(OpenFacts::DAX, instance.dax)
             .with_if(OpenFacts::CSV, instance.csv)
-            .with_if(OpenFacts::COVERED, self.is_covered(redirection));
+            .with_if(OpenFacts::COVERED, self.is_covered(redirection))
+            .with_if(OpenFacts::LAYER_VOLUME, layer.is_some_and(tracked));
         let Some(stream) = &self.stream else {
             return open;
         };

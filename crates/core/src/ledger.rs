@@ -208,7 +208,11 @@ impl<'m> Ledger<'m> {
     /// Before an operation that changes something on the volume that cannot be named: nothing of
     /// the volume is known until the mark is ended.
     pub fn begin_volume_change(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> ChangeMark {
-        ChangeMark(self.volumes.begin_changing(guid, token).map_or(Mark::Nothing, Mark::Volume))
+        ChangeMark(
+            self.volumes
+                .begin_changing(guid, token)
+                .map_or(Mark::Nothing, Mark::Volume),
+        )
     }
 
     /// After the operation, whatever its status, also when draining.

@@ -157,7 +157,8 @@ reasons! {
         NamedStream "named-stream"
             "Not proven to be the unnamed stream; its verdict must answer for no other.",
         NoFileId "no-file-id" "The opened file has no usable id, or its volume has no stable ids.",
-        NoVolume "no-volume" "The volume has no GUID, or another live volume has the same.",
+        NoVolume "no-volume"
+            "The key's volume has no GUID of its own, or no live instance of ours.",
         Transaction "transaction" "Inside a transaction others see other bytes.",
         WritableSection "writable-section"
             "Somebody can write through a mapping without passing us.",

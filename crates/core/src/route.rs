@@ -75,6 +75,9 @@ open_facts! {
     /// The layer volume that the answer names is covered in this epoch. Need only be found out
     /// where the answer has the REGISTERED flag.
     COVERED = 25;
+    /// The layer volume that the answer names has a live instance of ours, and a GUID that no
+    /// other live volume has: changes to its files are seen.
+    LAYER_VOLUME = 26;
 }
 
 impl OpenFacts {
@@ -114,7 +117,7 @@ impl OpenFacts {
     }
 
     /// Every fact.
-    const ALL: u32 = (Self::COVERED.0 << 1).wrapping_sub(1);
+    const ALL: u32 = (Self::LAYER_VOLUME.0 << 1).wrapping_sub(1);
 
     /// The set as bits, for tracing.
     #[must_use]
@@ -345,6 +348,9 @@ fn layer_file(open: OpenFacts, answer: &Answer, policy: &LayerPolicy) -> Route {
     };
     if let Some(reason) = shared_by_none(open) {
         return scan(open, reason);
+    }
+    if !open.has(OpenFacts::LAYER_VOLUME) {
+        return scan(open, ScanReason::NoVolume);
     }
     if answer.flags.has(RedirectionFlags::REGISTERED)
         && matches!(policy.registered, RegisteredLayers::SkipWhenCovered)

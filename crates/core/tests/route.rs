@@ -17,7 +17,7 @@ const TABLE: &str = include_str!("route_table.txt");
 const COUNTS: &str = include_str!("route_counts.txt");
 
 /// The names of the table's facts; the place in this list is the bit.
-const FACTS: [&str; 40] = [
+const FACTS: [&str; 41] = [
     "stack-file-object",
     "paging-file",
     "target-directory",
@@ -44,6 +44,7 @@ const FACTS: [&str; 40] = [
     "csv",
     "can-write",
     "covered",
+    "layer-volume",
     "ecp-absent",
     "acknowledged",
     "tainted",
@@ -61,7 +62,7 @@ const FACTS: [&str; 40] = [
 ];
 
 /// The open's facts, bit by bit in the order of [`FACTS`].
-const OPEN_FACTS: [OpenFacts; 26] = [
+const OPEN_FACTS: [OpenFacts; 27] = [
     OpenFacts::STACK_FILE_OBJECT,
     OpenFacts::PAGING_FILE,
     OpenFacts::TARGET_DIRECTORY,
@@ -88,6 +89,7 @@ const OPEN_FACTS: [OpenFacts; 26] = [
     OpenFacts::CSV,
     OpenFacts::CAN_WRITE,
     OpenFacts::COVERED,
+    OpenFacts::LAYER_VOLUME,
 ];
 
 fn bit(name: &str) -> u64 {
@@ -203,20 +205,20 @@ impl Case {
     fn word(&self) -> u64 {
         let mut word = u64::from(self.open);
         let mut set = |place: u32, holds: bool| word |= u64::from(holds) << place;
-        set(26, self.ecp_absent);
-        set(27, self.acknowledged);
-        set(28, self.taint != 0);
-        set(29, self.flags & 1 != 0);
-        set(30, self.flags & 2 != 0);
-        set(31, self.flags & 4 != 0);
-        set(32, self.flags & 8 != 0);
-        set(33, self.flags & 16 != 0);
-        set(34, self.flags & 0xffe0 != 0);
-        set(35, self.ids & 1 == 0);
-        set(36, self.ids & 2 == 0);
-        set(37, self.policy & 1 == 0);
-        set(38, self.policy & 2 == 0);
-        set(39, self.policy & 4 != 0);
+        set(27, self.ecp_absent);
+        set(28, self.acknowledged);
+        set(29, self.taint != 0);
+        set(30, self.flags & 1 != 0);
+        set(31, self.flags & 2 != 0);
+        set(32, self.flags & 4 != 0);
+        set(33, self.flags & 8 != 0);
+        set(34, self.flags & 16 != 0);
+        set(35, self.flags & 0xffe0 != 0);
+        set(36, self.ids & 1 == 0);
+        set(37, self.ids & 2 == 0);
+        set(38, self.policy & 1 == 0);
+        set(39, self.policy & 2 == 0);
+        set(40, self.policy & 4 != 0);
         word
     }
 
@@ -382,15 +384,15 @@ impl Comparison {
 }
 
 /// An open of which everything is known, and nothing speaks against a key.
-const PLAIN: u32 = 1 << 15 | 1 << 17 | 1 << 18 | 1 << 19;
+const PLAIN: u32 = 1 << 15 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 26;
 
 #[test]
 fn the_names_of_the_facts_are_the_bits_of_the_code() {
     for (place, fact) in OPEN_FACTS.iter().enumerate() {
         assert_eq!(fact.bits(), 1 << place, "{}", FACTS[place]);
     }
-    assert_eq!(bit("ecp-absent"), 1 << 26);
-    assert_eq!(bit("each-open"), 1 << 39);
+    assert_eq!(bit("ecp-absent"), 1 << 27);
+    assert_eq!(bit("each-open"), 1 << 40);
 }
 
 /// Every flag word × acknowledged × tainted × ids × policy × covered × redirecting.
@@ -419,7 +421,7 @@ fn i5_every_flag_word_is_routed_as_the_table_says() {
 #[test]
 fn every_fact_is_routed_as_the_table_says() {
     let mut comparison = Comparison::new();
-    for facts in 0..1_u32 << 12 {
+    for facts in 0..1_u32 << 13 {
         for flags in 0..64_u16 {
             for rest in 0..32_u32 {
                 let case = Case {
@@ -448,7 +450,7 @@ fn i1_every_set_of_ignores_is_routed_as_the_table_says() {
     let mut comparison = Comparison::new();
     for ignores in 0..1_u32 << 14 {
         for flags in [0, 1, 2, 5, 9, 13, 0x8001] {
-            for others in [0, PLAIN, PLAIN | 1 << 25, 0xfff << 14] {
+            for others in [0, PLAIN, PLAIN | 1 << 25, 0x1fff << 14] {
                 let case = Case {
                     open: ignores | others,
                     ecp_absent: false,

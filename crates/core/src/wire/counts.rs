@@ -86,6 +86,9 @@ mod tests {
             assert!(Counts::decode(&counts.as_bytes()[..length]).is_err());
         }
         counts.used = U32::new(COUNT_PLACES as u32 + 1);
-        assert!(matches!(Counts::decode(counts.as_bytes()), Err(WireError::Field)));
+        assert!(matches!(
+            Counts::decode(counts.as_bytes()),
+            Err(WireError::Field)
+        ));
     }
 }
