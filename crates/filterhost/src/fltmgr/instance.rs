@@ -286,6 +286,7 @@ fn volume_device_type(storage: u32) -> u32 {
 
 fn abandon(m: &Arc<Machine>, instance: &Arc<Instance>) {
     instance.life.lock().phase = Phase::Gone;
+    instance.volume().gone(instance);
     context::instance_gone(m, instance);
     retire(m, instance);
 }

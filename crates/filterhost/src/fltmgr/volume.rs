@@ -33,6 +33,8 @@ pub(crate) struct VolumeState {
     dismounted: bool,
     /// From the highest altitude to the lowest.
     stack: Vec<Arc<Instance>>,
+    /// Instances whose teardown has begun and is not complete.
+    going: Vec<Arc<Instance>>,
     /// Filters that were asked already.
     considered: BTreeSet<usize>,
     /// Generation of filters up to which all were asked.
@@ -112,11 +114,23 @@ impl AttachedVolume {
         }
     }
 
-    pub(crate) fn remove(&self, instance: &Instance) {
-        self.state
-            .lock()
-            .stack
-            .retain(|other| other.id() != instance.id());
+    /// The instances whose teardown has begun and is not complete.
+    #[must_use]
+    pub fn going(&self) -> Vec<Arc<Instance>> {
+        self.state.lock().going.clone()
+    }
+
+    /// Takes an instance out of the way of operations as its teardown begins.
+    pub(crate) fn remove(&self, instance: &Arc<Instance>) {
+        let mut state = self.state.lock();
+        state.stack.retain(|other| other.id() != instance.id());
+        state.going.push(instance.clone());
+    }
+
+    /// The teardown of an instance is complete.
+    pub(crate) fn gone(&self, instance: &Instance) {
+        let mut state = self.state.lock();
+        state.going.retain(|other| other.id() != instance.id());
     }
 
     /// Lets filters be asked again: one of them has gone.
@@ -226,6 +240,7 @@ pub fn dismounted(m: &Arc<Machine>, volume: &Arc<Volume>) {
         }
         state.dismounted = true;
     }
+    volume.fs().set_dismounted();
     for instance in attached.stack() {
         instance::teardown(m, &instance, FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT);
     }

@@ -44,7 +44,7 @@ fn give(m: &Machine, instance: &InstanceRef, out: *mut PVOID) -> NtStatus {
 /// Attaches an instance by hand, on behalf of a driver or of `fltmc attach`.
 ///
 /// # Errors
-/// As documented for `FltAttachVolume`.
+/// As documented for `FltAttachVolumeAtAltitude`.
 pub fn attach_by_hand(
     m: &Arc<Machine>,
     filter: &Arc<Filter>,
@@ -73,13 +73,6 @@ pub fn attach_by_hand(
         definition,
         FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT,
     )
-    .map_err(|status| {
-        if status == STATUS_FLT_INSTANCE_ALTITUDE_COLLISION {
-            STATUS_OBJECT_NAME_COLLISION
-        } else {
-            status
-        }
-    })
 }
 
 /// Detaches an instance by hand, on behalf of a driver or of `fltmc detach`. The filter is asked.
@@ -92,15 +85,19 @@ pub fn detach_by_hand(
     from: &AttachedVolume,
     name: Option<&str>,
 ) -> Result<(), NtStatus> {
-    let stack = from.stack();
+    let (stack, going) = (from.stack(), from.going());
     let wanted = |instance: &&InstanceRef| {
         let fits = name.is_none_or(|name| same(instance.name(), name));
         instance.filter().id() == filter.id() && fits
     };
     let instance = stack
         .iter()
+        .chain(&going)
         .find(wanted)
         .ok_or(STATUS_FLT_INSTANCE_NOT_FOUND)?;
+    if instance.is_going() {
+        return Err(STATUS_FLT_DELETING_OBJECT);
+    }
     let callback = filter
         .callbacks()
         .query_teardown
@@ -205,7 +202,12 @@ crate::exports! {
                 filter.definitions().iter().find(|known| same(&known.name, name)).cloned()
             }
         };
-        attach_named(c.m, filter, volume, definition, out)
+        let status = attach_named(c.m, filter, volume, definition, out);
+        // The service key gave the altitude, so its page names the collision otherwise.
+        if status == STATUS_FLT_INSTANCE_ALTITUDE_COLLISION {
+            return STATUS_OBJECT_NAME_COLLISION;
+        }
+        status
     }
 
     [PASSIVE, 0, "fltkernel/nf-fltkernel-fltattachvolumeataltitude",
@@ -266,8 +268,8 @@ crate::exports! {
         let filter = (!filter.is_null()).then(|| registration::expect(c.m, c.info.name, filter));
         let volume = volume::expect(c.m, c.info.name, volume);
         let name = optional(name);
-        let stack = volume.stack();
-        let found = stack.iter().find(|instance| {
+        let (stack, going) = (volume.stack(), volume.going());
+        let found = stack.iter().chain(&going).find(|instance| {
             filter.as_ref().is_none_or(|filter| filter.id() == instance.filter().id())
                 && name.as_ref().is_none_or(|name| same(instance.name(), name))
         });
