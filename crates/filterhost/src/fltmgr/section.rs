@@ -26,6 +26,7 @@ use crate::status::{
     STATUS_NOT_FOUND, STATUS_NOT_SUPPORTED, STATUS_SUCCESS,
 };
 use crate::user::section::SectionHost;
+use crate::volume::fs::open::OpenKind;
 use crate::volume::request::FileRef;
 use crate::volume::section::SectionUse;
 use crate::volume::stream::Stream;
@@ -151,6 +152,11 @@ fn stream_of(
     instance: &InstanceRef,
     of: *mut FILE_OBJECT,
 ) -> Result<Arc<Stream>, NtStatus> {
+    let volume = instance.volume().volume();
+    let open = FileRef::new(of).and_then(|file| volume.fs().open_of(file));
+    if open.is_some_and(|open| open.kind == OpenKind::Volume) {
+        return Err(STATUS_INVALID_FILE_FOR_SECTION);
+    }
     let mut standard = FILE_STANDARD_INFORMATION::zeroed();
     let length = u32::try_from(size_of_val(&standard)).unwrap_or(0);
     let buffer: PVOID = (&raw mut standard).cast();
@@ -161,9 +167,7 @@ fn stream_of(
         return Err(STATUS_FILE_IS_A_DIRECTORY);
     }
     let file = FileRef::new(of).ok_or(STATUS_INVALID_PARAMETER)?;
-    instance
-        .volume()
-        .volume()
+    volume
         .stream_of(file)
         .ok_or(STATUS_INVALID_FILE_FOR_SECTION)
 }

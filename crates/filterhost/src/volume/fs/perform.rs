@@ -26,8 +26,8 @@ use crate::machine::Machine;
 use crate::memory;
 use crate::status::{
     NtStatus, STATUS_ACCESS_DENIED, STATUS_CANCELLED, STATUS_FILE_CLOSED,
-    STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER, STATUS_REPARSE,
-    STATUS_USER_MAPPED_FILE, STATUS_VOLUME_DISMOUNTED,
+    STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER, STATUS_MEDIA_WRITE_PROTECTED,
+    STATUS_REPARSE, STATUS_USER_MAPPED_FILE, STATUS_VOLUME_DISMOUNTED,
 };
 use crate::volume::request::{FileRef, Request, copy_in, copy_out, string_units};
 use crate::volume::stream::Stream;
@@ -105,6 +105,7 @@ impl MemFs {
             IRP_MJ_DIRECTORY_CONTROL => self.perform_list(request, &open),
             IRP_MJ_FILE_SYSTEM_CONTROL => self.perform_control(m, request, file, &open, now),
             IRP_MJ_LOCK_CONTROL => self.perform_lock(m, request, file, &open),
+            IRP_MJ_FLUSH_BUFFERS if self.is_read_only() => Err(STATUS_MEDIA_WRITE_PROTECTED.into()),
             IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION
             | IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION
             | IRP_MJ_FLUSH_BUFFERS => Ok(Done::new((), 0)),
