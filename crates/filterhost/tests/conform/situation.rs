@@ -77,7 +77,7 @@ pub enum Beside {
     Async,
     /// The open is for writing too.
     Writing,
-    /// The read is the memory manager's, for a mapped view.
+    /// The write is the lazy writer's.
     Paging,
     /// Another thread cancels the operation while the case waits.
     Abort,
@@ -139,6 +139,7 @@ pub struct Situation {
 const CREATE: u8 = 0;
 const CLOSE: u8 = 2;
 const READ: u8 = 3;
+const WRITE: u8 = 4;
 const CLEANUP: u8 = 0x12;
 
 impl Situation {
@@ -228,6 +229,7 @@ fn split_when(text: &str) -> Result<(&str, When), String> {
         ("pre_create", When::During(Moment::Pre(CREATE))),
         ("post_create", When::During(Moment::Post(CREATE))),
         ("pre_read", When::During(Moment::Pre(READ))),
+        ("post_write", When::During(Moment::Post(WRITE))),
         ("post_read", When::During(Moment::Post(READ))),
         ("pre_cleanup", When::During(Moment::Pre(CLEANUP))),
         ("pre_close", When::During(Moment::Pre(CLOSE))),

@@ -254,6 +254,12 @@ impl World {
                 m.faults().fail_call(&function, 1);
             }
             let file = open(user, &situation)?;
+            if situation.beside == Beside::Paging {
+                let section = file.create_section(PAGE_READWRITE, SEC_COMMIT)?;
+                section.map()?.write(0, b"dirty")?;
+                section.close()?;
+                file.flush()?;
+            }
             let _read = file.read_at(0, 4);
             file.close()
         });
@@ -382,7 +388,7 @@ fn open(user: &Process, situation: &Situation) -> Result<FileHandle, filterhost:
             acknowledged: false,
         }),
         Beside::Async => options.asynchronous(),
-        Beside::Writing => options.write(),
+        Beside::Writing | Beside::Paging => options.write(),
         _ => options,
     };
     user.open(&options)

@@ -14,12 +14,13 @@ static void end_pre(PVOID context)
     KeDelayExecutionThread(KernelMode, FALSE, &pause);
     FltCompletePendedPreOperation(Held, HeldStatus, HeldContext);
 }
-static void end_post(PVOID context)
+static void end_post(PFLT_WORKITEM item, PVOID object, PVOID context)
 {
     LARGE_INTEGER pause = { MILLISECONDS(5) };
-    UNUSED(context);
+    UNUSED(object), UNUSED(context);
     KeDelayExecutionThread(KernelMode, FALSE, &pause);
     FltCompletePendedPostOperation(Held);
+    FltFreeGenericWorkItem(item);
 }
 static ULONG start(THREAD_START *routine)
 {
@@ -40,8 +41,12 @@ CASE(pre_read, FltCompletePendedPreOperation, VOID)
 CASE(post_read, FltCompletePendedPostOperation, VOID)
 {
     Held = in->Data;
+    // The callback may run at DISPATCH_LEVEL, where a work item can be queued.
+    PFLT_WORKITEM item = FltAllocateGenericWorkItem();
+    CHECK(item != NULL);
+    EXPECT(FltQueueGenericWorkItem(item, in->Filter, end_post, 1, NULL), STATUS_SUCCESS);
     NextPostStatus = 1; // FLT_POSTOP_MORE_PROCESSING_REQUIRED
-    return start(end_post);
+    return 0;
 }
 static ULONG SafeRuns;
 static int safe(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID context,
@@ -61,7 +66,7 @@ CASE(post_read, FltDoCompletionProcessingWhenSafe, TRUE)
     return 0;
 }
 // In `dispatch_`, post-operation callbacks run at DISPATCH_LEVEL; paging I/O is never posted.
-CASE(dispatch_paging_post_read, FltDoCompletionProcessingWhenSafe, FALSE)
+CASE(dispatch_paging_post_write, FltDoCompletionProcessingWhenSafe, FALSE)
 {
     int status = 7;
     CHECK(KeGetCurrentIrql() == DISPATCH_LEVEL);

@@ -201,16 +201,18 @@ CASE(transaction_passive, FltEnlistInTransaction, STATUS_INVALID_PARAMETER_4)
 }
 
 // A notification that is pended ends when a thread of the filter says so.
-static struct { PFLT_INSTANCE Instance; PFLT_CONTEXT Context; NTSTATUS Got; } Held;
+static struct { PFLT_INSTANCE Instance; PFLT_CONTEXT Context; NTSTATUS Got; KEVENT Done; } Held;
 static void complete_commit(PVOID context)
 {
     UNUSED(context);
     Held.Got = FltCommitComplete(Held.Instance, TheTransaction, Held.Context);
+    KeSetEvent(&Held.Done, 0, FALSE);
 }
 static void complete_rollback(PVOID context)
 {
     UNUSED(context);
     Held.Got = FltRollbackComplete(Held.Instance, TheTransaction, Held.Context);
+    KeSetEvent(&Held.Done, 0, FALSE);
 }
 static NTSTATUS pend(const FLT_RELATED_OBJECTS *objects, PFLT_CONTEXT context, ULONG mask)
 {
@@ -227,12 +229,14 @@ static NTSTATUS pend(const FLT_RELATED_OBJECTS *objects, PFLT_CONTEXT context, U
 CASE(transaction_passive, FltCommitComplete, STATUS_SUCCESS)
 {
     Held.Got = -1;
+    KeInitializeEvent(&Held.Done, NotificationEvent, FALSE);
     OnTransaction = pend;
     EXPECT(enlist(in, TRANSACTION_NOTIFY_COMMIT), STATUS_SUCCESS);
     return 0;
 }
 CASE(check, FltCommitComplete, STATUS_SUCCESS)
 {
+    EXPECT(KeWaitForSingleObject(&Held.Done, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
     EXPECT(Held.Got, STATUS_SUCCESS);
     return 0;
 }
@@ -249,12 +253,14 @@ CASE(transaction_passive, FltCommitComplete, STATUS_NOT_FOUND)
 CASE(rolled_transaction_passive, FltRollbackComplete, STATUS_SUCCESS)
 {
     Held.Got = -1;
+    KeInitializeEvent(&Held.Done, NotificationEvent, FALSE);
     OnTransaction = pend;
     EXPECT(enlist(in, TRANSACTION_NOTIFY_ROLLBACK), STATUS_SUCCESS);
     return 0;
 }
 CASE(check, FltRollbackComplete, STATUS_SUCCESS)
 {
+    EXPECT(KeWaitForSingleObject(&Held.Done, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
     EXPECT(Held.Got, STATUS_SUCCESS);
     return 0;
 }
