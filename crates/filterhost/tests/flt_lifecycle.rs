@@ -551,6 +551,54 @@ fn operations_of_every_kind_carry_exactly_one_kind_flag() {
     });
 }
 
+/// Threads open and write while filters detach, attach, unload and load again.
+fn under_load(mode: Mode) -> u64 {
+    let outcome = Machine::builder().scheduler(mode).run(|m| {
+        let world = World::new(m, Case::Plain, "370123");
+        let (_gate, below) = Gate::below(&world, false, 0);
+        let user = |_| {
+            world.process.spawn("user", |process| {
+                for _ in 0..6 {
+                    let file = process.open(&OpenOptions::new("\\file.txt").read().write());
+                    let file = file.expect("no filter refuses");
+                    file.write_at(0, b"HELLO").expect("a write");
+                    file.close().expect("close cannot fail");
+                }
+            })
+        };
+        let users: Vec<_> = (0..3).map(user).collect();
+        let attached = volume::attached(m, &world.disk);
+        let filter = FilterManager::of(m).filters()[0].clone();
+        instance::detach_by_hand(m, &filter, &attached, None).expect("it detaches");
+        let definition = filter.definitions()[0].clone();
+        let again = instance::attach_by_hand(m, &filter, &attached, &definition);
+        drop(again.expect("it attaches again"));
+        world.driver.unload().expect("it unloads under load");
+        let second = load(m, Case::PostWhenSafe, "second", "370124");
+        second.unload().expect("it unloads under load");
+        for user in users {
+            user.join();
+        }
+        world.process.exit();
+        native::detach(m, &below);
+        // The lazy writer holds a changed file a little longer than its user.
+        filterhost::user::cache::settle(m);
+        assert_eq!(world.disk.fs().open_count(), 0);
+    });
+    outcome
+        .unwrap_or_else(|report| panic!("{mode:?}: {report}"))
+        .trace_hash
+}
+
+#[test]
+fn filters_come_and_go_under_load() {
+    under_load(Mode::Free);
+    for seed in 0..20 {
+        under_load(Mode::Seeded(seed));
+    }
+    assert_eq!(under_load(Mode::Seeded(5)), under_load(Mode::Seeded(5)));
+}
+
 #[test]
 fn leaks_are_named_when_the_filter_unregisters() {
     let report = breaks(Case::LeakContext, "context-leak");

@@ -152,6 +152,8 @@ pub(crate) struct Life {
     pub phase: Phase,
     /// Rundown references that callers took.
     pub references: u32,
+    /// Instances whose setup is under way.
+    pub setups: u32,
     /// `FLTFL_INSTANCE_TEARDOWN_*` for the unload under way; 0 outside of one.
     pub unload_flags: u32,
 }
@@ -179,6 +181,7 @@ impl Filter {
         let life = Mutex::new(Life {
             phase: Phase::Registered,
             references: 0,
+            setups: 0,
             unload_flags: 0,
         });
         Self {

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::altitude::Altitude;
 use super::dispatch::Node;
-use super::filter::{Filter, InstanceDefinition};
+use super::filter::{self, Filter, InstanceDefinition};
 use super::native::NativeFilter;
 use super::volume::AttachedVolume;
 use super::{FilterManager, Opaque, call, context};
@@ -15,7 +15,10 @@ use crate::layout::{
     FLTFL_REGISTRATION_SUPPORT_DAX_VOLUME, FLTFL_REGISTRATION_SUPPORT_NPFS_MSFS, PVOID,
 };
 use crate::machine::Machine;
-use crate::status::{NtStatus, STATUS_FLT_DO_NOT_ATTACH, STATUS_FLT_INSTANCE_ALTITUDE_COLLISION};
+use crate::status::{
+    NtStatus, STATUS_FLT_DELETING_OBJECT, STATUS_FLT_DO_NOT_ATTACH,
+    STATUS_FLT_INSTANCE_ALTITUDE_COLLISION,
+};
 use crate::verifier;
 
 mod functions;
@@ -217,7 +220,8 @@ fn is_eligible(filter: &Filter, volume: &AttachedVolume) -> bool {
 /// Makes an instance and runs its setup callback.
 ///
 /// # Errors
-/// What the callback refused with, or a collision of altitudes.
+/// `STATUS_FLT_DELETING_OBJECT` while the filter unregisters, what the callback refused with, or
+/// a collision of altitudes.
 pub(crate) fn attach(
     m: &Arc<Machine>,
     filter: &Arc<Filter>,
@@ -228,6 +232,27 @@ pub(crate) fn attach(
     if !is_eligible(filter, volume) {
         return Err(STATUS_FLT_DO_NOT_ATTACH);
     }
+    {
+        let mut life = filter.life.lock();
+        if life.phase != filter::Phase::Filtering {
+            return Err(STATUS_FLT_DELETING_OBJECT);
+        }
+        // Unregistering waits for this one, and then finds the instance on the volume.
+        life.setups += 1;
+    }
+    let made = make(m, filter, volume, definition, flags);
+    filter.life.lock().setups -= 1;
+    m.sched().notify();
+    made
+}
+
+fn make(
+    m: &Arc<Machine>,
+    filter: &Arc<Filter>,
+    volume: &Arc<AttachedVolume>,
+    definition: &InstanceDefinition,
+    flags: u32,
+) -> Result<InstanceRef, NtStatus> {
     let manager = FilterManager::of(m);
     let taken = volume
         .stack()

@@ -133,6 +133,11 @@ fn unregister(m: &Arc<Machine>, filter: &Arc<Filter>, flags: u32) {
         life.phase = Phase::Unloading;
     }
     port::check_closed(m, filter);
+    let settled = || (filter.life.lock().setups == 0).then_some(());
+    let waited = m
+        .sched()
+        .wait_until("instance setups of a filter", None, settled);
+    debug_assert!(waited.is_ok(), "a wait without deadline cannot time out");
     let manager = FilterManager::of(m);
     for volume in manager.volumes() {
         for instance in volume.stack() {
