@@ -33,6 +33,11 @@ impl Kit {
         self.folder.join("Cargo.lock")
     }
 
+    /// This program as Cargo runs it in place of the compiler; see `wrapper.rs`.
+    pub fn compiler(&self) -> PathBuf {
+        self.folder.join("compiler")
+    }
+
     /// Points to the target folder of the running build; see `wrapper.rs`.
     pub fn out(&self) -> PathBuf {
         self.folder.join("out")
