@@ -10,7 +10,7 @@ mod thunk;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-pub use thunk::Pcr;
+pub use thunk::{Pcr, StartRoutine, leave_start_routine, run_start_routine};
 
 use crate::crash;
 use crate::image::Registers;
@@ -274,13 +274,19 @@ const TABLES: &[&[Export]] = &[
     crate::kernel::apc::EXPORTS,
     crate::kernel::crt::EXPORTS,
     crate::kernel::debug::EXPORTS,
+    crate::kernel::etw::EXPORTS,
     crate::kernel::event::EXPORTS,
     crate::kernel::guid::EXPORTS,
+    crate::kernel::handles::EXPORTS,
+    crate::kernel::key::EXPORTS,
     crate::kernel::level::EXPORTS,
     crate::kernel::pool::EXPORTS,
     crate::kernel::rundown::EXPORTS,
+    crate::kernel::silo::EXPORTS,
     crate::kernel::spinlock::EXPORTS,
     crate::kernel::string::EXPORTS,
+    crate::kernel::system::EXPORTS,
+    crate::kernel::thread::EXPORTS,
     crate::kernel::time::EXPORTS,
     crate::kernel::wait::EXPORTS,
 ];

@@ -388,6 +388,8 @@ pub(crate) fn thread_main(m: &Arc<Machine>, thread: &Arc<SimThread>, body: impl 
     if let Err(panic) = result {
         m.finish(End::Panicked(panic));
     }
+    // Whoever waits for the thread may unload its code at once.
+    thread.set_finished();
     if let Some(object) = m.objects.find(thread.address()) {
         object.set_signaled();
         object.dereference(m);

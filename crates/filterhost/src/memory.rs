@@ -181,3 +181,23 @@ pub fn wide_string(text: *const u16) -> Vec<u16> {
     let units = (0..TEXT_MAX).map(|at| read(text.wrapping_add(at)));
     units.take_while(|unit| *unit != 0).collect()
 }
+
+/// Copies memory that may not be mapped, without a fault; shorter where it ends.
+#[must_use]
+pub fn read_guarded(address: usize, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0_u8; length];
+    let local = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: length,
+    };
+    let remote = libc::iovec {
+        iov_base: std::ptr::with_exposed_provenance_mut(address),
+        iov_len: length,
+    };
+    // SAFETY: takes nothing and gives the process's own id.
+    let me = unsafe { libc::getpid() };
+    // SAFETY: the target is ours and long enough; the kernel checks the source as it copies.
+    let read = unsafe { libc::process_vm_readv(me, &raw const local, 1, &raw const remote, 1, 0) };
+    bytes.truncate(usize::try_from(read).unwrap_or(0));
+    bytes
+}

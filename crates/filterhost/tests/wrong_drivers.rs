@@ -51,6 +51,24 @@ fn a_good_driver_loads_and_unloads() {
 }
 
 #[test]
+fn a_system_thread_ends_itself_and_is_waited_for() {
+    for seed in 0..20 {
+        let machine = Machine::builder().scheduler(Mode::Seeded(seed));
+        run_on(21, machine).expect("no report").expect("the thread did its work");
+    }
+    for _ in 0..20 {
+        run_on(21, Machine::builder()).expect("no report").expect("the thread did its work");
+    }
+}
+
+#[test]
+fn a_thread_left_at_unload_is_seen() {
+    let report = report(20);
+    assert_eq!(report.rule(), "thread-left", "{report}");
+    assert!(report.to_string().contains("wrong.sys!Thread"), "{report}");
+}
+
+#[test]
 fn an_access_violation_names_function_file_and_line() {
     let report = report(1);
     assert_eq!(report.rule(), "access-violation", "{report}");

@@ -5,6 +5,8 @@
 //! because a driver's call leaves no other place to put them.
 #![expect(unsafe_code, reason = "machine code is written into memory of its own")]
 
+use core::arch::naked_asm;
+use core::ffi::c_void;
 use std::collections::BTreeMap;
 use std::ptr::null_mut;
 use std::sync::LazyLock;
@@ -12,12 +14,16 @@ use std::sync::LazyLock;
 use super::Export;
 use crate::image::Registers;
 use crate::memory::{self, Block};
+use crate::sched::SimThread;
 
 /// Offset in the `gs` block of `KPCR.Prcb.CurrentThread`, which inlined `KeGetCurrentThread`
 /// reads.
 const CURRENT_THREAD: usize = 0x188;
 /// Offset of the saved registers, behind what Windows defines.
 const SAVED: u32 = 0x1000;
+/// Offset of the stack pointer that [`leave_start_routine`] goes back to; `run_start` and
+/// `leave_start` hold it as a number.
+const START_STACK: usize = 0x1080;
 const BLOCK_SIZE: usize = 0x1100;
 /// Registers that are saved, as x64 numbers them: all that a callee must preserve, and rsp.
 const REGISTERS: [u8; 9] = [4, 5, 3, 6, 7, 12, 13, 14, 15];
@@ -58,6 +64,67 @@ impl Pcr {
         registers.general[4] = rsp.wrapping_add(8);
         registers
     }
+}
+
+/// A driver's routine that a system thread begins with.
+pub type StartRoutine = extern "win64" fn(*mut c_void);
+
+/// Calls the start routine of a system thread. Returns when the routine does, or when it has
+/// called `PsTerminateSystemThread` ([`leave_start_routine`]).
+pub fn run_start_routine(routine: StartRoutine, context: *mut c_void) {
+    run_start(routine, context);
+}
+
+/// Makes the newest call through a thunk return not to the driver but to whoever started the
+/// thread, by way of its return address. The driver's frames are dropped as they are.
+pub fn leave_start_routine(thread: &SimThread) {
+    let slot = usize::try_from(thread.caller().rsp()).unwrap_or(0).wrapping_sub(8);
+    let back = leave_start as *const () as usize;
+    memory::write(std::ptr::with_exposed_provenance_mut(slot), back);
+}
+
+const _: () = assert!(START_STACK == 0x1080 && START_STACK + 8 <= BLOCK_SIZE);
+
+/// Saves what a caller may rely on, notes the stack pointer, calls the routine.
+#[unsafe(naked)]
+extern "sysv64" fn run_start(routine: StartRoutine, context: *mut c_void) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        // 32 bytes for the callee's parameters, and 8 to align the stack.
+        "sub rsp, 40",
+        "mov gs:[0x1080], rsp",
+        "mov rcx, rsi",
+        "call rdi",
+        "add rsp, 40",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
+}
+
+/// Returns from [`run_start`], wherever the stack is.
+#[unsafe(naked)]
+extern "sysv64" fn leave_start() {
+    naked_asm!(
+        "mov rsp, gs:[0x1080]",
+        "add rsp, 40",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+    )
 }
 
 /// The thunk of each provided function, by the address of its real entry.

@@ -30,6 +30,7 @@ pub struct SimThread {
     pcr: OnceLock<Pcr>,
     start_address: AtomicUsize,
     spin_locks: AtomicI32,
+    priority: AtomicI32,
 }
 
 /// How other parts of the host hold a simulated thread.
@@ -54,6 +55,7 @@ impl SimThread {
             pcr: OnceLock::new(),
             start_address: AtomicUsize::new(0),
             spin_locks: AtomicI32::new(0),
+            priority: AtomicI32::new(crate::kernel::thread::INITIAL_PRIORITY),
         })
     }
 
@@ -155,6 +157,17 @@ impl SimThread {
     /// Adds to the number of spin locks held and gives the new number.
     pub fn add_spin_locks(&self, by: i32) -> i32 {
         self.spin_locks.fetch_add(by, Ordering::Relaxed) + by
+    }
+
+    /// The priority that a driver gave it; the schedulers do not look at it.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    /// Sets the priority and gives the old one.
+    pub fn set_priority(&self, priority: i32) -> i32 {
+        self.priority.swap(priority, Ordering::Relaxed)
     }
 
     /// True once somebody asked for the thread to end ([`SimThread::terminate`]).

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::violation_at;
 use crate::image::{Image, Images};
+use crate::kernel::etw::Tracing;
 use crate::machine::Machine;
 use crate::pool::tag_text;
 
@@ -15,6 +16,7 @@ pub(crate) fn check(m: &Arc<Machine>, image: &Arc<Image>, since: u64) {
         violation_at(error.rule(), format!("{error} (tag {tag}, seen at unload)"), stack);
     }
     check_threads(m, image);
+    check_providers(m, image);
     let leaked: Vec<_> = m
         .pool()
         .in_use()
@@ -45,4 +47,12 @@ fn check_threads(m: &Arc<Machine>, image: &Arc<Image>) {
             violation_at("thread-left", detail, stack);
         }
     }
+}
+
+fn check_providers(m: &Arc<Machine>, image: &Arc<Image>) {
+    let left = m.state::<Tracing>().left_by(image);
+    let Some(first) = left.first() else { return };
+    let stack = m.state::<Images>().describe(first);
+    let detail = format!("{} left {} event providers registered", image.name(), left.len());
+    violation_at("etw-left", detail, stack);
 }

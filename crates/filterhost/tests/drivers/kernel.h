@@ -70,3 +70,12 @@ IMPORT NTSTATUS KeWaitForSingleObject(PVOID Object, LONG Reason, char Mode, BOOL
                                       LARGE_INTEGER *Timeout);
 IMPORT NTSTATUS KeDelayExecutionThread(char Mode, BOOLEAN Alertable, LARGE_INTEGER *Interval);
 IMPORT VOID KeBugCheckEx(ULONG Code, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3, ULONG_PTR P4);
+IMPORT NTSTATUS PsCreateSystemThread(HANDLE *Thread, ULONG Access, OBJECT_ATTRIBUTES *Attributes,
+                                     HANDLE Process, PVOID ClientId, VOID (*Routine)(PVOID),
+                                     PVOID Context);
+IMPORT NTSTATUS PsTerminateSystemThread(NTSTATUS Status);
+IMPORT NTSTATUS ObReferenceObjectByHandle(HANDLE Handle, ULONG Access, PVOID Type, char Mode,
+                                          PVOID *Object, PVOID Information);
+IMPORT LONG64 ObfDereferenceObject(PVOID Object);
+IMPORT NTSTATUS ZwClose(HANDLE Handle);
+IMPORT PVOID *PsThreadType;

@@ -14,6 +14,30 @@ __attribute__((noinline)) static int Outer(volatile int *At) {
     return Value * 2;
 }
 
+static KEVENT Go;
+static volatile int Passed;
+
+/* Ends itself from inside another function, as drivers may. */
+__attribute__((noinline)) static VOID Leave(int Value) {
+    if (Value == 3)
+        PsTerminateSystemThread(STATUS_SUCCESS);
+    Passed = -1;
+}
+
+static VOID Thread(PVOID Context) {
+    KeWaitForSingleObject(&Go, 0, 0, FALSE, NULL);
+    Passed = (int)(ULONG_PTR)Context;
+    Leave((int)(ULONG_PTR)Context);
+    Passed = -2;
+}
+
+static HANDLE Start(void) {
+    HANDLE Handle = NULL;
+    KeInitializeEvent(&Go, 0, FALSE);
+    PsCreateSystemThread(&Handle, 0, NULL, NULL, NULL, Thread, (PVOID)3);
+    return Handle;
+}
+
 static VOID Unload(DRIVER_OBJECT *Driver) {
     DbgPrint("unload of %wZ", &Driver->DriverName);
 }
@@ -81,6 +105,17 @@ NTSTATUS DriverEntry(DRIVER_OBJECT *Driver, UNICODE_STRING *Path) {
 #elif CASE == 18 /* writes to its own constants */
     static const int Constant = 5;
     *(volatile int *)&Constant = 6;
+#elif CASE == 20 /* leaves a thread */
+    ZwClose(Start());
+#elif CASE == 21 /* all is well with a thread */
+    HANDLE Handle = Start();
+    PVOID Object = NULL;
+    NTSTATUS Status = ObReferenceObjectByHandle(Handle, 0, *PsThreadType, 0, &Object, NULL);
+    ZwClose(Handle);
+    KeSetEvent(&Go, 0, FALSE);
+    KeWaitForSingleObject(Object, 0, 0, FALSE, NULL);
+    ObfDereferenceObject(Object);
+    return Status != 0 || Passed != 3 ? STATUS_UNSUCCESSFUL : STATUS_SUCCESS;
 #elif CASE == 19 /* all is well */
     PVOID Block = ExAllocatePoolWithTag(NonPagedPoolNx, 24, TAG);
     ExFreePoolWithTag(Block, TAG);
