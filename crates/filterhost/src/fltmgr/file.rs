@@ -219,7 +219,7 @@ crate::exports! {
         send(c.m, c.info.name, &instance, file, request).0
     }
 
-    [APC, 0, "fltkernel/nf-fltkernel-fltreadfile",
+    [PASSIVE, 0, "fltkernel/nf-fltkernel-fltreadfile",
      fails crate::status::STATUS_INSUFFICIENT_RESOURCES]
     fn FltReadFile(
         c, instance: PVOID, file: *mut FILE_OBJECT, offset: *const i64, length: u32,
@@ -231,7 +231,7 @@ crate::exports! {
         transfer(c.m, c.info.name, instance, file, &of)
     }
 
-    [APC, 0, "fltkernel/nf-fltkernel-fltwritefile",
+    [PASSIVE, 0, "fltkernel/nf-fltkernel-fltwritefile",
      fails crate::status::STATUS_INSUFFICIENT_RESOURCES]
     fn FltWriteFile(
         c, instance: PVOID, file: *mut FILE_OBJECT, offset: *const i64, length: u32,

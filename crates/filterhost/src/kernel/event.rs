@@ -69,7 +69,7 @@ exports! {
     }
 
     /// Makes a semaphore with a count and a limit.
-    [ANY, 0, "wdm/nf-wdm-keinitializesemaphore"]
+    [PASSIVE, 0, "wdm/nf-wdm-keinitializesemaphore"]
     fn KeInitializeSemaphore(c, semaphore: *mut c_void, count: i32, limit: i32) {
         if count < 0 || limit < count {
             c.violation("semaphore", format!("count {count}, limit {limit}"));

@@ -41,13 +41,13 @@ exports! {
     EXPORTS = "ntoskrnl.exe";
 
     /// Makes a rundown reference without holders.
-    [ANY, 0, "wdm/nf-wdm-exinitializerundownprotection"]
+    [APC, 0, "wdm/nf-wdm-exinitializerundownprotection"]
     fn ExInitializeRundownProtection(_c, word: *mut usize) {
         memory::write(word, 0);
     }
 
     /// Makes it usable again after a finished rundown.
-    [ANY, 0, "wdm/nf-wdm-exreinitializerundownprotection"]
+    [APC, 0, "wdm/nf-wdm-exreinitializerundownprotection"]
     fn ExReInitializeRundownProtection(c, word: *mut usize) {
         if memory::read(word) & !ACTIVE != 0 {
             c.violation("rundown", "made usable again before its rundown finished");
@@ -89,7 +89,7 @@ exports! {
     }
 
     /// Says that rundown is done, without waiting.
-    [ANY, 0, "wdm/nf-wdm-exrundowncompleted"]
+    [APC, 0, "wdm/nf-wdm-exrundowncompleted"]
     fn ExRundownCompleted(_c, word: *mut usize) {
         memory::write(word, ACTIVE);
     }

@@ -128,14 +128,14 @@ exports! {
     }
 
     /// Gives the lock up and stays at the level.
-    [ANY, 0, "wdm/nf-wdm-kereleasespinlockfromdpclevel"]
+    [DISPATCH, 0, "wdm/nf-wdm-kereleasespinlockfromdpclevel"]
     fn KeReleaseSpinLockFromDpcLevel(c, lock: *mut usize) {
         at_dispatch(c);
         release(c.m, c.thread, lock);
     }
 
     /// Takes the lock if it is free.
-    [ANY, 0, "wdm/nf-wdm-ketrytoacquirespinlockatdpclevel"]
+    [DISPATCH, 0, "wdm/nf-wdm-ketrytoacquirespinlockatdpclevel"]
     fn KeTryToAcquireSpinLockAtDpcLevel(c, lock: *mut usize) -> u8 {
         at_dispatch(c);
         u8::from(try_acquire(c.m, c.thread, lock))

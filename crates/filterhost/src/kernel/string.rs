@@ -164,7 +164,7 @@ exports! {
     }
 
     /// Copies as much as there is room for.
-    [PASSIVE, 0, "wdm/nf-wdm-rtlcopyunicodestring"]
+    [ANY, 0, "wdm/nf-wdm-rtlcopyunicodestring"]
     fn RtlCopyUnicodeString(_c, to: *mut UNICODE_STRING, from: *const UNICODE_STRING) {
         let mut fields = memory::read(to);
         let mut content = units(from);
@@ -219,7 +219,7 @@ exports! {
     }
 
     /// Upper case of one unit.
-    [PASSIVE, 0, "wdm/nf-wdm-rtlupcaseunicodechar"]
+    [APC, 0, "wdm/nf-wdm-rtlupcaseunicodechar"]
     fn RtlUpcaseUnicodeChar(_c, unit: u16) -> u16 {
         upcase(unit)
     }
@@ -231,7 +231,7 @@ exports! {
     }
 
     /// Copies in upper case, into a new buffer when asked.
-    [PASSIVE, 0, "wdm/nf-wdm-rtlupcaseunicodestring"]
+    [APC, 0, "wdm/nf-wdm-rtlupcaseunicodestring"]
     fn RtlUpcaseUnicodeString(
         c, to: *mut UNICODE_STRING, from: *const UNICODE_STRING, new_buffer: u8,
     ) -> NTSTATUS {
@@ -254,14 +254,14 @@ exports! {
     }
 
     /// Frees a buffer that the library allocated, and empties the string.
-    [PASSIVE, 0, "wdm/nf-wdm-rtlfreeunicodestring"]
+    [APC, 0, "wdm/nf-wdm-rtlfreeunicodestring"]
     fn RtlFreeUnicodeString(c, string: *mut UNICODE_STRING) {
         free(c, memory::read(string).buffer.cast());
         memory::fill(string.cast(), 0, size_of::<UNICODE_STRING>());
     }
 
     /// Frees a buffer that the library allocated, and empties the string.
-    [PASSIVE, 0, "wdm/nf-wdm-rtlfreeansistring"]
+    [APC, 0, "wdm/nf-wdm-rtlfreeansistring"]
     fn RtlFreeAnsiString(c, string: *mut ANSI_STRING) {
         free(c, memory::read(string).buffer);
         memory::fill(string.cast(), 0, size_of::<ANSI_STRING>());

@@ -41,7 +41,7 @@ exports! {
     }
 
     /// Length of a clock tick in 100 ns.
-    [DISPATCH, 0, "wdm/nf-wdm-kequerytimeincrement"]
+    [ANY, 0, "wdm/nf-wdm-kequerytimeincrement"]
     fn KeQueryTimeIncrement(_c) -> u32 {
         TICK
     }

@@ -97,7 +97,7 @@ exports! {
     }
 
     /// The mode that the current request came from.
-    [ANY, 0, "wdm/nf-wdm-exgetpreviousmode"]
+    [DISPATCH, 0, "wdm/nf-wdm-exgetpreviousmode"]
     fn ExGetPreviousMode(c) -> i8 {
         i8::from(!c.thread.process().is_system())
     }
