@@ -31,6 +31,27 @@ pub fn every_export_is_listed(table: &Table) -> Vec<String> {
     wrong
 }
 
+/// Every provided function may be called at the levels that its page allows, and no higher.
+pub fn every_level_is_the_pages(table: &Table) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for export in filterhost::exports::all() {
+        let info = export.info;
+        let wanted = table.get(info.name).and_then(|entry| entry.irql.clone());
+        let Some(wanted) = wanted else { continue };
+        let own = match info.irql {
+            filterhost::irql::ANY => "any".to_owned(),
+            level => level.to_string(),
+        };
+        if own != wanted {
+            wrong.push(format!(
+                "{}: the page says {wanted}, the host {own}",
+                info.name
+            ));
+        }
+    }
+    wrong
+}
+
 /// Every entry is of a function that the host provides.
 pub fn every_entry_is_provided(table: &Table) -> Vec<String> {
     let provided: BTreeSet<&str> = filterhost::exports::all()

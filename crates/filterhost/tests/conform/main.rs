@@ -29,6 +29,10 @@ fn main() -> ExitCode {
             let table = table.clone();
             move || complete::every_export_is_listed(&table)
         }),
+        complete_trial("every_level_is_the_pages", {
+            let table = table.clone();
+            move || complete::every_level_is_the_pages(&table)
+        }),
         complete_trial("every_entry_is_provided", {
             let table = table.clone();
             move || complete::every_entry_is_provided(&table)

@@ -16,6 +16,8 @@ pub struct Function {
     pub module: String,
     /// The page that documents it.
     pub page: String,
+    /// The highest level that the page allows, where it names one.
+    pub irql: Option<String>,
     /// Each documented result, and what becomes of it.
     pub results: BTreeMap<String, Shown>,
 }
