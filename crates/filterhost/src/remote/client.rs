@@ -100,6 +100,12 @@ impl Client {
         self.process
     }
 
+    /// Process id and token: what a further lane of this process shows.
+    #[must_use]
+    pub fn identity(&self) -> (u64, u64) {
+        (self.process, self.token)
+    }
+
     /// Connects to a driver's port; `context` reaches its connect callback. Returns the handle.
     ///
     /// # Errors
