@@ -72,6 +72,16 @@ impl Memory {
     }
 }
 
+/// Does something at the end of a thread's work, also when an assertion ends it: the others must
+/// not run on for ever.
+struct Finally<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// A small generator, one per thread.
 struct Dice(u64);
 
@@ -240,6 +250,7 @@ fn i2_a_ticket_that_dies_at_the_last_moment_stores_nothing() {
                 }
             }
         });
+        let _stop = Finally(|| stop.store(true, Ordering::Relaxed));
         let token = WriteToken::promise_dispatch_level();
         let until = Instant::now() + Duration::from_millis(1_500);
         let mut now = 0_u64;
@@ -256,7 +267,6 @@ fn i2_a_ticket_that_dies_at_the_last_moment_stores_nothing() {
                 }
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let stored = stored.into_inner();
     assert!(hits > 100 && stored > 100, "{hits} hits, {stored} stored");
@@ -450,10 +460,12 @@ fn i6_a_change_kills_the_scan_or_its_ticket() {
         });
         for _ in 0..3 {
             scope.spawn(|| {
+                let _gone = Finally(|| {
+                    openers.fetch_sub(1, Ordering::SeqCst);
+                });
                 while !crowd.stop.load(Ordering::SeqCst) {
                     crowd.open();
                 }
-                openers.fetch_sub(1, Ordering::SeqCst);
             });
         }
         scope.spawn(|| {
