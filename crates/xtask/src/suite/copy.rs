@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Bench;
 use crate::command;
+use crate::driver::Request;
 use crate::files;
 use crate::packages;
 use crate::trouble::{Outcome, Trouble};
@@ -28,6 +29,15 @@ impl Copy {
         };
         copy.restore()?;
         Ok(copy)
+    }
+
+    /// How it is built: with a WDK that is named, as `WDKContentRoot` names one. Unless there is a
+    /// real one that is the folder which the tree itself made.
+    pub fn request(&self) -> Request {
+        let mut request = Request::of(&self.root);
+        let shaped = self.source.join("target/kernel-kit/wdk");
+        request.wdk = request.wdk.or(Some(shaped));
+        request
     }
 
     /// Takes every change away again.

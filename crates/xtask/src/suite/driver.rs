@@ -44,17 +44,13 @@ pub fn repro(bench: &mut Bench) -> Outcome<Found> {
     same(&first, &second, "an empty target folder", &mut found)?;
     files::remove_folder(&request.target)?;
     let copy = Copy::new(bench)?;
-    let request = Request::of(&copy.root);
+    let request = copy.request();
     files::remove_folder(&request.target)?;
+    let about = request.prepare(&mut bench.say)?.about();
     let third = fresh(bench, &request)?;
     same(&first, &third, "a tree at another path", &mut found)?;
-    // A WDK that the environment names is used: here a folder of that shape at another place.
-    let mut request = Request::of(&copy.root);
-    let shaped = bench.root.join("target/kernel-kit/wdk");
-    request.wdk = Some(request.wdk.unwrap_or(shaped));
-    let driver = request.prepare(&mut bench.say)?;
-    found.check(driver.about().contains("(WDKContentRoot)"), || {
-        driver.about()
+    found.check(about.contains("(WDKContentRoot)"), || {
+        format!("the WDK that the environment names was not used: {about}")
     });
     found.about = "same bytes from empty target folders and at another path".into();
     Ok(found)
@@ -103,7 +99,7 @@ pub fn lint(bench: &mut Bench) -> Outcome<Found> {
 }
 
 fn clippy(bench: &mut Bench, copy: &Copy, name: &str) -> Outcome<Found> {
-    let driver = Request::of(&copy.root).prepare(&mut bench.say)?;
+    let driver = copy.request().prepare(&mut bench.say)?;
     let mut clippy = driver.cargo("clippy")?;
     clippy.args(["--package", "siloscan", "--lib", "--", "-D", "warnings"]);
     one(

@@ -15,7 +15,6 @@ use super::cargo::host;
 use super::copy::{self, Copy};
 use super::{Bench, Found};
 use crate::command::{self, Ended};
-use crate::driver::Request;
 use crate::files;
 use crate::trouble::{Outcome, Trouble};
 
@@ -62,7 +61,8 @@ fn one(bench: &mut Bench, copy: &Copy, patch: &Path, good: &Path) -> Outcome<Str
     let mutant = parse(&files::read(patch)?)
         .ok_or_else(|| Trouble::new("it does not begin with `breaks:` and `test: FILE NAME`"))?;
     copy.patch(patch)?;
-    let built = Request::of(&copy.root)
+    let built = copy
+        .request()
         .prepare(&mut bench.say)?
         .build(&mut bench.say)?;
     let name = patch
