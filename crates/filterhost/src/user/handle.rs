@@ -4,31 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::file_object::file_ref;
-use super::open::{CreateRequest, Opened, create_file};
+use super::open::Opened;
 use super::operation::{Operation, Path, pointer};
 use super::process::Process;
 use crate::layout::{
-    FILE_DISPOSITION_DELETE, FILE_DISPOSITION_POSIX_SEMANTICS, FILE_OBJECT,
-    FILE_RENAME_POSIX_SEMANTICS, FILE_RENAME_REPLACE_IF_EXISTS, FO_CACHE_SUPPORTED,
-    FO_NO_INTERMEDIATE_BUFFERING, FltFsControl, FltLockControl, FltQueryDirectory, FltQueryInfo,
-    FltReadWrite, FltSetInfo, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
-    IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_INFORMATION,
-    IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
-    IRP_MN_QUERY_DIRECTORY, IRP_NOCACHE, IRP_READ_OPERATION, IRP_WRITE_OPERATION,
-    SL_OPEN_TARGET_DIRECTORY, UNICODE_STRING,
+    FO_CACHE_SUPPORTED, FO_NO_INTERMEDIATE_BUFFERING, FltFsControl, FltLockControl, FltQueryInfo,
+    FltReadWrite, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL,
+    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_WRITE,
+    IRP_NOCACHE, IRP_READ_OPERATION, IRP_WRITE_OPERATION,
 };
 use crate::machine::Machine;
 use crate::object::{Handle, Object};
 use crate::status::{
     NtStatus, STATUS_ACCESS_DENIED, STATUS_END_OF_FILE, STATUS_FLT_DISALLOW_FAST_IO,
-    STATUS_INVALID_HANDLE, STATUS_NO_MORE_FILES, STATUS_NO_SUCH_FILE, STATUS_NOT_SAME_DEVICE,
+    STATUS_INVALID_HANDLE,
 };
 use crate::volume::Volume;
-use crate::volume::fs::directory::{ID_BOTH_DIRECTORY_INFORMATION, SL_RESTART_SCAN};
 use crate::volume::fs::io::{IRP_MN_LOCK, IRP_MN_UNLOCK_SINGLE};
-use crate::volume::name::{text, units};
-use crate::volume::request::to_units;
-use crate::volume::share::{APPEND_DATA, DELETE, READ_DATA, WRITE_ATTRIBUTES, WRITE_DATA};
+use crate::volume::share::{APPEND_DATA, READ_DATA, WRITE_DATA};
 
 /// An open file. Dropping it closes the handle, as long as the machine runs.
 pub struct FileHandle {
@@ -61,19 +54,6 @@ pub struct FileInfo {
     pub directory: bool,
 }
 
-/// One entry of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirListing {
-    /// The name.
-    pub name: String,
-    /// Attributes.
-    pub attributes: u32,
-    /// End of file.
-    pub length: u64,
-    /// The 64-bit id.
-    pub id: u64,
-}
-
 impl FileHandle {
     pub(super) fn new(process: &Process, handle: Handle, opened: Opened, mode: i8) -> Self {
         Self {
@@ -90,7 +70,7 @@ impl FileHandle {
         }
     }
 
-    fn m(&self) -> &Arc<Machine> {
+    pub(super) fn m(&self) -> &Arc<Machine> {
         self.process.machine()
     }
 
@@ -110,6 +90,12 @@ impl FileHandle {
     #[must_use]
     pub fn volume(&self) -> &Arc<Volume> {
         &self.volume
+    }
+
+    /// The mode that its operations are asked for in: 0 kernel, 1 user.
+    #[must_use]
+    pub fn mode(&self) -> i8 {
+        self.mode
     }
 
     /// The process that opened it.
@@ -320,190 +306,6 @@ impl FileHandle {
         })
     }
 
-    /// Sets an information class.
-    ///
-    /// # Errors
-    /// What filters and file system answer.
-    pub fn set(&self, class: i32, data: &[u8]) -> Result<(), NtStatus> {
-        self.set_with(class, data, None, false)
-    }
-
-    fn set_with(
-        &self,
-        class: i32,
-        data: &[u8],
-        parent: Option<&Arc<Object>>,
-        replace: bool,
-    ) -> Result<(), NtStatus> {
-        self.need(0)?;
-        let mut buffer = data.to_vec();
-        let parameters = FltSetInfo {
-            length: u32::try_from(buffer.len()).unwrap_or(u32::MAX),
-            _0: 0,
-            class,
-            _1: 0,
-            parent_of_target: parent.map_or(core::ptr::null_mut(), |parent| {
-                parent.pointer().cast::<FILE_OBJECT>()
-            }),
-            replace_if_exists: u8::from(replace),
-            advance_only: 0,
-            _2: [0; 6],
-            info_buffer: pointer(&mut buffer),
-        };
-        let function = (IRP_MJ_SET_INFORMATION, 0);
-        self.operation(Path::Irp, function)
-            .parameters(parameters)
-            .system_buffer()
-            .run()?;
-        Ok(())
-    }
-
-    /// Moves the end of file.
-    ///
-    /// # Errors
-    /// `USER_MAPPED_FILE`, or what a filter answers.
-    pub fn set_end_of_file(&self, length: u64) -> Result<(), NtStatus> {
-        self.need(WRITE_DATA)?;
-        self.set(
-            crate::layout::FileEndOfFileInformation,
-            &length.to_le_bytes(),
-        )
-    }
-
-    /// Sets space aside; less than the size cuts the file.
-    ///
-    /// # Errors
-    /// As [`FileHandle::set_end_of_file`].
-    pub fn set_allocation(&self, bytes: u64) -> Result<(), NtStatus> {
-        self.need(WRITE_DATA)?;
-        self.set(
-            crate::layout::FileAllocationInformation,
-            &bytes.to_le_bytes(),
-        )
-    }
-
-    /// Moves the valid data length.
-    ///
-    /// # Errors
-    /// `INVALID_PARAMETER`, or what a filter answers.
-    pub fn set_valid_data_length(&self, length: u64) -> Result<(), NtStatus> {
-        self.need(WRITE_DATA)?;
-        self.set(
-            crate::layout::FileValidDataLengthInformation,
-            &length.to_le_bytes(),
-        )
-    }
-
-    /// Sets attributes.
-    ///
-    /// # Errors
-    /// What filters and file system answer.
-    pub fn set_attributes(&self, attributes: u32) -> Result<(), NtStatus> {
-        self.need(WRITE_ATTRIBUTES)?;
-        let mut data = [0; 40];
-        for (to, from) in data.iter_mut().skip(32).zip(attributes.to_le_bytes()) {
-            *to = from;
-        }
-        self.set(crate::layout::FileBasicInformation, &data)
-    }
-
-    /// Marks the file for deletion with its last handle.
-    ///
-    /// # Errors
-    /// What filters and file system answer.
-    pub fn delete(&self) -> Result<(), NtStatus> {
-        self.need(DELETE)?;
-        self.set(crate::layout::FileDispositionInformation, &[1])
-    }
-
-    /// Takes the mark away again.
-    ///
-    /// # Errors
-    /// What filters and file system answer.
-    pub fn undelete(&self) -> Result<(), NtStatus> {
-        self.need(DELETE)?;
-        self.set(crate::layout::FileDispositionInformation, &[0])
-    }
-
-    /// Deletes with POSIX semantics: the name goes with this handle.
-    ///
-    /// # Errors
-    /// What filters and file system answer.
-    pub fn delete_posix(&self) -> Result<(), NtStatus> {
-        self.need(DELETE)?;
-        let flags = FILE_DISPOSITION_DELETE | FILE_DISPOSITION_POSIX_SEMANTICS;
-        self.set(
-            crate::layout::FileDispositionInformationEx,
-            &flags.to_le_bytes(),
-        )
-    }
-
-    /// Renames.
-    ///
-    /// # Errors
-    /// `NOT_SAME_DEVICE`, or what filters and file system answer.
-    pub fn rename(&self, to: &str, replace: bool) -> Result<(), NtStatus> {
-        self.need(DELETE)?;
-        self.move_to(
-            crate::layout::FileRenameInformation,
-            u32::from(replace),
-            to,
-            replace,
-        )
-    }
-
-    /// Renames with POSIX semantics: a target that is open goes too.
-    ///
-    /// # Errors
-    /// As [`FileHandle::rename`].
-    pub fn rename_posix(&self, to: &str) -> Result<(), NtStatus> {
-        self.need(DELETE)?;
-        let flags = FILE_RENAME_REPLACE_IF_EXISTS | FILE_RENAME_POSIX_SEMANTICS;
-        self.move_to(crate::layout::FileRenameInformationEx, flags, to, true)
-    }
-
-    /// Gives the file another name.
-    ///
-    /// # Errors
-    /// As [`FileHandle::rename`].
-    pub fn hard_link(&self, to: &str, replace: bool) -> Result<(), NtStatus> {
-        self.move_to(
-            crate::layout::FileLinkInformation,
-            u32::from(replace),
-            to,
-            replace,
-        )
-    }
-
-    /// What rename and link have in common: a whole path makes the I/O manager open the target's
-    /// directory first; a bare name (or `:stream`) stays where the file is.
-    fn move_to(&self, class: i32, flags: u32, to: &str, replace: bool) -> Result<(), NtStatus> {
-        let mut data = vec![0; 20];
-        let name = units(to);
-        put(&mut data, 0, &flags.to_le_bytes());
-        let length = u32::try_from(name.len() * 2).unwrap_or(u32::MAX);
-        put(&mut data, 16, &length.to_le_bytes());
-        data.extend(name.iter().flat_map(|unit| unit.to_le_bytes()));
-        // The structure ends with one unit of the name and padding.
-        data.resize(data.len().max(24), 0);
-        if !to.contains('\\') {
-            return self.set_with(class, &data, None, replace);
-        }
-        let place = self.process.resolve(to)?;
-        let mut request = CreateRequest::new(&place.volume, &place.name);
-        request.operation_flags = SL_OPEN_TARGET_DIRECTORY;
-        request.access = WRITE_DATA | crate::volume::share::SYNCHRONIZE;
-        request.mode = self.mode;
-        let parent = create_file(self.m(), &request)?;
-        let result = if Arc::ptr_eq(&parent.volume, &self.volume) {
-            self.set_with(class, &data, Some(&parent.object), replace)
-        } else {
-            Err(STATUS_NOT_SAME_DEVICE)
-        };
-        super::open::close_without_handle(self.m(), &parent);
-        result
-    }
-
     /// Sends a file system control.
     ///
     /// # Errors
@@ -572,51 +374,6 @@ impl FileHandle {
         Ok(())
     }
 
-    /// Lists the directory from its start.
-    ///
-    /// # Errors
-    /// What filters and file system answer.
-    pub fn list(&self, pattern: &str) -> Result<Vec<DirListing>, NtStatus> {
-        self.need(READ_DATA)?;
-        let mut all = Vec::new();
-        let mut flags = SL_RESTART_SCAN;
-        loop {
-            match self.list_part(pattern, flags) {
-                Ok(part) => all.extend(parse_listing(&part)),
-                Err(STATUS_NO_MORE_FILES | STATUS_NO_SUCH_FILE) => return Ok(all),
-                Err(status) => return Err(status),
-            }
-            flags = 0;
-        }
-    }
-
-    fn list_part(&self, pattern: &str, flags: u8) -> Result<Vec<u8>, NtStatus> {
-        let mut buffer = vec![0; 4096];
-        let mut pattern = units(pattern);
-        let length = u16::try_from(pattern.len() * 2).unwrap_or(u16::MAX);
-        let mut name = UNICODE_STRING {
-            length,
-            maximum_length: length,
-            buffer: pattern.as_mut_ptr(),
-        };
-        let parameters = FltQueryDirectory {
-            length: 4096,
-            _0: 0,
-            file_name: &raw mut name,
-            class: ID_BOTH_DIRECTORY_INFORMATION,
-            _1: 0,
-            file_index: 0,
-            _2: 0,
-            directory_buffer: pointer(&mut buffer),
-            mdl_address: core::ptr::null_mut(),
-        };
-        let function = (IRP_MJ_DIRECTORY_CONTROL, IRP_MN_QUERY_DIRECTORY);
-        let operation = self.operation(Path::Irp, function).operation_flags(flags);
-        let count = operation.parameters(parameters).run()?;
-        buffer.truncate(count);
-        Ok(buffer)
-    }
-
     /// Closes the handle.
     ///
     /// # Errors
@@ -647,39 +404,12 @@ impl std::fmt::Debug for FileHandle {
     }
 }
 
-fn put(data: &mut [u8], at: usize, bytes: &[u8]) {
-    for (to, from) in data.iter_mut().skip(at).zip(bytes) {
-        *to = *from;
-    }
-}
-
-fn word(data: &[u8], at: usize) -> u32 {
+pub(super) fn word(data: &[u8], at: usize) -> u32 {
     let bytes = data.get(at..).and_then(|rest| rest.first_chunk::<4>());
     bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-fn long(data: &[u8], at: usize) -> u64 {
+pub(super) fn long(data: &[u8], at: usize) -> u64 {
     let bytes = data.get(at..).and_then(|rest| rest.first_chunk::<8>());
     bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-/// Entries of FILE_ID_BOTH_DIR_INFORMATION.
-fn parse_listing(data: &[u8]) -> Vec<DirListing> {
-    let mut entries = Vec::new();
-    let mut at = 0;
-    while let Some(entry) = data.get(at..).filter(|entry| entry.len() >= 104) {
-        let length = usize::try_from(word(entry, 60)).unwrap_or(0);
-        let name = entry.get(104..104 + length).unwrap_or(&[]);
-        entries.push(DirListing {
-            name: text(&to_units(name)),
-            attributes: word(entry, 56),
-            length: long(entry, 40),
-            id: long(entry, 96),
-        });
-        match word(entry, 0) {
-            0 => break,
-            next => at += usize::try_from(next).unwrap_or(usize::MAX),
-        }
-    }
-    entries
 }

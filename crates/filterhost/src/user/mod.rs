@@ -6,8 +6,10 @@
 
 mod attributes;
 pub mod cache;
+mod change;
 pub mod file_object;
 pub mod handle;
+mod listing;
 pub mod open;
 pub mod operation;
 pub mod options;
@@ -17,7 +19,8 @@ pub mod process;
 pub mod reparse;
 pub mod section;
 
-pub use handle::{DirListing, FileHandle, FileInfo};
+pub use handle::{FileHandle, FileInfo};
+pub use listing::DirListing;
 pub use open::EcpSpec;
 pub use options::OpenOptions;
 pub use port::{PortHandle, PortMessage};

@@ -162,7 +162,8 @@ impl Bytes {
     /// Writes, and moves the end of file if the data ends behind it.
     ///
     /// # Errors
-    /// `DISK_FULL` beyond [`STREAM_BYTES_MAX`]; as [`Bytes::read`] for the first write to an import.
+    /// `DISK_FULL` beyond [`STREAM_BYTES_MAX`]; as [`Bytes::read`] for the first write to an
+    /// import.
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), NtStatus> {
         let end = offset
             .checked_add(data.len() as u64)

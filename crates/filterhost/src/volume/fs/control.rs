@@ -133,7 +133,7 @@ impl MemFs {
         let source = control.source.as_ref().ok_or(STATUS_INVALID_HANDLE)?;
         let end = from.checked_add(count).ok_or(STATUS_INVALID_PARAMETER)?;
         let length = source.stream.bytes.length();
-        let whole = |value: u64| value % CLUSTER_BYTES == 0;
+        let whole = |value: u64| value.is_multiple_of(CLUSTER_BYTES);
         let tail = end == length || end == length.next_multiple_of(CLUSTER_BYTES);
         if !whole(from)
             || !whole(to)

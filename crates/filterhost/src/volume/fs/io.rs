@@ -189,7 +189,7 @@ fn span(from: u64, to: u64) -> usize {
 /// Noncached transfers start and end at sectors.
 fn check_alignment(mode: IoMode, offset: u64, length: usize) -> Result<(), NtStatus> {
     let length = length as u64;
-    let aligned = offset % SECTOR_BYTES == 0 && length % SECTOR_BYTES == 0;
+    let aligned = offset.is_multiple_of(SECTOR_BYTES) && length.is_multiple_of(SECTOR_BYTES);
     if mode.noncached && !mode.paging && !aligned {
         return Err(STATUS_INVALID_PARAMETER);
     }
