@@ -154,3 +154,37 @@ pub fn exists(program: &str) -> bool {
     };
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, limit: Duration) -> (Ended, String) {
+        let name = format!("xtask-limited-{}-{:?}", std::process::id(), limit);
+        let log = std::env::temp_dir().join(name);
+        let mut seen = String::new();
+        let mut shell = Command::new("sh");
+        let ended = limited(shell.args(["-c", script]), &log, limit, |line| seen += line);
+        std::fs::remove_file(&log).ok();
+        (ended.unwrap(), seen)
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_ended_with_its_children() {
+        let start = Instant::now();
+        let (ended, seen) = run(
+            "echo begun; sleep 300 & sleep 300",
+            Duration::from_millis(700),
+        );
+        assert_eq!((ended, seen.as_str()), (Ended::Late, "begun"));
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_child_that_stays_behind_holds_nobody_up() {
+        let start = Instant::now();
+        let (ended, seen) = run("sleep 300 & echo done; exit 3", Duration::from_secs(100));
+        assert_eq!((ended, seen.as_str()), (Ended::Failed, "done"));
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+}

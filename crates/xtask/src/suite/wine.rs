@@ -196,8 +196,8 @@ fn judge(trace: &str, list: &str, base: u64) -> Found {
     found
 }
 
-/// `module!name` of a line such as
-/// `0118:warn:module:import_dll No implementation for ntoskrnl.exe.X imported from L"…siloscan.sys"`.
+/// `module!name` of a line such as `0118:warn:module:import_dll No implementation for
+/// ntoskrnl.exe.X imported from L"…siloscan.sys"`.
 fn lacks(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("No implementation for ")?;
     let (name, from) = rest.split_once(" imported from ")?;
@@ -214,7 +214,7 @@ mod tests {
 
     const GOOD: &str = "\
 0118:trace:ntoskrnl:ZwLoadDriver (L\"\\\\Services\\\\siloscan\")
-0118:warn:module:import_dll No implementation for fltmgr.sys.X imported from L\"siloscan.sys\", to 0
+0118:warn:module:import_dll No implementation for fltmgr.sys.X imported from L\"siloscan.sys\"
 0118:trace:module:load_dll Loaded module L\"siloscan.sys\" at 00000000021A0000
 0118:fixme:fltmgr:FltRegisterFilter (1,2,3): stub
 ";
@@ -251,8 +251,8 @@ mod tests {
         );
         fails(GOOD, "", "X is not on");
         fails(GOOD, "fltmgr.sys!X\nfltmgr.sys!Y\n", "Y is wrongly on");
-        let early =
-            format!("0118:err:x wine: Call to unimplemented function a.b, aborting\n{GOOD}");
+        let abort = "0118:err:x wine: Call to unimplemented function a.b, aborting";
+        let early = format!("{abort}\n{GOOD}");
         fails(&early, list, "called before FltRegisterFilter");
     }
 }

@@ -137,7 +137,7 @@ fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
             .iter()
             .position(|line| line.trim_end().ends_with(");"));
         if let Some(end) = end
-            && !(semicolon == Some(0))
+            && semicolon != Some(0)
         {
             found.push((start, end + 1));
         }
