@@ -40,6 +40,9 @@ pub struct Complaint {
     pub text: String,
 }
 
+/// A check that reads tables, which may be damaged.
+type Check = fn(&PeFile64, &Facts) -> object::Result<Vec<Complaint>>;
+
 fn because(rule: Rule, text: impl Into<String>) -> Complaint {
     Complaint {
         rule,
@@ -54,8 +57,7 @@ pub fn complaints(bytes: &[u8], facts: &Facts) -> Vec<Complaint> {
         Err(error) => return vec![because(Rule::WellFormed, error.to_string())],
     };
     let mut found = headers(bytes, &file, facts);
-    let fallible: [fn(&PeFile64, &Facts) -> object::Result<Vec<Complaint>>; 4] =
-        [imports, relocations, sections, version];
+    let fallible: [Check; 4] = [imports, relocations, sections, version];
     for check in fallible {
         match check(&file, facts) {
             Ok(complaints) => found.extend(complaints),
