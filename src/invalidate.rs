@@ -164,7 +164,9 @@ fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
         Err(_) if is_nobodys(data, paging) => return None,
         Err(_) => stream_of(data),
     };
-    let Some(stream) = stream else { return volume_change(context) };
+    let Some(stream) = stream else {
+        return volume_change(context);
+    };
     learn_id(data, &stream, &context, paging);
     if context.stable_ids && stream.state.own_id() == OwnId::Unknown {
         // The key cannot be named: what is read through the stream dies, and the volume changes.

@@ -53,7 +53,9 @@ impl thread::Body for Poller {
 
 /// Tells the counters, where any of them moved. Without memory for the message nobody is told.
 fn tell_counts(message: Option<&mut PoolSlice<Counts>>) {
-    let Some(counts) = message.and_then(|slice| slice.as_mut().first_mut()) else { return };
+    let Some(counts) = message.and_then(|slice| slice.as_mut().first_mut()) else {
+        return;
+    };
     if counts.fill(trace::counters()) {
         let deadline = clock::after(clock::now(), TELL_MS);
         if port::tell(counts, deadline).is_err() {

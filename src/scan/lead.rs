@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use siloscan_core::flight::{Attempt, Lead, Published};
 use siloscan_core::key::Key;
-use siloscan_core::ledger::{Binding, Settled, Ticket};
+use siloscan_core::ledger::{Binding, Lookup, Settled, Ticket};
 use siloscan_core::reason::{Counted, DenyReason, Event, Failure};
 use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{Scan, ScanFlags, ScanReply, ScanRequest};
@@ -253,6 +253,12 @@ impl Worker {
         let failed = |status: Status| Attempt::Failed(failure_of(status));
         let held = Held::new(job.held.instance(), job.held.file()).map_err(failed)?;
         let ledger = state::ledger().ok_or(Attempt::FailedForAll(Failure::Unloading))?;
+        // Between an opener's miss and its flight another flight may have ended.
+        if !lead.detached
+            && let Some(Lookup::Hit(verdict)) = job.key.map(|key| ledger.lookup(&key))
+        {
+            return Err(Attempt::Verdict(verdict));
+        }
         let ticket = Raise::with(|token| {
             let binding = binding(job.key, job.stream.as_ref(), &job.instance, job.keeps);
             ledger.ticket(&binding, token)
