@@ -1,5 +1,8 @@
 //! Drivers: an image is loaded, its `DriverEntry` is called, and later it is unloaded.
-#![expect(unsafe_code, reason = "entry point and unload routine of a driver are called here")]
+#![expect(
+    unsafe_code,
+    reason = "entry point and unload routine of a driver are called here"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +38,11 @@ impl LoadOptions {
     /// The image at `image` as the service `service`, without values of its own.
     #[must_use]
     pub fn new(image: impl Into<PathBuf>, service: &str) -> Self {
-        Self { image: image.into(), service: service.to_owned(), values: Vec::new() }
+        Self {
+            image: image.into(),
+            service: service.to_owned(),
+            values: Vec::new(),
+        }
     }
 
     /// Adds a registry value below the service key.
@@ -95,14 +102,19 @@ impl Drivers {
     #[must_use]
     pub fn loaded(&self) -> Vec<Arc<Driver>> {
         let list = self.list.lock();
-        list.iter().filter(|driver| !driver.is_unloaded()).cloned().collect()
+        list.iter()
+            .filter(|driver| !driver.is_unloaded())
+            .cloned()
+            .collect()
     }
 
     /// The loaded driver whose image holds `address`.
     #[must_use]
     pub fn at(&self, address: usize) -> Option<Arc<Driver>> {
         let list = self.list.lock();
-        list.iter().find(|driver| driver.image.contains(address)).cloned()
+        list.iter()
+            .find(|driver| driver.image.contains(address))
+            .cloned()
     }
 }
 
@@ -111,10 +123,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`LoadError`]: file, image, missing imports (all of them), or what `DriverEntry` returned.
-    pub fn load_driver(
-        self: &Arc<Self>,
-        options: &LoadOptions,
-    ) -> Result<DriverHandle, LoadError> {
+    pub fn load_driver(self: &Arc<Self>, options: &LoadOptions) -> Result<DriverHandle, LoadError> {
         let key = self.registry().service(&options.service);
         for (path, name, value) in &options.values {
             key.create(path).set(name, value.clone());
@@ -128,15 +137,25 @@ impl Machine {
             return Ok(driver);
         }
         driver.finish(self);
-        Err(LoadError::Entry { image: image.name().to_owned(), status })
+        Err(LoadError::Entry {
+            image: image.name().to_owned(),
+            status,
+        })
     }
 
     fn load_image(&self, path: &Path) -> Result<Image, LoadError> {
-        let data = std::fs::read(path)
-            .map_err(|cause| LoadError::File { path: path.to_owned(), cause })?;
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let data = std::fs::read(path).map_err(|cause| LoadError::File {
+            path: path.to_owned(),
+            cause,
+        })?;
+        let name = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy();
         let pdb = Some(path.with_extension("pdb")).filter(|pdb| pdb.is_file());
-        Image::load(&name, &data, pdb, |module, name| kernel::resolve(self, module, name))
+        Image::load(&name, &data, pdb, |module, name| {
+            kernel::resolve(self, module, name)
+        })
     }
 }
 
@@ -155,8 +174,15 @@ impl Driver {
             let length = u16::try_from(units.len()).unwrap_or(u16::MAX);
             let buffer = std::ptr::with_exposed_provenance_mut::<u16>(at);
             memory::write_bytes(buffer.cast(), &units);
-            let string = UNICODE_STRING { length, maximum_length: length, buffer };
-            memory::write(strings.pointer::<UNICODE_STRING>().wrapping_add(index), string);
+            let string = UNICODE_STRING {
+                length,
+                maximum_length: length,
+                buffer,
+            };
+            memory::write(
+                strings.pointer::<UNICODE_STRING>().wrapping_add(index),
+                string,
+            );
             at += units.len().next_multiple_of(16);
         }
         let driver = Arc::new(Self {
@@ -274,7 +300,10 @@ impl Driver {
         }
         debug_assert!(machine::current_thread().irql() <= irql::DISPATCH);
         if let Err(cause) = self.image.retire() {
-            verifier::violation("host", format!("cannot unmap {}: {cause}", self.image.name()));
+            verifier::violation(
+                "host",
+                format!("cannot unmap {}: {cause}", self.image.name()),
+            );
         }
     }
 }

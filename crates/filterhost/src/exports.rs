@@ -165,13 +165,17 @@ fn check_stack(call: &Call<'_>) {
     let (low, high) = call.thread.stack_limits();
     if here.saturating_sub(low) < HOST_STACK {
         let used = high.saturating_sub(here);
-        call.violation("stack-overflow", format!("{used} bytes of stack are in use"));
+        call.violation(
+            "stack-overflow",
+            format!("{used} bytes of stack are in use"),
+        );
     }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic")
 }
 
 /// Runs `call`, which calls into driver code. Every call from the host into a driver goes
@@ -182,11 +186,18 @@ pub fn callback<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
     let before = thread.irql();
     let locks = thread.spin_locks();
     crash::begin_call();
-    thread.push_call(CallSite { module: "host", name, caller: None });
+    thread.push_call(CallSite {
+        module: "host",
+        name,
+        caller: None,
+    });
     let value = call();
     if thread.irql() != before {
         let now = thread.irql();
-        verifier::violation("irql-unbalanced", format!("{name} began at {before}, ended at {now}"));
+        verifier::violation(
+            "irql-unbalanced",
+            format!("{name} began at {before}, ended at {now}"),
+        );
     }
     if thread.spin_locks() != locks {
         let detail = format!("{name} ended with {} spin locks held", thread.spin_locks());
@@ -276,6 +287,7 @@ const TABLES: &[&[Export]] = &[
     crate::kernel::debug::EXPORTS,
     crate::kernel::etw::EXPORTS,
     crate::kernel::event::EXPORTS,
+    crate::kernel::file::EXPORTS,
     crate::kernel::guid::EXPORTS,
     crate::kernel::handles::EXPORTS,
     crate::kernel::key::EXPORTS,

@@ -20,8 +20,8 @@ pub mod registry;
 #[cfg(unix)]
 pub mod remote;
 pub mod sched;
-pub mod status;
 pub mod silo;
+pub mod status;
 pub mod user;
 pub mod verifier;
 pub mod volume;

@@ -91,13 +91,20 @@ impl PoolError {
 /// A tag as its four characters.
 #[must_use]
 pub fn tag_text(tag: u32) -> String {
-    let shown = |byte: u8| if byte.is_ascii_graphic() { char::from(byte) } else { '.' };
+    let shown = |byte: u8| {
+        if byte.is_ascii_graphic() {
+            char::from(byte)
+        } else {
+            '.'
+        }
+    };
     let text: String = tag.to_le_bytes().map(shown).iter().collect();
     format!("'{text}'")
 }
 
 enum Memory {
-    Guarded(Block),
+    /// Held for its memory only.
+    Guarded(#[expect(dead_code, reason = "freed when dropped")] Block),
     Special(Pages),
 }
 
@@ -124,21 +131,31 @@ pub struct Pool {
 
 impl Pool {
     pub(crate) fn new(special: bool) -> Self {
-        Self { special, state: Mutex::default() }
+        Self {
+            special,
+            state: Mutex::default(),
+        }
     }
 
     /// Allocates a block; `None` when memory is short. Faults are the caller's to ask for.
     #[must_use]
     pub fn allocate(&self, request: Request) -> Option<usize> {
-        let (memory, address) =
-            if self.special { special(&request)? } else { guarded(&request) };
+        let (memory, address) = if self.special {
+            special(&request)?
+        } else {
+            guarded(&request)
+        };
         let content = if request.zeroed { 0 } else { FRESH };
         memory::fill(pointer(address), content, request.size);
         let mut state = self.state.lock();
         state.count += 1;
         state.bytes += request.size;
         state.peak = state.peak.max(state.bytes);
-        let allocation = Allocation { number: state.count, address, request };
+        let allocation = Allocation {
+            number: state.count,
+            address,
+            request,
+        };
         state.used.insert(address, Used { allocation, memory });
         Some(address)
     }
@@ -150,8 +167,15 @@ impl Pool {
     pub fn free(&self, address: usize, tag: u32) -> Result<(), PoolError> {
         let mut state = self.state.lock();
         let Some(used) = state.used.remove(&address) else {
-            let twice = state.kept.iter().any(|kept| kept.allocation.address == address);
-            let error = if twice { PoolError::Twice } else { PoolError::NotABlock };
+            let twice = state
+                .kept
+                .iter()
+                .any(|kept| kept.allocation.address == address);
+            let error = if twice {
+                PoolError::Twice
+            } else {
+                PoolError::NotABlock
+            };
             return Err(error(address));
         };
         let request = &used.allocation.request;
@@ -167,7 +191,9 @@ impl Pool {
             }
         }
         state.kept.push_back(used);
-        let oldest = (state.kept.len() > KEPT_MAX).then(|| state.kept.pop_front()).flatten();
+        let oldest = (state.kept.len() > KEPT_MAX)
+            .then(|| state.kept.pop_front())
+            .flatten();
         oldest.map_or(Ok(()), |oldest| oldest.check_freed())
     }
 
@@ -178,10 +204,12 @@ impl Pool {
     pub fn check(&self) -> Result<(), (PoolError, Allocation)> {
         let state = self.state.lock();
         for used in state.used.values() {
-            used.check_guards().map_err(|error| (error, used.allocation.clone()))?;
+            used.check_guards()
+                .map_err(|error| (error, used.allocation.clone()))?;
         }
         for kept in &state.kept {
-            kept.check_freed().map_err(|error| (error, kept.allocation.clone()))?;
+            kept.check_freed()
+                .map_err(|error| (error, kept.allocation.clone()))?;
         }
         Ok(())
     }
@@ -203,14 +231,23 @@ impl Pool {
             let start = kept.allocation.address;
             address.wrapping_sub(start) < kept.allocation.request.size
         };
-        state.kept.iter().rev().find(holds).map(|kept| kept.allocation.clone())
+        state
+            .kept
+            .iter()
+            .rev()
+            .find(holds)
+            .map(|kept| kept.allocation.clone())
     }
 
     /// All blocks in use, by number.
     #[must_use]
     pub fn in_use(&self) -> Vec<Allocation> {
         let state = self.state.lock();
-        let mut all: Vec<_> = state.used.values().map(|used| used.allocation.clone()).collect();
+        let mut all: Vec<_> = state
+            .used
+            .values()
+            .map(|used| used.allocation.clone())
+            .collect();
         all.sort_by_key(|allocation| allocation.number);
         all
     }
@@ -250,7 +287,9 @@ impl Used {
     }
 
     fn check_freed(&self) -> Result<(), PoolError> {
-        let Memory::Guarded(_) = self.memory else { return Ok(()) };
+        let Memory::Guarded(_) = self.memory else {
+            return Ok(());
+        };
         let size = self.allocation.request.size;
         if holds_only(self.allocation.address, size, FREED) {
             return Ok(());
@@ -261,7 +300,11 @@ impl Used {
 
 /// An ordinary block: 16-byte aligned, page-aligned from a page up, guards on both sides.
 fn guarded(request: &Request) -> (Memory, usize) {
-    let least = if request.size >= PAGE_SIZE { PAGE_SIZE } else { 16 };
+    let least = if request.size >= PAGE_SIZE {
+        PAGE_SIZE
+    } else {
+        16
+    };
     let align = request.align.next_power_of_two().max(least);
     let block = Block::zeroed(request.size.saturating_add(2 * GUARD_SIZE + align));
     let address = (block.address() + GUARD_SIZE).next_multiple_of(align);
@@ -272,18 +315,30 @@ fn guarded(request: &Request) -> (Memory, usize) {
 
 /// A special block: it ends (but for alignment) where a page begins that cannot be touched.
 fn special(request: &Request) -> Option<(Memory, usize)> {
-    let least = if request.size >= PAGE_SIZE { PAGE_SIZE } else { 16 };
+    let least = if request.size >= PAGE_SIZE {
+        PAGE_SIZE
+    } else {
+        16
+    };
     let align = request.align.next_power_of_two().max(least).min(PAGE_SIZE);
     let room = request.size.checked_next_multiple_of(PAGE_SIZE)?;
     let pages = Pages::map(room.checked_add(PAGE_SIZE)?)?;
     let end = pages.address() + room;
     let address = (end - request.size) & !(align - 1);
-    memory::fill(pointer(address + request.size), GUARD, end - address - request.size);
-    pages.close(room, PAGE_SIZE).then_some((Memory::Special(pages), address))
+    memory::fill(
+        pointer(address + request.size),
+        GUARD,
+        end - address - request.size,
+    );
+    pages
+        .close(room, PAGE_SIZE)
+        .then_some((Memory::Special(pages), address))
 }
 
 fn holds_only(address: usize, size: usize, byte: u8) -> bool {
-    memory::read_bytes(pointer(address), size).iter().all(|found| *found == byte)
+    memory::read_bytes(pointer(address), size)
+        .iter()
+        .all(|found| *found == byte)
 }
 
 fn pointer(address: usize) -> *mut u8 {

@@ -36,26 +36,38 @@ impl Value {
     /// A `REG_DWORD`.
     #[must_use]
     pub fn dword(value: u32) -> Self {
-        Self { kind: REG_DWORD, data: value.to_le_bytes().to_vec() }
+        Self {
+            kind: REG_DWORD,
+            data: value.to_le_bytes().to_vec(),
+        }
     }
 
     /// A `REG_QWORD`.
     #[must_use]
     pub fn qword(value: u64) -> Self {
-        Self { kind: REG_QWORD, data: value.to_le_bytes().to_vec() }
+        Self {
+            kind: REG_QWORD,
+            data: value.to_le_bytes().to_vec(),
+        }
     }
 
     /// A `REG_SZ`, with its terminator.
     #[must_use]
     pub fn string(text: &str) -> Self {
         let units = text.encode_utf16().chain([0]);
-        Self { kind: REG_SZ, data: units.flat_map(u16::to_le_bytes).collect() }
+        Self {
+            kind: REG_SZ,
+            data: units.flat_map(u16::to_le_bytes).collect(),
+        }
     }
 
     /// A `REG_BINARY`.
     #[must_use]
     pub fn binary(data: &[u8]) -> Self {
-        Self { kind: REG_BINARY, data: data.to_vec() }
+        Self {
+            kind: REG_BINARY,
+            data: data.to_vec(),
+        }
     }
 
     /// The text of a `REG_SZ`, without terminators.
@@ -64,9 +76,16 @@ impl Value {
         if self.kind != REG_SZ {
             return None;
         }
-        let units: Vec<u16> =
-            self.data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-        Some(String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned())
+        let units: Vec<u16> = self
+            .data
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect();
+        Some(
+            String::from_utf16_lossy(&units)
+                .trim_end_matches('\0')
+                .to_owned(),
+        )
     }
 }
 
@@ -101,8 +120,18 @@ impl Key {
     pub fn create(self: &Arc<Self>, path: &str) -> Arc<Self> {
         let mut key = self.clone();
         for part in path.split('\\').filter(|part| !part.is_empty()) {
-            let fresh = || Arc::new(Self { name: part.to_owned(), ..Self::default() });
-            let next = key.keys.lock().entry(fold(part)).or_insert_with(fresh).clone();
+            let fresh = || {
+                Arc::new(Self {
+                    name: part.to_owned(),
+                    ..Self::default()
+                })
+            };
+            let next = key
+                .keys
+                .lock()
+                .entry(fold(part))
+                .or_insert_with(fresh)
+                .clone();
             key = next;
         }
         key
@@ -111,19 +140,26 @@ impl Key {
     /// Takes a direct subkey away; false when there is none, or it has subkeys itself.
     pub fn remove(&self, name: &str) -> bool {
         let mut keys = self.keys.lock();
-        let empty = keys.get(&fold(name)).is_some_and(|key| key.keys.lock().is_empty());
+        let empty = keys
+            .get(&fold(name))
+            .is_some_and(|key| key.keys.lock().is_empty());
         empty && keys.remove(&fold(name)).is_some()
     }
 
     /// A value by name; the empty name is the key's default value.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Value> {
-        self.values.lock().get(&fold(name)).map(|(_, value)| value.clone())
+        self.values
+            .lock()
+            .get(&fold(name))
+            .map(|(_, value)| value.clone())
     }
 
     /// Sets a value.
     pub fn set(&self, name: &str, value: Value) {
-        self.values.lock().insert(fold(name), (name.to_owned(), value));
+        self.values
+            .lock()
+            .insert(fold(name), (name.to_owned(), value));
     }
 
     /// Deletes a value; false when there is none.
@@ -134,7 +170,11 @@ impl Key {
     /// Names of the direct subkeys, in order.
     #[must_use]
     pub fn subkeys(&self) -> Vec<String> {
-        self.keys.lock().values().map(|key| key.name.clone()).collect()
+        self.keys
+            .lock()
+            .values()
+            .map(|key| key.name.clone())
+            .collect()
     }
 
     /// Names and values, in order.

@@ -14,7 +14,10 @@ fn run_on(case: u32, machine: filterhost::MachineBuilder) -> Result<Result<(), L
         let driver = m.load_driver(&options)?;
         driver.unload().expect("the driver lets itself be unloaded");
         let said = m.state::<Messages>().all();
-        assert_eq!(said.last().map(String::as_str), Some(r"unload of \FileSystem\wrong"));
+        assert_eq!(
+            said.last().map(String::as_str),
+            Some(r"unload of \FileSystem\wrong")
+        );
         Ok(())
     })?;
     Ok(outcome.value)
@@ -38,15 +41,23 @@ fn expect(case: u32, rule: &str, text: &str) {
     assert!(report.to_string().contains(text), "{report}");
     let entry = report.stack().iter().any(|frame| {
         frame.function.as_deref() == Some("DriverEntry")
-            && frame.line.as_ref().is_some_and(|(file, _)| file.ends_with("wrong.c"))
+            && frame
+                .line
+                .as_ref()
+                .is_some_and(|(file, _)| file.ends_with("wrong.c"))
     });
-    assert!(entry, "the stack does not name DriverEntry and its file:\n{report}");
+    assert!(
+        entry,
+        "the stack does not name DriverEntry and its file:\n{report}"
+    );
 }
 
 #[test]
 fn a_good_driver_loads_and_unloads() {
     for mode in [Mode::Free, Mode::Seeded(0), Mode::Seeded(9)] {
-        run_on(19, Machine::builder().scheduler(mode)).expect("no report").expect("it loads");
+        run_on(19, Machine::builder().scheduler(mode))
+            .expect("no report")
+            .expect("it loads");
     }
 }
 
@@ -54,10 +65,14 @@ fn a_good_driver_loads_and_unloads() {
 fn a_system_thread_ends_itself_and_is_waited_for() {
     for seed in 0..20 {
         let machine = Machine::builder().scheduler(Mode::Seeded(seed));
-        run_on(21, machine).expect("no report").expect("the thread did its work");
+        run_on(21, machine)
+            .expect("no report")
+            .expect("the thread did its work");
     }
     for _ in 0..20 {
-        run_on(21, Machine::builder()).expect("no report").expect("the thread did its work");
+        run_on(21, Machine::builder())
+            .expect("no report")
+            .expect("the thread did its work");
     }
 }
 
@@ -73,12 +88,27 @@ fn an_access_violation_names_function_file_and_line() {
     let report = report(1);
     assert_eq!(report.rule(), "access-violation", "{report}");
     assert!(report.detail().contains("read address 0x10"), "{report}");
-    let names: Vec<_> =
-        report.stack().iter().map(|frame| frame.function.clone().unwrap_or_default()).collect();
-    assert_eq!(names, ["Inner", "Outer", "DriverEntry", "DriverEntry"], "{report}");
+    let names: Vec<_> = report
+        .stack()
+        .iter()
+        .map(|frame| frame.function.clone().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        names,
+        ["Inner", "Outer", "DriverEntry", "DriverEntry"],
+        "{report}"
+    );
     let source = include_str!("drivers/wrong.c");
-    let line = source.lines().position(|line| line.contains("LINE: read")).expect("the line") + 1;
-    let top = report.stack().first().and_then(|frame| frame.line.clone()).expect("a line");
+    let line = source
+        .lines()
+        .position(|line| line.contains("LINE: read"))
+        .expect("the line")
+        + 1;
+    let top = report
+        .stack()
+        .first()
+        .and_then(|frame| frame.line.clone())
+        .expect("a line");
     assert!(top.0.ends_with("wrong.c"), "{report}");
     assert_eq!(top.1 as usize, line, "{report}");
 }
@@ -95,7 +125,11 @@ fn a_double_free_is_seen() {
 
 #[test]
 fn a_leak_is_told_with_where_it_was_allocated() {
-    expect(4, "pool-leak", "1 pool blocks, 100 bytes; the first has tag 'Test'");
+    expect(
+        4,
+        "pool-leak",
+        "1 pool blocks, 100 bytes; the first has tag 'Test'",
+    );
 }
 
 #[test]
@@ -112,7 +146,10 @@ fn paged_pool_at_dispatch_level_is_seen() {
 fn a_wait_that_nobody_ends_is_a_deadlock() {
     let report = report(7);
     assert_eq!(report.rule(), "deadlock", "{report}");
-    assert!(report.to_string().contains("KeWaitForSingleObject"), "{report}");
+    assert!(
+        report.to_string().contains("KeWaitForSingleObject"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -127,7 +164,9 @@ fn a_write_to_a_freed_block_is_seen_at_unload() {
 
 #[test]
 fn special_pool_sees_a_write_to_a_freed_block_where_it_happens() {
-    let machine = Machine::builder().special_pool(true).scheduler(Mode::Seeded(1));
+    let machine = Machine::builder()
+        .special_pool(true)
+        .scheduler(Mode::Seeded(1));
     let report = run_on(9, machine).expect_err("the write is noticed");
     assert_eq!(report.rule(), "access-violation", "{report}");
     assert!(report.detail().contains("freed"), "{report}");
@@ -168,7 +207,10 @@ fn a_bug_check_ends_the_run() {
 #[test]
 fn a_failing_entry_is_an_error_not_a_report() {
     let error = run(16).expect("no report").expect_err("DriverEntry fails");
-    assert_eq!(error.to_string(), "DriverEntry of wrong.sys returned STATUS_UNSUCCESSFUL");
+    assert_eq!(
+        error.to_string(),
+        "DriverEntry of wrong.sys returned STATUS_UNSUCCESSFUL"
+    );
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The signal handler, and what each thread needs for it.
-#![expect(unsafe_code, reason = "signal handlers and stacks of threads are set up here")]
+#![expect(
+    unsafe_code,
+    reason = "signal handlers and stacks of threads are set up here"
+)]
 
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
@@ -9,8 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::image::{Registers, is_in_image};
 use crate::memory::Block;
 
-const SIGNALS: [libc::c_int; 5] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
+const SIGNALS: [libc::c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+];
 const HANDLER_STACK: usize = 64 << 10;
 const LANDING_STACK: usize = 1 << 20;
 
@@ -54,10 +62,18 @@ pub(crate) struct Prepared {
 impl Drop for Prepared {
     fn drop(&mut self) {
         FAULTS.set(null());
-        let off = libc::stack_t { ss_sp: null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        let off = libc::stack_t {
+            ss_sp: null_mut(),
+            ss_flags: libc::SS_DISABLE,
+            ss_size: 0,
+        };
         // SAFETY: turns the alternate stack off before its memory is freed.
         unsafe { libc::sigaltstack(&raw const off, null_mut()) };
-        debug_assert_eq!(self.landing.depth.load(Ordering::Relaxed), 0, "calls all returned");
+        debug_assert_eq!(
+            self.landing.depth.load(Ordering::Relaxed),
+            0,
+            "calls all returned"
+        );
     }
 }
 
@@ -80,7 +96,12 @@ pub(crate) fn prepare_thread() -> Prepared {
     });
     FAULTS.set(&raw const *landing);
     let limits = stack_limits();
-    Prepared { landing, _landing_stack: landing_stack, _handler_stack: handler_stack, limits }
+    Prepared {
+        landing,
+        _landing_stack: landing_stack,
+        _handler_stack: handler_stack,
+        limits,
+    }
 }
 
 /// Notes that a call between driver and host begins: faults are the driver's from now on.
@@ -118,11 +139,17 @@ fn stack_limits() -> (usize, usize) {
     unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut size) };
     // SAFETY: initialised above and not used afterwards.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    (start.expose_provenance(), start.expose_provenance().saturating_add(size))
+    (
+        start.expose_provenance(),
+        start.expose_provenance().saturating_add(size),
+    )
 }
 
 fn install() -> Vec<(libc::c_int, libc::sigaction)> {
-    SIGNALS.iter().map(|signal| (*signal, install_one(*signal))).collect()
+    SIGNALS
+        .iter()
+        .map(|signal| (*signal, install_one(*signal)))
+        .collect()
 }
 
 fn install_one(signal: libc::c_int) -> libc::sigaction {
@@ -154,7 +181,12 @@ extern "C" fn on_fault(
         if landing.depth.load(Ordering::Relaxed) == 0 && !is_in_image(at) {
             return false;
         }
-        landing.fault.set(Fault { signal, address, code, registers });
+        landing.fault.set(Fault {
+            signal,
+            address,
+            code,
+            registers,
+        });
         // As after a call: the stack is 8 off a multiple of 16.
         let top = (landing.stack_top & !15) - 8;
         general[libc::REG_RSP as usize] = top as i64;
@@ -187,12 +219,17 @@ fn registers(context: &libc::ucontext_t) -> Registers {
     ];
     let general = &context.uc_mcontext.gregs;
     let value = |index: i32| general[index as usize].cast_unsigned();
-    Registers { rip: value(libc::REG_RIP), general: order.map(value) }
+    Registers {
+        rip: value(libc::REG_RIP),
+        general: order.map(value),
+    }
 }
 
 /// A fault that is none of ours: does what was done before, or dies of it.
 fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: &mut libc::ucontext_t) {
-    let previous = PREVIOUS.get().and_then(|all| all.iter().find(|(own, _)| *own == signal));
+    let previous = PREVIOUS
+        .get()
+        .and_then(|all| all.iter().find(|(own, _)| *own == signal));
     let action = previous.map_or(libc::SIG_DFL, |(_, old)| old.sa_sigaction);
     if action == libc::SIG_DFL || action == libc::SIG_IGN {
         // SAFETY: restores the default, so that the fault repeats and ends the process.

@@ -68,7 +68,10 @@ fn explain(
     let image = images.at(rip);
     if image.as_ref().is_some_and(|image| image.is_unloaded()) {
         let name = image.map_or_else(String::new, |image| image.name().to_owned());
-        return ("unloaded-code", format!("code of {name} was called after its unload"));
+        return (
+            "unloaded-code",
+            format!("code of {name} was called after its unload"),
+        );
     }
     let what = match fault.signal {
         libc::SIGILL => return ("illegal-instruction", format!("at {rip:#x}")),
@@ -80,8 +83,14 @@ fn explain(
     };
     let address = fault.address;
     if image.is_some() || is_fetch(fault) {
-        return ("access-violation", format!("the driver {what} address {address:#x}"));
+        return (
+            "access-violation",
+            format!("the driver {what} address {address:#x}"),
+        );
     }
     let name = calls.last().map_or("the host", |call| call.name);
-    ("access-violation", format!("{name} was given an address that it {what}: {address:#x}"))
+    (
+        "access-violation",
+        format!("{name} was given an address that it {what}: {address:#x}"),
+    )
 }

@@ -43,7 +43,10 @@ pub(crate) fn stack_of(m: &Machine, thread: &SimThread, now: Option<Registers>) 
 /// Return addresses of the driver frames that led to the newest call into the host.
 pub(crate) fn addresses(m: &Machine, thread: &SimThread) -> Vec<usize> {
     let (low, high) = thread.stack_limits();
-    let caller = thread.calls().last().and_then(|call: &CallSite| call.caller);
+    let caller = thread
+        .calls()
+        .last()
+        .and_then(|call: &CallSite| call.caller);
     let walked = caller.map(|caller| walk(&m.state::<Images>(), caller, true, low..high));
     walked.unwrap_or_default()
 }

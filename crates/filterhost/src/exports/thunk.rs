@@ -38,7 +38,10 @@ impl Pcr {
     #[must_use]
     pub fn new(ethread: usize) -> Self {
         let block = Block::zeroed(BLOCK_SIZE);
-        memory::write(block.pointer::<usize>().wrapping_byte_add(CURRENT_THREAD), ethread);
+        memory::write(
+            block.pointer::<usize>().wrapping_byte_add(CURRENT_THREAD),
+            ethread,
+        );
         Self(block)
     }
 
@@ -78,7 +81,9 @@ pub fn run_start_routine(routine: StartRoutine, context: *mut c_void) {
 /// Makes the newest call through a thunk return not to the driver but to whoever started the
 /// thread, by way of its return address. The driver's frames are dropped as they are.
 pub fn leave_start_routine(thread: &SimThread) {
-    let slot = usize::try_from(thread.caller().rsp()).unwrap_or(0).wrapping_sub(8);
+    let slot = usize::try_from(thread.caller().rsp())
+        .unwrap_or(0)
+        .wrapping_sub(8);
     let back = leave_start as *const () as usize;
     memory::write(std::ptr::with_exposed_provenance_mut(slot), back);
 }
@@ -146,7 +151,10 @@ fn build() -> BTreeMap<usize, usize> {
         code.resize(code.len().next_multiple_of(THUNK_SIZE), 0xcc);
     }
     let base = map_code(&code);
-    offsets.into_iter().map(|(entry, offset)| (entry, base + offset)).collect()
+    offsets
+        .into_iter()
+        .map(|(entry, offset)| (entry, base + offset))
+        .collect()
 }
 
 /// `mov gs:[n], reg` for each saved register, `movabs rax, entry`, `jmp rax`.
@@ -171,10 +179,17 @@ fn map_code(code: &[u8]) -> usize {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a fresh anonymous mapping at an address of the system's choice touches nothing.
     let memory = unsafe { libc::mmap(null_mut(), size, access, flags, -1, 0) };
-    assert_ne!(memory, libc::MAP_FAILED, "memory for the entries of provided functions");
+    assert_ne!(
+        memory,
+        libc::MAP_FAILED,
+        "memory for the entries of provided functions"
+    );
     memory::write_bytes(memory.cast(), code);
     // SAFETY: the mapping is ours; from now on it is executable and no longer writable.
     let result = unsafe { libc::mprotect(memory, size, libc::PROT_READ | libc::PROT_EXEC) };
-    assert_eq!(result, 0, "the entries of provided functions become executable");
+    assert_eq!(
+        result, 0,
+        "the entries of provided functions become executable"
+    );
     memory.expose_provenance()
 }

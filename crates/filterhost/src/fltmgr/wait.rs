@@ -6,9 +6,7 @@ use parking_lot::Mutex;
 
 use super::dispatch;
 use crate::kernel::dispatcher::{self, Limit};
-use crate::layout::{
-    EX_PUSH_LOCK, FLT_CALLBACK_DATA, FLTFL_CALLBACK_DATA_IRP_OPERATION, PVOID,
-};
+use crate::layout::{EX_PUSH_LOCK, FLT_CALLBACK_DATA, FLTFL_CALLBACK_DATA_IRP_OPERATION, PVOID};
 use crate::machine::Machine;
 use crate::sched::SimThread;
 use crate::status::{NtStatus, STATUS_CANCELLED, STATUS_THREAD_IS_TERMINATING};

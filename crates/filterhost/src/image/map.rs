@@ -1,5 +1,8 @@
 //! Maps an image into this process: memory of its own, protected section by section.
-#![expect(unsafe_code, reason = "memory for driver code is mapped and protected here")]
+#![expect(
+    unsafe_code,
+    reason = "memory for driver code is mapped and protected here"
+)]
 
 use std::io;
 use std::ptr::{null_mut, with_exposed_provenance_mut};
@@ -27,10 +30,16 @@ impl Mapping {
         if memory == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let mapping = Self { address: memory.expose_provenance(), size };
+        let mapping = Self {
+            address: memory.expose_provenance(),
+            size,
+        };
         mapping.write(0, data.get(..plan.headers).unwrap_or_default());
         for section in &plan.sections {
-            mapping.write(section.rva, data.get(section.file.clone()).unwrap_or_default());
+            mapping.write(
+                section.rva,
+                data.get(section.file.clone()).unwrap_or_default(),
+            );
         }
         let delta = (mapping.address as u64).wrapping_sub(plan.base);
         for rva in &plan.relocations {
@@ -111,7 +120,11 @@ impl Mapping {
         let start = with_exposed_provenance_mut(self.address.wrapping_add(offset));
         // SAFETY: the range is page-aligned and inside the mapping, which is ours alone.
         let result = unsafe { libc::mprotect(start, size, access) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 

@@ -87,7 +87,10 @@ impl Image {
         mut resolve: impl FnMut(&str, &str) -> Option<usize>,
     ) -> Result<Self, LoadError> {
         let image = || name.to_owned();
-        let plan = Plan::parse(data).map_err(|cause| LoadError::Image { image: image(), cause })?;
+        let plan = Plan::parse(data).map_err(|cause| LoadError::Image {
+            image: image(),
+            cause,
+        })?;
         let mut missing = Vec::new();
         let mut bound = Vec::new();
         for import in &plan.imports {
@@ -98,9 +101,15 @@ impl Image {
         }
         if !missing.is_empty() {
             missing.sort();
-            return Err(LoadError::Missing { image: image(), missing });
+            return Err(LoadError::Missing {
+                image: image(),
+                missing,
+            });
         }
-        let memory = |cause| LoadError::Memory { image: image(), cause };
+        let memory = |cause| LoadError::Memory {
+            image: image(),
+            cause,
+        };
         let mapping = Mapping::new(&plan, data).map_err(memory)?;
         for (slot, address) in bound {
             mapping.write(slot, &address.to_le_bytes());
@@ -198,7 +207,11 @@ impl Images {
     /// The image that holds `address`, loaded or not.
     #[must_use]
     pub fn at(&self, address: usize) -> Option<Arc<Image>> {
-        self.list.lock().iter().find(|image| image.contains(address)).cloned()
+        self.list
+            .lock()
+            .iter()
+            .find(|image| image.contains(address))
+            .cloned()
     }
 
     /// All images, in order of loading.

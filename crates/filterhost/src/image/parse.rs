@@ -115,7 +115,9 @@ impl Plan {
         let entry = header.address_of_entry_point();
         let at_entry = sections.iter().find(|section| section.holds(entry, 1));
         if at_entry.is_none_or(|section| section.protection != Protection::Execute) {
-            return Err(damaged(format!("entry point {entry:#x} is in no executable section")));
+            return Err(damaged(format!(
+                "entry point {entry:#x} is in no executable section"
+            )));
         }
         let relocations = relocations(&file, data, size, &sections)?;
         let imports = imports(&file, data, &sections)?;
@@ -126,7 +128,17 @@ impl Plan {
         }
         let base = header.image_base();
         let cookie = cookie(&file, data, base, &sections);
-        Ok(Self { size, headers, entry, base, sections, relocations, imports, unwind, cookie })
+        Ok(Self {
+            size,
+            headers,
+            entry,
+            base,
+            sections,
+            relocations,
+            imports,
+            unwind,
+            cookie,
+        })
     }
 }
 
@@ -143,15 +155,21 @@ fn check_kind(file: &PeFile64<'_>) -> Result<(), ImageError> {
     let nt = file.nt_headers();
     let machine = nt.file_header().machine.get(LE);
     if machine != pe::IMAGE_FILE_MACHINE_AMD64 {
-        return Err(unfit(format!("it is for machine type {machine:#06x}, not x64 (0x8664)")));
+        return Err(unfit(format!(
+            "it is for machine type {machine:#06x}, not x64 (0x8664)"
+        )));
     }
     let subsystem = nt.optional_header().subsystem();
     if subsystem != pe::IMAGE_SUBSYSTEM_NATIVE {
-        return Err(unfit(format!("its subsystem is {subsystem}, not native (1)")));
+        return Err(unfit(format!(
+            "its subsystem is {subsystem}, not native (1)"
+        )));
     }
     let alignment = nt.optional_header().section_alignment();
     if alignment < PAGE || !alignment.is_power_of_two() {
-        return Err(unfit(format!("its sections are aligned to {alignment:#x} bytes")));
+        return Err(unfit(format!(
+            "its sections are aligned to {alignment:#x} bytes"
+        )));
     }
     let flags = nt.file_header().characteristics.get(LE);
     if flags & pe::IMAGE_FILE_RELOCS_STRIPPED != 0 {
@@ -172,7 +190,9 @@ fn sections(file: &PeFile64<'_>, data: &[u8], size: u32) -> Result<Vec<Section>,
         let bytes = if stated == 0 { raw } else { stated };
         let end = rva.checked_add(bytes).filter(|end| *end <= size);
         let Some(end) = end.filter(|_| rva >= next && rva.is_multiple_of(PAGE)) else {
-            return Err(damaged(format!("section {name} is at {rva:#x}, {bytes:#x} bytes long")));
+            return Err(damaged(format!(
+                "section {name} is at {rva:#x}, {bytes:#x} bytes long"
+            )));
         };
         let start = header.pointer_to_raw_data.get(LE) as usize;
         let length = raw.min(bytes) as usize;
@@ -182,7 +202,13 @@ fn sections(file: &PeFile64<'_>, data: &[u8], size: u32) -> Result<Vec<Section>,
             return Err(damaged(format!("section {name} ends after the file's end")));
         }
         let protection = protection(&name, header.characteristics.get(LE))?;
-        sections.push(Section { name, rva, size: bytes, file: range, protection });
+        sections.push(Section {
+            name,
+            rva,
+            size: bytes,
+            file: range,
+            protection,
+        });
         next = end.next_multiple_of(PAGE);
     }
     if sections.is_empty() {
@@ -195,7 +221,9 @@ fn protection(name: &str, flags: u32) -> Result<Protection, ImageError> {
     let write = flags & pe::IMAGE_SCN_MEM_WRITE != 0;
     let execute = flags & pe::IMAGE_SCN_MEM_EXECUTE != 0;
     match (write, execute) {
-        (true, true) => Err(unfit(format!("section {name} is both writable and executable"))),
+        (true, true) => Err(unfit(format!(
+            "section {name} is both writable and executable"
+        ))),
         (true, false) => Ok(Protection::Write),
         (false, true) => Ok(Protection::Execute),
         (false, false) => Ok(Protection::Read),
@@ -203,7 +231,8 @@ fn protection(name: &str, flags: u32) -> Result<Protection, ImageError> {
 }
 
 fn directory(file: &PeFile64<'_>, index: usize) -> (u32, u32) {
-    file.data_directory(index).map_or((0, 0), pe::ImageDataDirectory::address_range)
+    file.data_directory(index)
+        .map_or((0, 0), pe::ImageDataDirectory::address_range)
 }
 
 fn relocations(
@@ -214,8 +243,13 @@ fn relocations(
 ) -> Result<Vec<u32>, ImageError> {
     let mut found = Vec::new();
     let table = file.section_table();
-    let blocks = file.data_directories().relocation_blocks(data, &table).map_err(damaged)?;
-    let Some(mut blocks) = blocks else { return Ok(found) };
+    let blocks = file
+        .data_directories()
+        .relocation_blocks(data, &table)
+        .map_err(damaged)?;
+    let Some(mut blocks) = blocks else {
+        return Ok(found);
+    };
     while let Some(block) = blocks.next().map_err(damaged)? {
         for relocation in block {
             match relocation.typ {
@@ -226,7 +260,9 @@ fn relocations(
             let rva = relocation.virtual_address;
             let inside = sections.iter().any(|section| section.holds(rva, 8));
             if !inside || rva >= size || found.len() >= ENTRIES_MAX {
-                return Err(damaged(format!("a relocation at {rva:#x} is in no section")));
+                return Err(damaged(format!(
+                    "a relocation at {rva:#x} is in no section"
+                )));
             }
             found.push(rva);
         }
@@ -241,8 +277,13 @@ fn imports(
 ) -> Result<Vec<Import>, ImageError> {
     let mut found = Vec::new();
     let table = file.section_table();
-    let imports = file.data_directories().import_table(data, &table).map_err(damaged)?;
-    let Some(imports) = imports else { return Ok(found) };
+    let imports = file
+        .data_directories()
+        .import_table(data, &table)
+        .map_err(damaged)?;
+    let Some(imports) = imports else {
+        return Ok(found);
+    };
     let mut modules = imports.descriptors().map_err(damaged)?;
     while let Some(module) = modules.next().map_err(damaged)? {
         let name = text(imports.name(module.name.get(LE)).map_err(damaged)?)?;
@@ -255,7 +296,10 @@ fn imports(
         while let Some(thunk) = thunks.next::<pe::ImageNtHeaders64>().map_err(damaged)? {
             let value = thunk.0.get(LE);
             if value & pe::IMAGE_ORDINAL_FLAG64 != 0 {
-                return Err(unfit(format!("it imports {name} by ordinal {}", value & 0xffff)));
+                return Err(unfit(format!(
+                    "it imports {name} by ordinal {}",
+                    value & 0xffff
+                )));
             }
             let at = u32::try_from(value).map_err(damaged)?;
             let (_, function) = imports.hint_name(at).map_err(damaged)?;
@@ -263,7 +307,11 @@ fn imports(
             if !inside || found.len() >= ENTRIES_MAX {
                 return Err(damaged(format!("an import of {name} is in no section")));
             }
-            found.push(Import { module: name.clone(), name: text(function)?, slot });
+            found.push(Import {
+                module: name.clone(),
+                name: text(function)?,
+                slot,
+            });
             slot = slot.saturating_add(8);
         }
     }
@@ -287,5 +335,9 @@ fn cookie(file: &PeFile64<'_>, data: &[u8], base: u64, sections: &[Section]) -> 
     let address = u64::from_le_bytes(word.try_into().ok()?);
     let rva = u32::try_from(address.checked_sub(base)?).ok()?;
     let writable = |section: &&Section| section.protection == Protection::Write;
-    sections.iter().filter(writable).any(|section| section.holds(rva, 8)).then_some(rva)
+    sections
+        .iter()
+        .filter(writable)
+        .any(|section| section.holds(rva, 8))
+        .then_some(rva)
 }

@@ -24,7 +24,9 @@ pub struct Place {
 #[must_use]
 pub fn places(pdb: &Path, rvas: &[u32]) -> Vec<Vec<Place>> {
     // A damaged PDB must not cost the report that asks for it.
-    let found = std::panic::catch_unwind(|| look_up(pdb, rvas)).ok().flatten();
+    let found = std::panic::catch_unwind(|| look_up(pdb, rvas))
+        .ok()
+        .flatten();
     found.unwrap_or_else(|| vec![Vec::new(); rvas.len()])
 }
 
@@ -57,9 +59,19 @@ pub fn frames(module: &str, base: usize, pdb: &Path, addresses: &[usize]) -> Vec
         line: place.line,
     };
     let all = |(address, places): (&usize, Vec<Place>)| {
-        let none = Place { function: None, line: None };
-        let places = if places.is_empty() { vec![none] } else { places };
-        places.into_iter().map(|place| frame(*address, place)).collect()
+        let none = Place {
+            function: None,
+            line: None,
+        };
+        let places = if places.is_empty() {
+            vec![none]
+        } else {
+            places
+        };
+        places
+            .into_iter()
+            .map(|place| frame(*address, place))
+            .collect()
     };
     addresses.iter().zip(found).map(all).collect()
 }

@@ -88,7 +88,10 @@ fn step(image: &Image, mut registers: Registers, stack: Range<usize>) -> Option<
     let (table, size) = image.plan().unwind;
     let entries = FunctionTableEntries::parse(image.bytes(table, size as usize));
     let before = registers.rsp();
-    let mut state = State { registers: &mut registers, stack };
+    let mut state = State {
+        registers: &mut registers,
+        stack,
+    };
     let memory = |rva| Some(image.bytes(rva, usize::MAX)).filter(|bytes| !bytes.is_empty());
     let rip = entries.unwind_frame(&mut state, memory, rva)?;
     registers.rip = rip;

@@ -30,7 +30,9 @@ impl Default for Variables {
     fn default() -> Self {
         let block = Block::zeroed(0x1000);
         for index in 0..TYPES.len() {
-            let variable = block.pointer::<usize>().wrapping_byte_add(POINTERS + index * 8);
+            let variable = block
+                .pointer::<usize>()
+                .wrapping_byte_add(POINTERS + index * 8);
             memory::write(variable, block.address() + index * TYPE_SIZE);
         }
         Self(block)

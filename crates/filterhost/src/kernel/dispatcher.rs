@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::layout::{DISPATCHER_HEADER, LIST_ENTRY};
 use crate::machine::Machine;
 use crate::memory;
-use crate::sched::{SimThread, TimedOut, Time};
+use crate::sched::{SimThread, Time, TimedOut};
 use crate::status::{NtStatus, STATUS_ABANDONED_WAIT_0, STATUS_SUCCESS, STATUS_TIMEOUT};
 use crate::verifier;
 
@@ -92,7 +92,10 @@ impl Limit {
 pub fn initialize(object: *mut c_void, kind: u8, words: u8, signaled: i32) {
     let header = object.cast::<DISPATCHER_HEADER>();
     let list = header.wrapping_byte_add(8).cast::<LIST_ENTRY>();
-    let empty = LIST_ENTRY { flink: list, blink: list };
+    let empty = LIST_ENTRY {
+        flink: list,
+        blink: list,
+    };
     let fields = DISPATCHER_HEADER {
         kind,
         signalling: 0,
@@ -168,13 +171,20 @@ fn take_mutex(thread: &SimThread, object: *mut Mutant) -> Option<NtStatus> {
     mutant.owner = thread.address();
     let abandoned = std::mem::take(&mut mutant.abandoned) != 0;
     memory::write(object, mutant);
-    Some(if abandoned { STATUS_ABANDONED_WAIT_0 } else { STATUS_SUCCESS })
+    Some(if abandoned {
+        STATUS_ABANDONED_WAIT_0
+    } else {
+        STATUS_SUCCESS
+    })
 }
 
 /// Ends the run when `object` is nothing that a thread can wait for.
 pub fn check_object(m: &Machine, object: *const c_void) {
     if m.objects().was_freed(object.addr()) || m.pool().find_freed(object.addr()).is_some() {
-        verifier::violation("use-after-free", format!("a wait for {object:p}, which was freed"));
+        verifier::violation(
+            "use-after-free",
+            format!("a wait for {object:p}, which was freed"),
+        );
     }
     let kind = memory::read(object.cast::<DISPATCHER_HEADER>()).kind & 0x7f;
     let known = [
@@ -209,7 +219,13 @@ pub fn wait(
         if let Some(status) = stop() {
             return Some(Err(status));
         }
-        let taken = locked(m, || if all { take_all(thread, objects) } else { take_one(thread, objects) });
+        let taken = locked(m, || {
+            if all {
+                take_all(thread, objects)
+            } else {
+                take_one(thread, objects)
+            }
+        });
         taken.map(Ok)
     };
     let deadline = match limit {

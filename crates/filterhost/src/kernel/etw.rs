@@ -97,8 +97,13 @@ impl Tracing {
     /// Stacks of registrations that are still there and were made by code in `image`.
     pub(crate) fn left_by(&self, image: &crate::image::Image) -> Vec<Vec<usize>> {
         let state = self.state.lock();
-        let stacks = state.providers.values().map(|provider| provider.stack.clone());
-        stacks.filter(|stack| stack.iter().any(|address| image.contains(*address))).collect()
+        let stacks = state
+            .providers
+            .values()
+            .map(|provider| provider.stack.clone());
+        stacks
+            .filter(|stack| stack.iter().any(|address| image.contains(*address)))
+            .collect()
     }
 }
 

@@ -22,7 +22,10 @@ const LIMIT: usize = 0x18;
 fn check_wait(c: &Call<'_>, wait: u8) {
     let level = c.thread.irql();
     if wait != 0 && level > irql::APC {
-        c.violation("irql", format!("Wait is TRUE at {level}; allowed up to APC_LEVEL"));
+        c.violation(
+            "irql",
+            format!("Wait is TRUE at {level}; allowed up to APC_LEVEL"),
+        );
     }
 }
 

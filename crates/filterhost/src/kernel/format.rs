@@ -131,7 +131,11 @@ fn one<'a>(
 
 impl Directive {
     fn value(&self, kind: u8, argument: u64) -> String {
-        let bits = if self.long { u64::MAX } else { u64::from(u32::MAX) };
+        let bits = if self.long {
+            u64::MAX
+        } else {
+            u64::from(u32::MAX)
+        };
         let number = argument & bits;
         let prefix = if self.alternate { "0x" } else { "" };
         match kind {

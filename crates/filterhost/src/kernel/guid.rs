@@ -15,7 +15,10 @@ const TEXT_LENGTH: usize = 38;
 /// Reads `{xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx}`; nothing may follow it.
 #[must_use]
 pub fn parse(text: &[u16]) -> Option<GUID> {
-    let text: Vec<u8> = text.iter().map(|unit| u8::try_from(*unit).unwrap_or(0)).collect();
+    let text: Vec<u8> = text
+        .iter()
+        .map(|unit| u8::try_from(*unit).unwrap_or(0))
+        .collect();
     if text.len() != TEXT_LENGTH {
         return None;
     }

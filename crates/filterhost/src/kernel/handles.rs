@@ -54,9 +54,15 @@ pub(super) fn give_handle(
     object: &Arc<Object>,
     access: u32,
 ) -> NtStatus {
-    let flags = if attributes.is_null() { 0 } else { memory::read(attributes).attributes };
+    let flags = if attributes.is_null() {
+        0
+    } else {
+        memory::read(attributes).attributes
+    };
     let process = c.thread.process();
-    let handle = c.m.objects().open_handle(c.m, &process, object, access, flags);
+    let handle =
+        c.m.objects()
+            .open_handle(c.m, &process, object, access, flags);
     memory::write(out, handle);
     STATUS_SUCCESS
 }
@@ -123,7 +129,10 @@ fn dereference(c: &Call<'_>, pointer: *const c_void) -> i64 {
         c.violation("irql", format!("drops the last reference at {level}"));
     }
     if object.references() <= object.open_handles() {
-        c.violation("object-over-dereference", format!("{pointer:p} has only its handles' left"));
+        c.violation(
+            "object-over-dereference",
+            format!("{pointer:p} has only its handles' left"),
+        );
     }
     object.dereference(c.m)
 }
@@ -132,7 +141,9 @@ fn close(c: &Call<'_>, handle: Handle) -> NtStatus {
     if handle == CURRENT_PROCESS || handle == CURRENT_THREAD {
         return STATUS_SUCCESS;
     }
-    c.m.objects().close_handle(c.m, &c.thread.process(), handle).into()
+    c.m.objects()
+        .close_handle(c.m, &c.thread.process(), handle)
+        .into()
 }
 
 struct Duplicate {
@@ -170,12 +181,17 @@ fn duplicate(c: &Call<'_>, wanted: &Duplicate, out: *mut Handle) -> Result<(), N
 }
 
 fn full(access: u32) -> u32 {
-    if access & GENERIC != 0 { access | ALL_ACCESS } else { access }
+    if access & GENERIC != 0 {
+        access | ALL_ACCESS
+    } else {
+        access
+    }
 }
 
 fn event_by_handle(c: &Call<'_>, handle: Handle, access: u32) -> Result<Arc<Object>, NtStatus> {
     let process = c.thread.process();
-    c.m.objects().by_handle(c.m, &process, handle, Some(Kind::Event), access)
+    c.m.objects()
+        .by_handle(c.m, &process, handle, Some(Kind::Event), access)
 }
 
 exports! {

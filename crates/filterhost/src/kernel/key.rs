@@ -75,8 +75,13 @@ fn find(
 
 fn by_handle(c: &Call<'_>, handle: Handle, access: u32) -> Result<Arc<Key>, NtStatus> {
     let process = c.thread.process();
-    let object = c.m.objects().by_handle(c.m, &process, handle, Some(Kind::Key), access)?;
-    object.host::<OpenKey>().map(|open| open.0.clone()).ok_or(STATUS_INVALID_HANDLE)
+    let object =
+        c.m.objects()
+            .by_handle(c.m, &process, handle, Some(Kind::Key), access)?;
+    object
+        .host::<OpenKey>()
+        .map(|open| open.0.clone())
+        .ok_or(STATUS_INVALID_HANDLE)
 }
 
 /// A key as a handle names it: a new object for each open.
@@ -95,7 +100,9 @@ fn open(
     key: Arc<Key>,
     access: u32,
 ) -> NtStatus {
-    let object = c.m.objects().create(Kind::Key.body_size(), Arc::new(OpenKey(key)));
+    let object =
+        c.m.objects()
+            .create(Kind::Key.body_size(), Arc::new(OpenKey(key)));
     let status = give_handle(c, out, attributes, &object, granted(access));
     object.dereference(c.m);
     status
@@ -104,7 +111,9 @@ fn open(
 /// The fixed part of an information class, and the variable part that follows it.
 fn information(class: i32, name: &str, value: &Value) -> Option<(Vec<u8>, Vec<u8>)> {
     let kind = value.kind.to_le_bytes();
-    let length = u32::try_from(value.data.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let length = u32::try_from(value.data.len())
+        .unwrap_or(u32::MAX)
+        .to_le_bytes();
     let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let name_length = u32::try_from(units.len()).unwrap_or(u32::MAX).to_le_bytes();
     let none = [0_u8; 4];
@@ -127,12 +136,7 @@ fn information(class: i32, name: &str, value: &Value) -> Option<(Vec<u8>, Vec<u8
 }
 
 /// Writes as much as fits, as the information classes of the registry do.
-fn give(
-    parts: (Vec<u8>, Vec<u8>),
-    buffer: *mut u8,
-    length: u32,
-    result: *mut u32,
-) -> NtStatus {
+fn give(parts: (Vec<u8>, Vec<u8>), buffer: *mut u8, length: u32, result: *mut u32) -> NtStatus {
     let (fixed, rest) = parts;
     let total = fixed.len().saturating_add(rest.len());
     memory::write(result, u32::try_from(total).unwrap_or(u32::MAX));
@@ -142,8 +146,15 @@ fn give(
     }
     memory::write_bytes(buffer, &fixed);
     let fits = rest.len().min(room - fixed.len());
-    memory::write_bytes(buffer.wrapping_add(fixed.len()), rest.get(..fits).unwrap_or_default());
-    if fits < rest.len() { STATUS_BUFFER_OVERFLOW } else { STATUS_SUCCESS }
+    memory::write_bytes(
+        buffer.wrapping_add(fixed.len()),
+        rest.get(..fits).unwrap_or_default(),
+    );
+    if fits < rest.len() {
+        STATUS_BUFFER_OVERFLOW
+    } else {
+        STATUS_SUCCESS
+    }
 }
 
 fn service_key(c: &Call<'_>, driver: *const core::ffi::c_void, sub: &str) -> Option<Arc<Key>> {

@@ -7,7 +7,10 @@ use crate::irql::{self, Irql};
 fn raise(c: &Call<'_>, to: Irql) -> u8 {
     let now = c.thread.irql();
     if to < now {
-        c.violation("irql-raise", format!("raises from {now} to {to}, which is lower"));
+        c.violation(
+            "irql-raise",
+            format!("raises from {now} to {to}, which is lower"),
+        );
     }
     c.thread.set_irql(to).0
 }

@@ -7,6 +7,7 @@ pub mod debug;
 pub mod dispatcher;
 pub mod etw;
 pub mod event;
+pub mod file;
 pub mod format;
 pub mod guid;
 pub mod handles;

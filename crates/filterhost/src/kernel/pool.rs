@@ -37,7 +37,10 @@ struct Wanted {
 fn allocate(c: &Call<'_>, wanted: &Wanted) -> *mut c_void {
     let level = c.thread.irql();
     if wanted.paged && level > irql::APC {
-        c.violation("irql", format!("paged pool allocated at {level}; allowed up to APC_LEVEL"));
+        c.violation(
+            "irql",
+            format!("paged pool allocated at {level}; allowed up to APC_LEVEL"),
+        );
     }
     if wanted.size == 0 {
         c.violation("pool-size", "a block of no bytes");
@@ -54,7 +57,11 @@ fn allocate(c: &Call<'_>, wanted: &Wanted) -> *mut c_void {
         align: wanted.align,
         stack: crash::addresses(c.m, c.thread),
     };
-    let block = if c.m.faults().allocation() { None } else { c.m.pool().allocate(request) };
+    let block = if c.m.faults().allocation() {
+        None
+    } else {
+        c.m.pool().allocate(request)
+    };
     match block {
         Some(address) => std::ptr::with_exposed_provenance_mut(address),
         None if wanted.raise => c.violation("pool-raise", "raises STATUS_INSUFFICIENT_RESOURCES"),
@@ -63,10 +70,16 @@ fn allocate(c: &Call<'_>, wanted: &Wanted) -> *mut c_void {
 }
 
 fn free(c: &Call<'_>, block: *mut c_void, tag: u32) {
-    let paged = c.m.pool().find(block.addr()).is_some_and(|block| block.request.paged);
+    let paged =
+        c.m.pool()
+            .find(block.addr())
+            .is_some_and(|block| block.request.paged);
     let level = c.thread.irql();
     if paged && level > irql::APC {
-        c.violation("irql", format!("paged pool freed at {level}; allowed up to APC_LEVEL"));
+        c.violation(
+            "irql",
+            format!("paged pool freed at {level}; allowed up to APC_LEVEL"),
+        );
     }
     if let Err(error) = c.m.pool().free(block.addr(), tag & 0x7fff_ffff) {
         let known = c.m.pool().find_freed(block.addr());
@@ -80,7 +93,14 @@ fn free(c: &Call<'_>, block: *mut c_void, tag: u32) {
 
 fn with_type(kind: u32, size: usize, tag: u32) -> Wanted {
     let (paged, raise) = (kind & PAGED != 0, kind & RAISE != 0);
-    Wanted { size, tag, paged, zeroed: false, raise, align: 0 }
+    Wanted {
+        size,
+        tag,
+        paged,
+        zeroed: false,
+        raise,
+        align: 0,
+    }
 }
 
 exports! {

@@ -27,7 +27,10 @@ pub fn acquire(m: &Arc<Machine>, thread: &Arc<SimThread>, lock: *mut usize) {
     let holders = m.state::<Holders>();
     let (me, at) = (thread.id(), lock.addr());
     if holders.by_lock.lock().get(&at) == Some(&me) {
-        verifier::violation("spin-lock-recursive", format!("{lock:p} is held by this thread"));
+        verifier::violation(
+            "spin-lock-recursive",
+            format!("{lock:p} is held by this thread"),
+        );
     }
     let take = || {
         let mut by_lock = holders.by_lock.lock();
@@ -61,7 +64,10 @@ pub fn release(m: &Arc<Machine>, thread: &Arc<SimThread>, lock: *mut usize) {
     let holders = m.state::<Holders>();
     let holder = holders.by_lock.lock().get(&lock.addr()).copied();
     if holder != Some(thread.id()) {
-        verifier::violation("spin-lock-owner", format!("{lock:p} is not held by this thread"));
+        verifier::violation(
+            "spin-lock-owner",
+            format!("{lock:p} is not held by this thread"),
+        );
     }
     memory::write(lock, 0);
     holders.by_lock.lock().remove(&lock.addr());

@@ -24,7 +24,9 @@ pub fn units(string: *const UNICODE_STRING) -> Vec<u16> {
     }
     let string = memory::read(string);
     let count = usize::from(string.length / 2);
-    (0..count).map(|at| memory::read(string.buffer.wrapping_add(at))).collect()
+    (0..count)
+        .map(|at| memory::read(string.buffer.wrapping_add(at)))
+        .collect()
 }
 
 /// The text of a counted string, with what is no UTF-16 replaced.
@@ -36,7 +38,9 @@ pub fn text(string: *const UNICODE_STRING) -> String {
 /// Upper case as the run-time library knows it: one unit for one unit.
 #[must_use]
 pub fn upcase(unit: u16) -> u16 {
-    let Some(letter) = char::from_u32(u32::from(unit)) else { return unit };
+    let Some(letter) = char::from_u32(u32::from(unit)) else {
+        return unit;
+    };
     let mut upper = letter.to_uppercase();
     match (upper.next(), upper.next()) {
         (Some(one), None) => u16::try_from(u32::from(one)).unwrap_or(unit),
@@ -45,7 +49,9 @@ pub fn upcase(unit: u16) -> u16 {
 }
 
 fn downcase(unit: u16) -> u16 {
-    let Some(letter) = char::from_u32(u32::from(unit)) else { return unit };
+    let Some(letter) = char::from_u32(u32::from(unit)) else {
+        return unit;
+    };
     let mut lower = letter.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(one), None) => u16::try_from(u32::from(one)).unwrap_or(unit),
@@ -64,7 +70,9 @@ fn folded(string: *const UNICODE_STRING, ignore_case: u8) -> Vec<u16> {
 /// A string in pool memory that its user frees with `RtlFreeUnicodeString`; `None` without memory.
 pub(super) fn allocate_string(c: &Call<'_>, content: &[u16]) -> Option<UNICODE_STRING> {
     let length = content.len().checked_mul(2)?;
-    let maximum = length.checked_add(2).filter(|size| *size <= LENGTH_MAX + 1)?;
+    let maximum = length
+        .checked_add(2)
+        .filter(|size| *size <= LENGTH_MAX + 1)?;
     let buffer = allocate(c, maximum)?.cast::<u16>();
     put_units(buffer, content);
     memory::write(buffer.wrapping_add(content.len()), 0);
@@ -80,8 +88,16 @@ fn allocate(c: &Call<'_>, size: usize) -> Option<*mut u8> {
         return None;
     }
     let stack = crash::addresses(c.m, c.thread);
-    let request = Request { size, tag: STRING_TAG, paged: true, stack, ..Request::default() };
-    c.m.pool().allocate(request).map(std::ptr::with_exposed_provenance_mut)
+    let request = Request {
+        size,
+        tag: STRING_TAG,
+        paged: true,
+        stack,
+        ..Request::default()
+    };
+    c.m.pool()
+        .allocate(request)
+        .map(std::ptr::with_exposed_provenance_mut)
 }
 
 fn put_units(to: *mut u16, content: &[u16]) {
@@ -106,7 +122,10 @@ fn append(string: *mut UNICODE_STRING, content: &[u16]) -> NTSTATUS {
     if total > usize::from(fields.maximum_length) {
         return STATUS_BUFFER_TOO_SMALL;
     }
-    put_units(fields.buffer.wrapping_add(usize::from(fields.length / 2)), content);
+    put_units(
+        fields.buffer.wrapping_add(usize::from(fields.length / 2)),
+        content,
+    );
     fields.length = u16::try_from(total).unwrap_or(fields.length);
     memory::write(string, fields);
     if total + 2 <= usize::from(fields.maximum_length) {
@@ -116,16 +135,23 @@ fn append(string: *mut UNICODE_STRING, content: &[u16]) -> NTSTATUS {
 }
 
 fn initialize(string: *mut UNICODE_STRING, source: *const u16) -> NTSTATUS {
-    let length = if source.is_null() { 0 } else { memory::wide_string(source).len() * 2 };
+    let length = if source.is_null() {
+        0
+    } else {
+        memory::wide_string(source).len() * 2
+    };
     if length > LENGTH_MAX - 2 {
         return STATUS_NAME_TOO_LONG;
     }
     let maximum = if source.is_null() { 0 } else { length + 2 };
-    memory::write(string, UNICODE_STRING {
-        length: u16::try_from(length).unwrap_or(0),
-        maximum_length: u16::try_from(maximum).unwrap_or(0),
-        buffer: source.cast_mut(),
-    });
+    memory::write(
+        string,
+        UNICODE_STRING {
+            length: u16::try_from(length).unwrap_or(0),
+            maximum_length: u16::try_from(maximum).unwrap_or(0),
+            buffer: source.cast_mut(),
+        },
+    );
     STATUS_SUCCESS
 }
 

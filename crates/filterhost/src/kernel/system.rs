@@ -4,12 +4,11 @@ use core::ffi::c_void;
 
 use super::string::text;
 use crate::exports;
-use crate::layout::{FILE_OBJECT, GUID, UNICODE_STRING};
+use crate::layout::{GUID, UNICODE_STRING};
 use crate::memory;
 use crate::status::{
     NTSTATUS, STATUS_ACCESS_VIOLATION, STATUS_INVALID_PARAMETER, STATUS_RETRY, STATUS_SUCCESS,
 };
-use crate::volume::{FileRef, Volumes};
 
 /// `MM_COPY_MEMORY_PHYSICAL`.
 const COPY_PHYSICAL: u32 = 1;
@@ -89,24 +88,5 @@ exports! {
         let value = u32::try_from(mixed % 0x7fff_ffff).unwrap_or(0);
         memory::write(seed, value);
         value
-    }
-
-    /// Whether a file object is on a volume of directly mapped storage.
-    [ANY, 14393, "ntifs/nf-ntifs-fsrtlisdaxvolume"]
-    fn FsRtlIsDaxVolume(c, file: *mut FILE_OBJECT) -> u8 {
-        let volumes = c.m.state::<Volumes>();
-        let volume = FileRef::new(file).and_then(|file| volumes.of_file(file));
-        u8::from(volume.is_some_and(|volume| volume.is_dax()))
-    }
-
-    /// Whether a file object is a paging file. The host's volumes know one by its name.
-    [APC, 0, "ntifs/nf-ntifs-fsrtlispagingfile"]
-    fn FsRtlIsPagingFile(c, file: *mut FILE_OBJECT) -> u32 {
-        const NAME: &str = "pagefile.sys";
-        let volumes = c.m.state::<Volumes>();
-        let known = FileRef::new(file).is_some_and(|file| volumes.of_file(file).is_some());
-        let name = memory::read(file).file_name;
-        let name = text(&raw const name);
-        u32::from(known && name.trim_start_matches('\\').eq_ignore_ascii_case(NAME))
     }
 }

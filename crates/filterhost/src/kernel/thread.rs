@@ -1,5 +1,8 @@
 //! Threads and processes.
-#![expect(unsafe_code, reason = "start routines of driver threads are called here")]
+#![expect(
+    unsafe_code,
+    reason = "start routines of driver threads are called here"
+)]
 
 use core::ffi::c_void;
 
@@ -42,7 +45,9 @@ fn create(
         Ok(c.m.system_process().clone())
     } else {
         let current = c.thread.process();
-        let object = c.m.objects().by_handle(c.m, &current, process, Some(Kind::Process), 0);
+        let object =
+            c.m.objects()
+                .by_handle(c.m, &current, process, Some(Kind::Process), 0);
         object.and_then(|object| object.host::<Process>().ok_or(STATUS_INVALID_HANDLE))
     };
     let owner = match owner {
@@ -53,7 +58,9 @@ fn create(
     let thread = c.m.sched().spawn(&owner, "system thread", move || {
         machine::current_thread().set_start_address(address);
         let context = std::ptr::with_exposed_provenance_mut(start.context);
-        exports::callback("StartRoutine", || exports::run_start_routine(start.routine, context));
+        exports::callback("StartRoutine", || {
+            exports::run_start_routine(start.routine, context)
+        });
     });
     thread.set_start_address(address);
     if !client.is_null() {

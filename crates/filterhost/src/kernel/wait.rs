@@ -7,9 +7,7 @@ use crate::exports;
 use crate::exports::Call;
 use crate::irql;
 use crate::memory;
-use crate::status::{
-    NTSTATUS, NtStatus, STATUS_SUCCESS, STATUS_USER_APC,
-};
+use crate::status::{NTSTATUS, NtStatus, STATUS_SUCCESS, STATUS_USER_APC};
 
 /// `MAXIMUM_WAIT_OBJECTS`.
 const OBJECTS_MAX: u32 = 64;

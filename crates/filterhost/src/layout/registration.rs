@@ -1,8 +1,6 @@
 //! What a minifilter registers, and the shapes of its callbacks.
 
-use super::{
-    FLT_CALLBACK_DATA, FLT_RELATED_OBJECTS, PVOID, UNICODE_STRING, Zeroed, layout, plain,
-};
+use super::{FLT_CALLBACK_DATA, FLT_RELATED_OBJECTS, PVOID, UNICODE_STRING, Zeroed, layout, plain};
 use crate::status::NtStatus;
 
 /// Called before an operation goes down; returns an `FLT_PREOP_*` value.

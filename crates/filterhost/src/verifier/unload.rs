@@ -13,7 +13,11 @@ pub(crate) fn check(m: &Arc<Machine>, image: &Arc<Image>, since: u64) {
     if let Err((error, block)) = m.pool().check() {
         let stack = m.state::<Images>().describe(&block.request.stack);
         let tag = tag_text(block.request.tag);
-        violation_at(error.rule(), format!("{error} (tag {tag}, seen at unload)"), stack);
+        violation_at(
+            error.rule(),
+            format!("{error} (tag {tag}, seen at unload)"),
+            stack,
+        );
     }
     check_threads(m, image);
     check_providers(m, image);
@@ -22,7 +26,13 @@ pub(crate) fn check(m: &Arc<Machine>, image: &Arc<Image>, since: u64) {
         .in_use()
         .into_iter()
         .filter(|block| block.number > since)
-        .filter(|block| block.request.stack.iter().any(|address| image.contains(*address)))
+        .filter(|block| {
+            block
+                .request
+                .stack
+                .iter()
+                .any(|address| image.contains(*address))
+        })
         .collect();
     let Some(first) = leaked.first() else { return };
     let bytes: usize = leaked.iter().map(|block| block.request.size).sum();
@@ -53,6 +63,10 @@ fn check_providers(m: &Arc<Machine>, image: &Arc<Image>) {
     let left = m.state::<Tracing>().left_by(image);
     let Some(first) = left.first() else { return };
     let stack = m.state::<Images>().describe(first);
-    let detail = format!("{} left {} event providers registered", image.name(), left.len());
+    let detail = format!(
+        "{} left {} event providers registered",
+        image.name(),
+        left.len()
+    );
     violation_at("etw-left", detail, stack);
 }

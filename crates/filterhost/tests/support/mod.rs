@@ -57,7 +57,11 @@ fn build(name: &str, arguments: &[&str], to: &Path) -> PathBuf {
             "-Wno-unused-function",
             "-c",
         ])
-        .args(["-fms-extensions", "-mno-stack-arg-probe", "-fasynchronous-unwind-tables"])
+        .args([
+            "-fms-extensions",
+            "-mno-stack-arg-probe",
+            "-fasynchronous-unwind-tables",
+        ])
         .args(arguments)
         .arg("-I")
         .arg(&sources)
