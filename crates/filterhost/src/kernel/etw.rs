@@ -13,8 +13,7 @@ use crate::machine::Machine;
 use crate::memory;
 use crate::status::{
     NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE, STATUS_INVALID_PARAMETER,
-    STATUS_SUCCESS,
-};
+    STATUS_SUCCESS, STATUS_NO_MEMORY};
 
 /// Most data descriptors of one event (`MAX_EVENT_DATA_DESCRIPTORS`).
 const DESCRIPTORS_MAX: u32 = 128;
@@ -160,7 +159,7 @@ exports! {
     }
 
     /// Writes an event.
-    [ANY, 0, "wdm/nf-wdm-etwwrite"]
+    [ANY, 0, "wdm/nf-wdm-etwwrite", fails STATUS_NO_MEMORY]
     fn EtwWrite(
         c, handle: u64, descriptor: *const EventDescriptor, _activity: *const GUID, count: u32,
         data: *const DataDescriptor,

@@ -12,10 +12,16 @@ use crate::memory;
 use crate::object::{Handle, KernelObject, Kind, OBJ_KERNEL_HANDLE, Object};
 use crate::process::Process;
 use crate::status::{
-    NTSTATUS, NtStatus, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE,
-    STATUS_INVALID_PARAMETER, STATUS_OBJECT_TYPE_MISMATCH, STATUS_SUCCESS,
+    NTSTATUS, NtStatus, STATUS_HANDLE_NOT_CLOSABLE, STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_INVALID_HANDLE, STATUS_INVALID_PARAMETER, STATUS_INVALID_PARAMETER_4,
+    STATUS_OBJECT_NAME_INVALID, STATUS_OBJECT_PATH_SYNTAX_BAD, STATUS_OBJECT_TYPE_MISMATCH,
+    STATUS_SUCCESS,
 };
 
+/// `OBJ_PROTECT_CLOSE`.
+const OBJ_PROTECT_CLOSE: u32 = 1;
+/// `OBJ_VALID_ATTRIBUTES`, as `ntdef.h` has it for kernel mode.
+const VALID_ATTRIBUTES: u32 = 0x1_3ff2 | OBJ_PROTECT_CLOSE;
 /// `NtCurrentProcess()`.
 const CURRENT_PROCESS: Handle = usize::MAX;
 /// `NtCurrentThread()`.
@@ -65,6 +71,32 @@ pub(super) fn give_handle(
             .open_handle(c.m, &process, object, access, flags);
     memory::write(out, handle);
     STATUS_SUCCESS
+}
+
+/// Attributes of an object without a name.
+///
+/// # Errors
+/// What a wrong length, or a name of a wrong form, is answered with.
+fn check_unnamed(c: &Call<'_>, attributes: *const OBJECT_ATTRIBUTES) -> Result<(), NtStatus> {
+    if attributes.is_null() {
+        return Ok(());
+    }
+    let attributes = memory::read(attributes);
+    if attributes.length as usize != size_of::<OBJECT_ATTRIBUTES>() {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    if attributes.object_name.is_null() {
+        return Ok(());
+    }
+    let name = memory::read(attributes.object_name);
+    if !name.length.is_multiple_of(2) {
+        return Err(STATUS_OBJECT_NAME_INVALID);
+    }
+    let rooted = !attributes.root_directory.is_null();
+    if !rooted && (name.length == 0 || memory::read(name.buffer) != u16::from(b'\\')) {
+        return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
+    }
+    c.violation("unsupported", "objects with names are not modelled")
 }
 
 /// The live object that a driver names by address; anything else ends the run.
@@ -141,9 +173,12 @@ fn close(c: &Call<'_>, handle: Handle) -> NtStatus {
     if handle == CURRENT_PROCESS || handle == CURRENT_THREAD {
         return STATUS_SUCCESS;
     }
-    c.m.objects()
-        .close_handle(c.m, &c.thread.process(), handle)
-        .into()
+    let process = c.thread.process();
+    let entry = c.m.objects().entry(c.m, &process, handle);
+    if entry.is_ok_and(|entry| entry.attributes & OBJ_PROTECT_CLOSE != 0) {
+        return STATUS_HANDLE_NOT_CLOSABLE;
+    }
+    c.m.objects().close_handle(c.m, &process, handle).into()
 }
 
 struct Duplicate {
@@ -242,7 +277,7 @@ exports! {
     }
 
     /// Drops a reference; gives the new count.
-    [DISPATCH, 0, "wdm/nf-wdm-obfdereferenceobject"]
+    [DISPATCH, 0, "wdm/nf-wdm-obdereferenceobject"]
     fn ObfDereferenceObject(c, object: *const c_void) -> i64 {
         dereference(c, object)
     }
@@ -258,12 +293,16 @@ exports! {
     }
 
     /// Opens a handle to an object that the caller has a pointer to.
-    [PASSIVE, 0, "ntifs/nf-ntifs-obopenobjectbypointer", fails STATUS_INSUFFICIENT_RESOURCES]
+    [APC, 0, "ntifs/nf-ntifs-obopenobjectbypointer", fails STATUS_INSUFFICIENT_RESOURCES]
     fn ObOpenObjectByPointer(
         c, object: *const c_void, attributes: u32, _state: *const c_void, access: u32,
         object_type: *const c_void, _mode: i8, out: *mut Handle,
     ) -> NTSTATUS {
         let object = object_at(c, object);
+        memory::write(out, 0);
+        if attributes & !VALID_ATTRIBUTES != 0 {
+            return STATUS_INVALID_PARAMETER;
+        }
         let wanted = data::kind_of_type(c.m, object_type.addr());
         if !object_type.is_null() && wanted != Some(object.kind()) {
             return STATUS_OBJECT_TYPE_MISMATCH;
@@ -275,7 +314,7 @@ exports! {
     }
 
     /// Closes a handle.
-    [PASSIVE, 0, "ntifs/nf-ntifs-ntclose"]
+    [PASSIVE, 0, "wdm/nf-wdm-zwclose"]
     fn ZwClose(c, handle: Handle) -> NTSTATUS {
         close(c, handle)
     }
@@ -304,11 +343,10 @@ exports! {
         state: u8,
     ) -> NTSTATUS {
         let Some(kind) = u8::try_from(kind).ok().filter(|kind| *kind <= 1) else {
-            return STATUS_INVALID_PARAMETER;
+            return STATUS_INVALID_PARAMETER_4;
         };
-        let named = !attributes.is_null() && !memory::read(attributes).object_name.is_null();
-        if named {
-            c.violation("unsupported", "events with names are not modelled");
+        if let Err(status) = check_unnamed(c, attributes) {
+            return status;
         }
         let object = c.m.objects().create(Kind::Event.body_size(), Arc::new(EventHost));
         dispatcher::initialize(object.pointer(), kind, 6, i32::from(state != 0));

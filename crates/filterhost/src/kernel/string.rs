@@ -175,7 +175,7 @@ exports! {
     }
 
     /// Points a counted string at a terminated one, unless that is too long.
-    [ANY, 0, "wdm/nf-wdm-rtlinitunicodestringex"]
+    [ANY, 0, "wdm/nf-wdm-wdmlibrtlinitunicodestringex"]
     fn RtlInitUnicodeStringEx(_c, string: *mut UNICODE_STRING, source: *const u16) -> NTSTATUS {
         initialize(string, source)
     }
@@ -257,7 +257,7 @@ exports! {
     }
 
     /// Copies in upper case, into a new buffer when asked.
-    [APC, 0, "wdm/nf-wdm-rtlupcaseunicodestring"]
+    [APC, 0, "ntddk/nf-ntddk-rtlupcaseunicodestring"]
     fn RtlUpcaseUnicodeString(
         c, to: *mut UNICODE_STRING, from: *const UNICODE_STRING, new_buffer: u8,
     ) -> NTSTATUS {

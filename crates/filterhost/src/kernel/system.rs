@@ -75,7 +75,7 @@ exports! {
     }
 
     /// Makes a random (version 4) identifier.
-    [PASSIVE, 0, "ntifs/nf-ntifs-exuuidcreate", fails STATUS_RETRY]
+    [PASSIVE, 0, "ntddk/nf-ntddk-exuuidcreate", fails STATUS_RETRY]
     fn ExUuidCreate(c, id: *mut GUID) -> NTSTATUS {
         memory::write(id, crate::volume::random_guid(c.m));
         STATUS_SUCCESS

@@ -150,7 +150,7 @@ exports! {
     }
 
     /// The process that the calling thread runs in.
-    [ANY, 0, "ntddk/nf-ntddk-iogetcurrentprocess"]
+    [ANY, 0, "wdm/nf-wdm-iogetcurrentprocess"]
     fn IoGetCurrentProcess(c) -> *mut c_void {
         pointer(c.thread.process().address())
     }
@@ -168,7 +168,7 @@ exports! {
     }
 
     /// Id of a thread.
-    [ANY, 0, "ntddk/nf-ntddk-psgetthreadid"]
+    [DISPATCH, 0, "ntddk/nf-ntddk-psgetthreadid"]
     fn PsGetThreadId(c, thread: *const c_void) -> usize {
         thread_at(c, thread).id() as usize
     }
@@ -213,13 +213,13 @@ exports! {
     }
 
     /// A thread's priority.
-    [DISPATCH, 0, "wdm/nf-wdm-kequeryprioritythread"]
+    [PASSIVE, 0, "wdm/nf-wdm-kequeryprioritythread"]
     fn KeQueryPriorityThread(c, thread: *const c_void) -> i32 {
         thread_at(c, thread).priority()
     }
 
     /// Limits of the calling thread's stack.
-    [ANY, 0, "ntddk/nf-ntddk-iogetstacklimits"]
+    [ANY, 0, "wdm/nf-wdm-iogetstacklimits"]
     fn IoGetStackLimits(c, low: *mut usize, high: *mut usize) {
         let limits = c.thread.stack_limits();
         memory::write(low, limits.0);
