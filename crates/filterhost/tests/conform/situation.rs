@@ -87,8 +87,8 @@ pub enum Beside {
     Ending,
     /// The open is to fail with ACCESS_DENIED in the end.
     Cancelled,
-    /// A trace session listens to every provider.
-    Traced,
+    /// No trace session listens.
+    Untraced,
     /// The service key defines no instances.
     Unlisted,
     /// A client of the port answers messages.
@@ -207,7 +207,7 @@ fn beside(word: &str) -> Result<Beside, String> {
         "dying" => Beside::Dying,
         "ending" => Beside::Ending,
         "cancelled" => Beside::Cancelled,
-        "traced" => Beside::Traced,
+        "untraced" => Beside::Untraced,
         "unlisted" => Beside::Unlisted,
         "answered" => Beside::Answered,
         "silent" => Beside::Silent,

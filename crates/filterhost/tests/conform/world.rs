@@ -113,6 +113,10 @@ impl World {
         if case.situation.dispatch {
             fltmgr::dispatch::set_post_level(m, fltmgr::dispatch::PostLevel::Dispatch);
         }
+        if case.situation.beside == Beside::Untraced {
+            m.state::<filterhost::kernel::etw::Tracing>()
+                .set_enabled(false);
+        }
         let early = case.situation.mounted.then(|| mount(m, &case.situation));
         if let Some(volume) = &early {
             fltmgr::volume::mounted(m, volume);

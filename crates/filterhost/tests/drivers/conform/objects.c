@@ -25,7 +25,7 @@ static NTSTATUS start(THREAD_START *routine, HANDLE *out)
 static ULONG finish(HANDLE thread)
 {
     PVOID object = NULL;
-    EXPECT(ObReferenceObjectByHandle(thread, 0x100000, *PsThreadType, KernelMode, &object, NULL),
+    EXPECT(ObReferenceObjectByHandle(thread, 0x100000, PsThreadType, KernelMode, &object, NULL),
         STATUS_SUCCESS);
     EXPECT(KeWaitForSingleObject(object, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
     ObfDereferenceObject(object);
@@ -69,7 +69,7 @@ CASE(passive, ObReferenceObjectByHandle, STATUS_SUCCESS)
     PVOID object = NULL;
     LARGE_INTEGER now = { 0 };
     EXPECT(make_event(&event), STATUS_SUCCESS);
-    EXPECT(ObReferenceObjectByHandle(event, EVENT_ALL_ACCESS, *ExEventObjectType, KernelMode,
+    EXPECT(ObReferenceObjectByHandle(event, EVENT_ALL_ACCESS, ExEventObjectType, KernelMode,
         &object, NULL), STATUS_SUCCESS);
     EXPECT(ZwClose(event), STATUS_SUCCESS);
     // The reference keeps the object alive without its handle.
@@ -84,7 +84,7 @@ CASE(passive, ObReferenceObjectByHandle, STATUS_OBJECT_TYPE_MISMATCH)
     HANDLE event;
     PVOID object = NULL;
     EXPECT(make_event(&event), STATUS_SUCCESS);
-    NTSTATUS got = ObReferenceObjectByHandle(event, 0, *PsThreadType, KernelMode, &object, NULL);
+    NTSTATUS got = ObReferenceObjectByHandle(event, 0, PsThreadType, KernelMode, &object, NULL);
     ZwClose(event);
     EXPECT(got, STATUS_OBJECT_TYPE_MISMATCH);
     return 0;
@@ -97,7 +97,7 @@ CASE(passive, ObReferenceObjectByHandle, STATUS_ACCESS_DENIED)
     PVOID object = NULL;
     EXPECT(ZwCreateEvent(&event, EVENT_QUERY_STATE, &how, NotificationEvent, FALSE),
         STATUS_SUCCESS);
-    NTSTATUS got = ObReferenceObjectByHandle(event, EVENT_MODIFY_STATE, *ExEventObjectType,
+    NTSTATUS got = ObReferenceObjectByHandle(event, EVENT_MODIFY_STATE, ExEventObjectType,
         UserMode, &object, NULL);
     ZwClose(event);
     EXPECT(got, STATUS_ACCESS_DENIED);
@@ -116,7 +116,7 @@ CASE(passive, ObfReferenceObject, RESERVED)
     PVOID object = NULL;
     LARGE_INTEGER now = { 0 };
     EXPECT(make_event(&event), STATUS_SUCCESS);
-    EXPECT(ObReferenceObjectByHandle(event, EVENT_ALL_ACCESS, *ExEventObjectType, KernelMode,
+    EXPECT(ObReferenceObjectByHandle(event, EVENT_ALL_ACCESS, ExEventObjectType, KernelMode,
         &object, NULL), STATUS_SUCCESS);
     EXPECT(ZwClose(event), STATUS_SUCCESS);
     ObfReferenceObject(object);
@@ -142,8 +142,8 @@ CASE(passive, ObOpenObjectByPointer, STATUS_SUCCESS)
 {
     HANDLE handle = NULL;
     PVOID object = NULL, process = IoGetCurrentProcess();
-    EXPECT(open_pointer(process, OBJ_KERNEL_HANDLE, *PsProcessType, &handle), STATUS_SUCCESS);
-    EXPECT(ObReferenceObjectByHandle(handle, 0, *PsProcessType, KernelMode, &object, NULL),
+    EXPECT(open_pointer(process, OBJ_KERNEL_HANDLE, PsProcessType, &handle), STATUS_SUCCESS);
+    EXPECT(ObReferenceObjectByHandle(handle, 0, PsProcessType, KernelMode, &object, NULL),
         STATUS_SUCCESS);
     CHECK(object == process);
     ObfDereferenceObject(object);
@@ -153,7 +153,7 @@ CASE(passive, ObOpenObjectByPointer, STATUS_SUCCESS)
 CASE(passive, ObOpenObjectByPointer, STATUS_OBJECT_TYPE_MISMATCH)
 {
     HANDLE handle = NULL;
-    EXPECT(open_pointer(IoGetCurrentProcess(), OBJ_KERNEL_HANDLE, *PsThreadType, &handle),
+    EXPECT(open_pointer(IoGetCurrentProcess(), OBJ_KERNEL_HANDLE, PsThreadType, &handle),
         STATUS_OBJECT_TYPE_MISMATCH);
     return 0;
 }
@@ -161,13 +161,13 @@ CASE(passive, ObOpenObjectByPointer, STATUS_INVALID_PARAMETER)
 {
     HANDLE handle = NULL;
     EXPECT(open_pointer(IoGetCurrentProcess(), ~(ULONG)OBJ_VALID_KERNEL_ATTRIBUTES,
-        *PsProcessType, &handle), STATUS_INVALID_PARAMETER);
+        PsProcessType, &handle), STATUS_INVALID_PARAMETER);
     return 0;
 }
 CASE(fault_passive, ObOpenObjectByPointer, STATUS_INSUFFICIENT_RESOURCES)
 {
     HANDLE handle = NULL;
-    EXPECT(open_pointer(IoGetCurrentProcess(), OBJ_KERNEL_HANDLE, *PsProcessType, &handle),
+    EXPECT(open_pointer(IoGetCurrentProcess(), OBJ_KERNEL_HANDLE, PsProcessType, &handle),
         STATUS_INSUFFICIENT_RESOURCES);
     return 0;
 }
@@ -214,6 +214,173 @@ CASE(passive, ZwClose, STATUS_SUCCESS)
 CASE(passive, ZwClose, STATUS_INVALID_HANDLE)
 {
     EXPECT(ZwClose(NoSuchHandle), STATUS_INVALID_HANDLE);
+    return 0;
+}
+
+CASE(passive, NtClose, STATUS_SUCCESS)
+{
+    HANDLE event;
+    EXPECT(make_event(&event), STATUS_SUCCESS);
+    EXPECT(NtClose(event), STATUS_SUCCESS);
+    EXPECT(ZwSetEvent(event, NULL), STATUS_INVALID_HANDLE);
+    return 0;
+}
+CASE(passive, NtClose, STATUS_INVALID_HANDLE)
+{
+    EXPECT(NtClose(NoSuchHandle), STATUS_INVALID_HANDLE);
+    return 0;
+}
+// A copy that is protected from being closed.
+static NTSTATUS protected_event(HANDLE *out)
+{
+    HANDLE event, me = (HANDLE)(LONG_PTR)-1;
+    NTSTATUS status = make_event(&event);
+    if (status < 0) return status;
+    status = ZwDuplicateObject(me, event, me, out, 0, OBJ_KERNEL_HANDLE | OBJ_PROTECT_CLOSE,
+        DUPLICATE_SAME_ACCESS);
+    ZwClose(event);
+    return status;
+}
+CASE(passive, ZwClose, STATUS_HANDLE_NOT_CLOSABLE)
+{
+    HANDLE event;
+    EXPECT(protected_event(&event), STATUS_SUCCESS);
+    EXPECT(ZwClose(event), STATUS_HANDLE_NOT_CLOSABLE);
+    EXPECT(ZwSetEvent(event, NULL), STATUS_SUCCESS);
+    return 0;
+}
+CASE(passive, NtClose, STATUS_HANDLE_NOT_CLOSABLE)
+{
+    HANDLE event;
+    EXPECT(protected_event(&event), STATUS_SUCCESS);
+    EXPECT(NtClose(event), STATUS_HANDLE_NOT_CLOSABLE);
+    return 0;
+}
+CASE(passive, ZwWaitForSingleObject, STATUS_SUCCESS)
+{
+    HANDLE event;
+    EXPECT(make_event(&event), STATUS_SUCCESS);
+    EXPECT(ZwSetEvent(event, NULL), STATUS_SUCCESS);
+    EXPECT(ZwWaitForSingleObject(event, FALSE, NULL), STATUS_SUCCESS);
+    EXPECT(ZwClose(event), STATUS_SUCCESS);
+    return 0;
+}
+CASE(passive, ZwWaitForSingleObject, STATUS_TIMEOUT)
+{
+    HANDLE event;
+    LARGE_INTEGER now = { 0 }, limit = { MILLISECONDS(5) };
+    EXPECT(make_event(&event), STATUS_SUCCESS);
+    EXPECT(ZwWaitForSingleObject(event, FALSE, &now), STATUS_TIMEOUT);
+    EXPECT(ZwWaitForSingleObject(event, FALSE, &limit), STATUS_TIMEOUT);
+    EXPECT(ZwClose(event), STATUS_SUCCESS);
+    return 0;
+}
+CASE(passive, ZwWaitForSingleObject, STATUS_INVALID_HANDLE)
+{
+    EXPECT(ZwWaitForSingleObject(NoSuchHandle, FALSE, NULL), STATUS_INVALID_HANDLE);
+    return 0;
+}
+CASE(passive, ObReferenceObjectByPointer, STATUS_SUCCESS)
+{
+    HANDLE event;
+    PVOID object = NULL;
+    LARGE_INTEGER now = { 0 };
+    EXPECT(make_event(&event), STATUS_SUCCESS);
+    EXPECT(ObReferenceObjectByHandle(event, 0, ExEventObjectType, KernelMode, &object, NULL),
+        STATUS_SUCCESS);
+    EXPECT(ObReferenceObjectByPointer(object, 0, ExEventObjectType, KernelMode), STATUS_SUCCESS);
+    EXPECT(ZwClose(event), STATUS_SUCCESS);
+    ObfDereferenceObject(object);
+    // The second reference keeps it.
+    EXPECT(KeWaitForSingleObject(object, 0, KernelMode, FALSE, &now), STATUS_TIMEOUT);
+    ObfDereferenceObject(object);
+    return 0;
+}
+CASE(passive, ObReferenceObjectByPointer, STATUS_OBJECT_TYPE_MISMATCH)
+{
+    // The type is checked for the user's mode.
+    EXPECT(ObReferenceObjectByPointer(IoGetCurrentProcess(), 0, PsThreadType, UserMode),
+        STATUS_OBJECT_TYPE_MISMATCH);
+    return 0;
+}
+CASE(passive, ObDereferenceObjectDeferDelete, VOID)
+{
+    HANDLE event;
+    PVOID object = NULL;
+    EXPECT(make_event(&event), STATUS_SUCCESS);
+    EXPECT(ObReferenceObjectByHandle(event, 0, ExEventObjectType, KernelMode, &object, NULL),
+        STATUS_SUCCESS);
+    EXPECT(ZwClose(event), STATUS_SUCCESS);
+    ObDereferenceObjectDeferDelete(object);
+    return 0;
+}
+CASE(passive, PsGetCurrentThread, POINTER)
+{
+    PVOID thread = PsGetCurrentThread();
+    CHECK(thread != NULL && thread == PsGetCurrentThread());
+    CHECK(IoThreadToProcess(thread) == IoGetCurrentProcess());
+    return 0;
+}
+CASE(passive, KeGetCurrentThread, POINTER)
+{
+    CHECK(KeGetCurrentThread() == PsGetCurrentThread());
+    return 0;
+}
+CASE(passive, PsGetThreadId, HANDLE)
+{
+    CHECK(PsGetThreadId(PsGetCurrentThread()) == PsGetCurrentThreadId());
+    return 0;
+}
+CASE(passive, PsIsSystemThread, TRUE)
+{
+    CHECK(PsIsSystemThread(PsGetCurrentThread()) == TRUE);
+    return 0;
+}
+CASE(pre_create, PsIsSystemThread, FALSE)
+{
+    CHECK(PsIsSystemThread(in->Data->Thread) == FALSE);
+    return 0;
+}
+CASE(pre_create, PsIsThreadTerminating, FALSE)
+{
+    CHECK(PsIsThreadTerminating(in->Data->Thread) == FALSE);
+    return 0;
+}
+// In `dying`, the user's thread is ended while the case waits.
+CASE(dying_post_create, PsIsThreadTerminating, TRUE)
+{
+    KEVENT event;
+    KeInitializeEvent(&event, NotificationEvent, FALSE);
+    EXPECT(KeWaitForSingleObject(&event, 0, UserMode, FALSE, NULL), STATUS_USER_APC);
+    CHECK(PsIsThreadTerminating(in->Data->Thread) == TRUE);
+    return 0;
+}
+CASE(passive, KeSetPriorityThread, NUMBER)
+{
+    PVOID thread = KeGetCurrentThread();
+    LONG before = KeSetPriorityThread(thread, 12);
+    LONG during = KeSetPriorityThread(thread, before);
+    CHECK(during == 12 && KeQueryPriorityThread(thread) == before);
+    return 0;
+}
+CASE(passive, KeQueryPriorityThread, NUMBER)
+{
+    LONG priority = KeQueryPriorityThread(KeGetCurrentThread());
+    CHECK(priority > 0 && priority < 32);
+    return 0;
+}
+CASE(passive, PsLookupProcessByProcessId, STATUS_SUCCESS)
+{
+    PVOID process = NULL;
+    EXPECT(PsLookupProcessByProcessId(PsGetCurrentProcessId(), &process), STATUS_SUCCESS);
+    CHECK(process == IoGetCurrentProcess());
+    ObfDereferenceObject(process);
+    return 0;
+}
+CASE(passive, PsLookupProcessByProcessId, STATUS_INVALID_CID)
+{
+    PVOID process = NULL;
+    EXPECT(PsLookupProcessByProcessId((HANDLE)0x7FFFFFF0, &process), STATUS_INVALID_CID);
     return 0;
 }
 

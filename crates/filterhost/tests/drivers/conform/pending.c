@@ -5,14 +5,14 @@
 static FLT_CALLBACK_DATA *Held;
 static PVOID HeldContext;
 static int HeldStatus;
-static HANDLE Helper;
 
-static void end_pre(PVOID context)
+static void end_pre(PFLT_WORKITEM item, PVOID object, PVOID context)
 {
     LARGE_INTEGER pause = { MILLISECONDS(5) };
-    UNUSED(context);
+    UNUSED(object), UNUSED(context);
     KeDelayExecutionThread(KernelMode, FALSE, &pause);
     FltCompletePendedPreOperation(Held, HeldStatus, HeldContext);
+    FltFreeGenericWorkItem(item);
 }
 static void end_post(PFLT_WORKITEM item, PVOID object, PVOID context)
 {
@@ -22,21 +22,16 @@ static void end_post(PFLT_WORKITEM item, PVOID object, PVOID context)
     FltCompletePendedPostOperation(Held);
     FltFreeGenericWorkItem(item);
 }
-static ULONG start(THREAD_START *routine)
-{
-    OBJECT_ATTRIBUTES how = attributes(NULL, OBJ_KERNEL_HANDLE);
-    EXPECT(PsCreateSystemThread(&Helper, 0x1FFFFF, &how, NULL, NULL, routine, NULL),
-        STATUS_SUCCESS);
-    EXPECT(ZwClose(Helper), STATUS_SUCCESS);
-    return 0;
-}
-// The user's read goes on only when the helper thread says so.
+// The user's read goes on only when the work item says so.
 CASE(pre_read, FltCompletePendedPreOperation, VOID)
 {
     Held = in->Data;
     HeldStatus = 1; // FLT_PREOP_SUCCESS_NO_CALLBACK
     NextPreStatus = 2; // FLT_PREOP_PENDING
-    return start(end_pre);
+    PFLT_WORKITEM item = FltAllocateGenericWorkItem();
+    CHECK(item != NULL);
+    EXPECT(FltQueueGenericWorkItem(item, in->Filter, end_pre, 1, NULL), STATUS_SUCCESS);
+    return 0;
 }
 CASE(post_read, FltCompletePendedPostOperation, VOID)
 {

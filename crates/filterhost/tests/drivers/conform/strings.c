@@ -31,6 +31,14 @@ CASE(passive, RtlInitUnicodeStringEx, STATUS_SUCCESS)
     CHECK(made.Length == 8 && made.MaximumLength == 10 && made.Buffer == source);
     return 0;
 }
+CASE(passive, RtlInitUnicodeStringEx, STATUS_NAME_TOO_LONG)
+{
+    static WCHAR source[40000];
+    UNICODE_STRING made;
+    for (ULONG i = 0; i < 39999; i++) source[i] = L'a';
+    EXPECT(RtlInitUnicodeStringEx(&made, source), STATUS_NAME_TOO_LONG);
+    return 0;
+}
 CASE(passive, RtlInitAnsiString, VOID)
 {
     ANSI_STRING made;

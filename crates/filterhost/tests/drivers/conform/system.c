@@ -229,6 +229,111 @@ CASE(passive, IoOpenDriverRegistryKey, STATUS_SUCCESS)
     return 0;
 }
 
+static NTSTATUS create_key(const WCHAR *name, HANDLE *out, ULONG *disposition)
+{
+    OBJECT_ATTRIBUTES how = attributes(TheRegistryPath, OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE);
+    UNICODE_STRING own = text(name);
+    HANDLE root;
+    NTSTATUS status = ZwOpenKey(&root, 0x2001F, &how);
+    if (status < 0) return status;
+    how.RootDirectory = root;
+    how.ObjectName = &own;
+    status = ZwCreateKey(out, 0x2001F, &how, 0, NULL, 0, disposition);
+    ZwClose(root);
+    return status;
+}
+CASE(passive, ZwCreateKey, STATUS_SUCCESS)
+{
+    HANDLE key;
+    ULONG disposition = 0;
+    EXPECT(create_key(L"Made", &key, &disposition), STATUS_SUCCESS);
+    CHECK(disposition == 1); // REG_CREATED_NEW_KEY
+    EXPECT(ZwClose(key), STATUS_SUCCESS);
+    EXPECT(create_key(L"Made", &key, &disposition), STATUS_SUCCESS);
+    CHECK(disposition == 2); // REG_OPENED_EXISTING_KEY
+    EXPECT(ZwClose(key), STATUS_SUCCESS);
+    return 0;
+}
+CASE(passive, ZwCreateKey, ERROR)
+{
+    UNICODE_STRING name = text(L"Made");
+    OBJECT_ATTRIBUTES how = attributes(&name, OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE);
+    HANDLE key;
+    how.RootDirectory = (HANDLE)0x7FFF0000;
+    CHECK(ZwCreateKey(&key, 0x2001F, &how, 0, NULL, 0, NULL) < 0);
+    return 0;
+}
+CASE(passive, ZwSetValueKey, STATUS_SUCCESS)
+{
+    union { KEY_VALUE_PARTIAL_INFORMATION Info; UCHAR Bytes[32]; } all = { 0 };
+    UNICODE_STRING name = text(L"Set");
+    ULONG value = 0x1234, needed = 0;
+    HANDLE key;
+    EXPECT(create_key(L"Made", &key, NULL), STATUS_SUCCESS);
+    EXPECT(ZwSetValueKey(key, &name, 0, REG_DWORD, &value, sizeof(value)), STATUS_SUCCESS);
+    NTSTATUS got = ZwQueryValueKey(key, &name, KeyValuePartialInformation, &all, sizeof(all),
+        &needed);
+    EXPECT(ZwClose(key), STATUS_SUCCESS);
+    EXPECT(got, STATUS_SUCCESS);
+    CHECK(all.Info.Type == REG_DWORD && same(all.Info.Data, &value, 4));
+    return 0;
+}
+CASE(passive, ZwSetValueKey, STATUS_INVALID_HANDLE)
+{
+    UNICODE_STRING name = text(L"Set");
+    ULONG value = 1;
+    EXPECT(ZwSetValueKey((HANDLE)0x7FFF0000, &name, 0, REG_DWORD, &value, sizeof(value)),
+        STATUS_INVALID_HANDLE);
+    return 0;
+}
+CASE(passive, ZwSetValueKey, STATUS_ACCESS_DENIED)
+{
+    UNICODE_STRING name = text(L"Set");
+    ULONG value = 1;
+    HANDLE key;
+    EXPECT(open_key(L"Parameters", &key), STATUS_SUCCESS);
+    // Opened for reading only.
+    NTSTATUS got = ZwSetValueKey(key, &name, 0, REG_DWORD, &value, sizeof(value));
+    ZwClose(key);
+    EXPECT(got, STATUS_ACCESS_DENIED);
+    return 0;
+}
+CASE(passive, MmIsAddressValid, TRUE)
+{
+    ULONG here = 0;
+    CHECK(MmIsAddressValid(&here) == TRUE);
+    return 0;
+}
+CASE(passive, MmIsAddressValid, FALSE)
+{
+    CHECK(MmIsAddressValid((PVOID)0x10) == FALSE);
+    return 0;
+}
+CASE(passive, ExUuidCreate, STATUS_SUCCESS)
+{
+    GUID one = { 0 }, other = { 0 };
+    EXPECT(ExUuidCreate(&one), STATUS_SUCCESS);
+    EXPECT(ExUuidCreate(&other), STATUS_SUCCESS);
+    CHECK(!same(&one, &other, sizeof(one)));
+    return 0;
+}
+CASE(fault_passive, ExUuidCreate, STATUS_RETRY)
+{
+    GUID one;
+    EXPECT(ExUuidCreate(&one), STATUS_RETRY);
+    return 0;
+}
+CASE(passive, RtlRandomEx, NUMBER)
+{
+    ULONG seed = 7, different = 0;
+    for (ULONG i = 0; i < 8; i++) {
+        ULONG before = seed, number = RtlRandomEx(&seed);
+        CHECK(number < 0x7FFFFFFF);
+        if (seed != before) different++;
+    }
+    CHECK(different > 0);
+    return 0;
+}
 static const GUID Provider = { 0x0e5a1b2c, 0x1111, 0x4222, { 1, 2, 3, 4, 5, 6, 7, 8 } };
 static const EVENT_DESCRIPTOR Event = { 1, 0, 0, 4, 0, 0, 0 };
 CASE(passive, EtwRegister, STATUS_SUCCESS)
@@ -289,9 +394,9 @@ CASE(fault_passive, EtwWrite, STATUS_NO_MEMORY)
     EXPECT(got, STATUS_NO_MEMORY);
     return 0;
 }
-CASE(passive, EtwEventEnabled, FALSE)
+CASE(untraced_passive, EtwEventEnabled, FALSE)
 {
-    // No session listens.
+    // In `untraced`, no session listens.
     REGHANDLE provider = 0;
     EXPECT(EtwRegister(&Provider, NULL, NULL, &provider), STATUS_SUCCESS);
     BOOLEAN answer = EtwEventEnabled(provider, &Event);
@@ -299,7 +404,25 @@ CASE(passive, EtwEventEnabled, FALSE)
     CHECK(answer == FALSE);
     return 0;
 }
-CASE(traced_passive, EtwEventEnabled, TRUE)
+CASE(untraced_passive, EtwProviderEnabled, FALSE)
+{
+    REGHANDLE provider = 0;
+    EXPECT(EtwRegister(&Provider, NULL, NULL, &provider), STATUS_SUCCESS);
+    BOOLEAN answer = EtwProviderEnabled(provider, 4, 0);
+    EXPECT(EtwUnregister(provider), STATUS_SUCCESS);
+    CHECK(answer == FALSE);
+    return 0;
+}
+CASE(passive, EtwProviderEnabled, TRUE)
+{
+    REGHANDLE provider = 0;
+    EXPECT(EtwRegister(&Provider, NULL, NULL, &provider), STATUS_SUCCESS);
+    BOOLEAN answer = EtwProviderEnabled(provider, 4, 0);
+    EXPECT(EtwUnregister(provider), STATUS_SUCCESS);
+    CHECK(answer == TRUE);
+    return 0;
+}
+CASE(passive, EtwEventEnabled, TRUE)
 {
     REGHANDLE provider = 0;
     EXPECT(EtwRegister(&Provider, NULL, NULL, &provider), STATUS_SUCCESS);
@@ -387,16 +510,5 @@ CASE(post_create, FsRtlIsPagingFile, FALSE)
 CASE(pagefile_post_create, FsRtlIsPagingFile, TRUE)
 {
     CHECK(FsRtlIsPagingFile(in->File) == TRUE);
-    return 0;
-}
-CASE(post_create, MmDoesFileHaveUserWritableReferences, ZERO)
-{
-    CHECK(MmDoesFileHaveUserWritableReferences(in->File->SectionObjectPointer) == 0);
-    return 0;
-}
-CASE(writable_post_create, MmDoesFileHaveUserWritableReferences, NONZERO)
-{
-    // A user has the file mapped writable.
-    CHECK(MmDoesFileHaveUserWritableReferences(in->File->SectionObjectPointer) != 0);
     return 0;
 }

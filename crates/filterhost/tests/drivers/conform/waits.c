@@ -18,7 +18,7 @@ static NTSTATUS start(THREAD_START *routine, PVOID context, HANDLE *out)
 static ULONG finish(HANDLE thread)
 {
     PVOID object = NULL;
-    EXPECT(ObReferenceObjectByHandle(thread, 0x100000, *PsThreadType, KernelMode, &object, NULL),
+    EXPECT(ObReferenceObjectByHandle(thread, 0x100000, PsThreadType, KernelMode, &object, NULL),
         STATUS_SUCCESS);
     EXPECT(KeWaitForSingleObject(object, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
     ObfDereferenceObject(object);
