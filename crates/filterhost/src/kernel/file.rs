@@ -133,7 +133,7 @@ exports! {
     }
 
     /// Makes a section over a file for a scan, without telling the scanner of conflicts.
-    [PASSIVE, 0, "ntifs/nf-ntifs-fsrtlcreatesectionfordatascan",
+    [APC, 0, "ntifs/nf-ntifs-fsrtlcreatesectionfordatascan",
         fails STATUS_INSUFFICIENT_RESOURCES]
     fn FsRtlCreateSectionForDataScan(
         c, handle: *mut Handle, object: *mut *mut c_void, size: *mut i64, file: *mut FILE_OBJECT,
