@@ -262,6 +262,9 @@ IMPORT void IoSetTopLevelIrp(PVOID);
 IMPORT void IoGetStackLimits(ULONG_PTR *, ULONG_PTR *);
 IMPORT ULONG FsRtlIsPagingFile(FILE_OBJECT *);
 IMPORT BOOLEAN FsRtlIsDaxVolume(FILE_OBJECT *);
+IMPORT ULONG MmDoesFileHaveUserWritableReferences(SECTION_OBJECT_POINTERS *);
+IMPORT NTSTATUS FsRtlCreateSectionForDataScan(HANDLE *, PVOID *, LARGE_INTEGER *, FILE_OBJECT *,
+    ACCESS_MASK, OBJECT_ATTRIBUTES *, LARGE_INTEGER *, ULONG, ULONG, ULONG);
 
 // Mutexes, semaphores, levels, and further locks.
 IMPORT void KeInitializeMutex(KMUTEX *, ULONG);
