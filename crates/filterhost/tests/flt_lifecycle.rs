@@ -7,6 +7,7 @@
 //! `nf-fltkernel-fltcancelfileopen`, `nf-fltkernel-fltsetecplistintocallbackdata`.
 #![cfg(feature = "clang")]
 
+mod lifecycle_world;
 mod support;
 
 use std::any::Any;
@@ -16,126 +17,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use filterhost::fltmgr::dispatch::{PostLevel, set_post_level};
 use filterhost::fltmgr::registration::{Unload, stop, unload};
 use filterhost::fltmgr::{FilterManager, NativeFilter, Pre, instance, native, volume};
-use filterhost::kernel::format::Messages;
 use filterhost::layout::{FLT_CALLBACK_DATA, FLTFL_CALLBACK_DATA_IRP_OPERATION, IRP_MJ_CREATE};
 use filterhost::status::*;
-use filterhost::user::{OpenOptions, Process};
+use filterhost::user::OpenOptions;
 use filterhost::volume::{FsKind, Request, Volume};
-use filterhost::{DriverHandle, LoadOptions, Machine, Mode, Report};
-
-/// The numbers of `lifecycle.c`.
-#[derive(Clone, Copy, Debug)]
-enum Case {
-    Plain = 0,
-    DoNotAttach = 1,
-    RefuseUnload = 2,
-    LeakContext = 3,
-    LeakName = 4,
-    UnknownStatus = 5,
-    ContextWithoutPost = 6,
-    ChangeWithoutDirty = 7,
-    ChangeWithDirty = 8,
-    FailWithoutCancel = 9,
-    Cancel = 10,
-    CancelAndSucceed = 11,
-    Pend = 12,
-    PostWhenSafe = 13,
-    ContextInPreCreate = 14,
-    EcpAttach = 15,
-    EcpFreeAttached = 16,
-    EcpLeak = 17,
-    PortLeftOpen = 18,
-    UnloadWithoutUnregister = 19,
-    Complete = 20,
-    CompletePending = 21,
-    LeakReference = 22,
-    Unbalanced = 23,
-    CancelInPre = 24,
-    FreeContextTwice = 25,
-}
-
-/// What a scenario works with.
-struct World {
-    m: Arc<Machine>,
-    driver: DriverHandle,
-    disk: Arc<Volume>,
-    process: Process,
-}
-
-impl World {
-    fn new(m: &Arc<Machine>, case: Case, altitude: &str) -> Self {
-        let disk = Volume::mount_kind(m, FsKind::Ntfs);
-        disk.fs().place("\\file.txt", b"hello").expect("a file");
-        let process = Process::create(m, "user.exe", &disk, None);
-        let driver = load(m, case, "lifecycle", altitude);
-        Self {
-            m: m.clone(),
-            driver,
-            disk,
-            process,
-        }
-    }
-
-    /// Opens and closes the file; gives what the open gave.
-    fn open(&self) -> Result<(), NtStatus> {
-        self.process.run(|process| {
-            let file = process.open(&OpenOptions::new("\\file.txt").read())?;
-            file.close()
-        })
-    }
-
-    fn said(&self) -> Vec<String> {
-        let all = self.m.state::<Messages>().all();
-        all.iter().map(|line| line.trim().to_owned()).collect()
-    }
-
-    fn has_said(&self, line: &str) -> bool {
-        self.said().iter().any(|said| said == line)
-    }
-
-    fn finish(&self) {
-        self.driver
-            .unload()
-            .expect("the driver lets itself be unloaded");
-        self.process.exit();
-    }
-}
-
-fn load(m: &Arc<Machine>, case: Case, service: &str, altitude: &str) -> DriverHandle {
-    let image = support::driver("lifecycle", &[&format!("-DCASE={}", case as u32)]);
-    let options = LoadOptions::new(image, service).instance("one", altitude);
-    m.load_driver(&options).expect("the driver loads")
-}
-
-/// Runs a scenario free and under seeds, one of them twice.
-fn on(case: Case, body: impl Fn(&World) + Copy + Send + Sync + 'static) {
-    let run = |mode| {
-        let outcome = Machine::builder()
-            .scheduler(mode)
-            .run(move |m| body(&World::new(m, case, "370123")))
-            .unwrap_or_else(|report| panic!("{case:?}: {report}"));
-        outcome.trace_hash
-    };
-    run(Mode::Free);
-    run(Mode::Seeded(1));
-    assert_eq!(run(Mode::Seeded(2)), run(Mode::Seeded(2)));
-}
-
-/// Opens the file and unloads; the run must end with this rule.
-#[track_caller]
-fn breaks(case: Case, rule: &str) -> Report {
-    let report = Machine::builder()
-        .scheduler(Mode::Seeded(3))
-        .run(move |m| {
-            let world = World::new(m, case, "370123");
-            let _opened = world.open();
-            world.finish();
-        })
-        .map(|_| ())
-        .expect_err("the rule is broken");
-    assert_eq!(report.rule(), rule, "{report}");
-    report
-}
+use filterhost::{LoadOptions, Machine, Mode};
+use lifecycle_world::{Case, World, load, on};
 
 #[test]
 fn an_instance_is_set_up_and_torn_down_in_the_documented_order() {
@@ -597,35 +484,4 @@ fn filters_come_and_go_under_load() {
         under_load(Mode::Seeded(seed));
     }
     assert_eq!(under_load(Mode::Seeded(5)), under_load(Mode::Seeded(5)));
-}
-
-#[test]
-fn leaks_are_named_when_the_filter_unregisters() {
-    let report = breaks(Case::LeakContext, "context-leak");
-    assert!(report.detail().contains("stream context"), "{report}");
-    assert!(report.to_string().contains("lifecycle.c"), "{report}");
-    breaks(Case::LeakName, "name-leak");
-    breaks(Case::EcpLeak, "ecp-leak");
-    breaks(Case::LeakReference, "reference-leak");
-    breaks(Case::PortLeftOpen, "port-not-closed");
-}
-
-#[test]
-fn callback_statuses_that_make_no_sense_end_the_run() {
-    breaks(Case::UnknownStatus, "callback-status");
-    breaks(Case::ContextWithoutPost, "callback-status");
-    breaks(Case::ChangeWithoutDirty, "callback-status");
-    breaks(Case::FailWithoutCancel, "callback-status");
-    breaks(Case::CancelAndSucceed, "callback-status");
-    breaks(Case::CompletePending, "callback-status");
-    breaks(Case::Unbalanced, "callback-unbalanced");
-}
-
-#[test]
-fn misused_objects_end_the_run() {
-    breaks(Case::ContextInPreCreate, "context-in-pre-create");
-    breaks(Case::EcpFreeAttached, "ecp-free-attached");
-    breaks(Case::CancelInPre, "cancel-file-open");
-    breaks(Case::FreeContextTwice, "context-pointer");
-    breaks(Case::UnloadWithoutUnregister, "unload-still-registered");
 }

@@ -129,7 +129,7 @@ fn transfer(
     let position = guest::file::position(file);
     let byte_offset = guest::read(of.offset).unwrap_or(position);
     let uncached = of.flags & FLTFL_IO_OPERATION_NON_CACHED != 0;
-    if uncached && (byte_offset % 512 != 0 || of.length % 512 != 0) {
+    if uncached && (byte_offset % 512 != 0 || !of.length.is_multiple_of(512)) {
         let detail = format!("{function}: noncached I/O must be aligned to sectors");
         verifier::violation("unaligned-io", detail);
     }

@@ -350,6 +350,7 @@ pub fn teardown(m: &Arc<Machine>, instance: &InstanceRef, flags: u32) -> bool {
         );
     }
     instance.life.lock().phase = Phase::Gone;
+    instance.volume().gone(instance);
     context::instance_gone(m, instance);
     retire(m, instance);
     m.sched().notify();

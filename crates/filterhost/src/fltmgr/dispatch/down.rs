@@ -244,12 +244,13 @@ fn wants(entry: &OperationEntry, block: &FLT_IO_PARAMETER_BLOCK) -> bool {
     if !transfers {
         return true;
     }
-    let skipped = (skips(FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO) && paging)
-        || (skips(FLTFL_OPERATION_REGISTRATION_SKIP_CACHED_IO) && !uncached && !paging)
-        || (skips(FLTFL_OPERATION_REGISTRATION_SKIP_NON_CACHED_NON_PAGING_IO)
-            && uncached
-            && !paging);
-    !skipped
+    if paging {
+        return !skips(FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO);
+    }
+    if uncached {
+        return !skips(FLTFL_OPERATION_REGISTRATION_SKIP_NON_CACHED_NON_PAGING_IO);
+    }
+    !skips(FLTFL_OPERATION_REGISTRATION_SKIP_CACHED_IO)
 }
 
 fn is_irp(data: *const FLT_CALLBACK_DATA) -> bool {
