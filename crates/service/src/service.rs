@@ -198,4 +198,12 @@ impl<P: Platform> Service<P> {
     pub fn figures(&self) -> Figures {
         self.stats.figures()
     }
+
+    /// The driver's counters as it told them last, in the order of
+    /// [`siloscan_core::reason::ENTRIES`]. It tells them after a poll in which any moved;
+    /// [`Service::tell`] with [`News::Nothing`] makes it poll at once.
+    #[must_use]
+    pub fn driver_counts(&self) -> Vec<u64> {
+        self.stats.driver.get()
+    }
 }

@@ -25,4 +25,4 @@ pub use open::EcpSpec;
 pub use options::OpenOptions;
 pub use port::{PortHandle, PortMessage};
 pub use process::{Process, Task};
-pub use section::{Section, View};
+pub use section::{Section, View, section_bytes};

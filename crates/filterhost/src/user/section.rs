@@ -90,6 +90,12 @@ impl SectionHost {
     }
 }
 
+/// The bytes behind a section object; none for another object or a section that is deleted.
+#[must_use]
+pub fn section_bytes(object: &Object) -> Option<Arc<SectionBytes>> {
+    object.host::<SectionHost>()?.bytes()
+}
+
 impl KernelObject for SectionHost {
     fn kind(&self) -> Kind {
         Kind::Section

@@ -1,0 +1,230 @@
+//! A container host: a machine with a system volume, the driver loaded, the scan service running.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use filterhost::fltmgr::port::security;
+use filterhost::registry::Value;
+use filterhost::sched::ThreadRef;
+use filterhost::user::Process;
+use filterhost::volume::{FsKind, Volume};
+use filterhost::{DriverHandle, LoadError, LoadOptions, Machine};
+use parking_lot::Mutex;
+use siloscan_core::reason::{Counted, ENTRIES};
+use siloscan_core::wire::News;
+use siloscan_service::engine::Engine;
+use siloscan_service::events::{Event, EventSink};
+use siloscan_service::service::Service;
+use siloscan_service::settings::Settings;
+
+use crate::platform::SimPlatform;
+
+/// Name of the driver's service, and of its registry key.
+pub const SERVICE: &str = "siloscan";
+/// Name of the driver's instance.
+pub const INSTANCE: &str = "siloscan Instance";
+/// Altitude for tests; a vendor gets its own from Microsoft.
+pub const ALTITUDE: &str = "320999.5";
+
+/// Numbers of `NT SERVICE\siloscand` after `S-1-5`: 80 and the SHA-1 of the name in upper-case
+/// UTF-16, as five little-endian words.
+pub const SERVICE_SID: [u32; 6] =
+    [80, 0x4b01_8495, 0x78ab_d6da, 0xe7bd_f31c, 0xba4f_467f, 0xd1fe_15cc];
+
+/// How a container host is to be.
+#[derive(Clone)]
+pub struct WorldOptions {
+    /// The driver image.
+    pub image: PathBuf,
+    /// Values of the driver's `Parameters` key.
+    pub parameters: Vec<(String, u32)>,
+    /// The engine of the service; none is a host without a service.
+    pub engine: Option<Arc<dyn Engine>>,
+    /// Threads of the service that scan.
+    pub threads: usize,
+}
+
+/// Collects what the service reports.
+#[derive(Clone, Default)]
+pub struct Events(Arc<Mutex<Vec<Event>>>);
+
+impl EventSink for Events {
+    fn report(&self, event: Event) {
+        self.0.lock().push(event);
+    }
+}
+
+impl Events {
+    /// Everything reported until now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Event> {
+        self.0.lock().clone()
+    }
+
+    /// Rule and path of each detection until now.
+    #[must_use]
+    pub fn detections(&self) -> Vec<(String, String)> {
+        let events = self.0.lock();
+        let found = events.iter().filter_map(|event| match event {
+            Event::Detection { rule, scan, .. } => Some((rule.clone(), scan.path.clone())),
+            _ => None,
+        });
+        found.collect()
+    }
+}
+
+/// The scan service as a process of the machine.
+pub struct RunningService {
+    service: Arc<Service<SimPlatform>>,
+    process: Process,
+    thread: ThreadRef,
+    events: Events,
+}
+
+/// A container host that runs.
+pub struct World {
+    m: Arc<Machine>,
+    system: Arc<Volume>,
+    driver: DriverHandle,
+    service: Mutex<Option<RunningService>>,
+}
+
+impl World {
+    /// Boots a host on the calling simulated thread: a system volume, the driver, the service.
+    ///
+    /// # Errors
+    /// Why the driver does not load.
+    pub fn boot(m: &Arc<Machine>, options: &WorldOptions) -> Result<Self, LoadError> {
+        let system = Volume::mount_kind(m, FsKind::Ntfs);
+        let mut load = LoadOptions::new(&options.image, SERVICE).instance(INSTANCE, ALTITUDE);
+        for (name, value) in &options.parameters {
+            load = load.value("Parameters", name, Value::dword(*value));
+        }
+        let driver = m.load_driver(&load)?;
+        let world = Self { m: Arc::clone(m), system, driver, service: Mutex::new(None) };
+        if let Some(engine) = &options.engine {
+            world.start_service(Arc::clone(engine), options.threads);
+        }
+        Ok(world)
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.m
+    }
+
+    /// The host's system volume, drive C of its processes.
+    #[must_use]
+    pub fn system(&self) -> &Arc<Volume> {
+        &self.system
+    }
+
+    /// The driver.
+    #[must_use]
+    pub fn driver(&self) -> &DriverHandle {
+        &self.driver
+    }
+
+    /// A process of the host, outside of any container.
+    #[must_use]
+    pub fn process(&self, name: &str) -> Process {
+        Process::create(&self.m, name, &self.system, None)
+    }
+
+    /// Starts the scan service and waits until the driver has asked it for the first time.
+    pub fn start_service(&self, engine: Arc<dyn Engine>, threads: usize) {
+        let process = self.process("siloscand");
+        process.kernel().set_user_sid(Some(security::sid(5, &SERVICE_SID)));
+        let events = Events::default();
+        let settings = Settings { threads, ..Settings::default() };
+        let platform = SimPlatform::new(&self.m, process.kernel());
+        let service = Service::new(platform, settings, engine, Box::new(events.clone()))
+            .expect("the settings are within their bounds");
+        let work = Arc::clone(&service);
+        let thread = self.m.sched().spawn(process.kernel(), "service", move || {
+            // With `reconnect` on it serves until it is told to stop.
+            let _served = work.run();
+        });
+        let polled = || (service.driver_epoch().is_some()).then_some(());
+        let deadline = self.m.sched().now().after(Duration::from_secs(60));
+        let waited = self.m.sched().wait_until("service", Some(deadline), polled);
+        assert!(waited.is_ok(), "the driver polls the service: {:?}", events.all());
+        *self.service.lock() = Some(RunningService { service, process, thread, events });
+    }
+
+    /// Stops the service: its threads end and its port closes.
+    pub fn stop_service(&self) {
+        let Some(running) = self.service.lock().take() else { return };
+        running.service.stop();
+        self.m.sched().join(&running.thread);
+        running.process.exit();
+    }
+
+    /// What the service has reported.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        let service = self.service.lock();
+        service.as_ref().map(|running| running.events.clone()).unwrap_or_default()
+    }
+
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> Option<Arc<Service<SimPlatform>>> {
+        self.service.lock().as_ref().map(|running| Arc::clone(&running.service))
+    }
+
+    /// Scans that the service was asked for until now.
+    #[must_use]
+    pub fn scans(&self) -> u64 {
+        self.service().map_or(0, |service| service.figures().scan_requests)
+    }
+
+    /// All counters of the driver, as it tells them after everything that happened until now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let Some(service) = self.service() else { return Counts(Vec::new()) };
+        // The answer to the poll that is held goes out now; the driver then tells its counters if
+        // any moved, and polls again. After the second answer they have arrived.
+        for _ in 0..3 {
+            let before = service.figures().polls;
+            service.tell(News::Nothing);
+            let answered = || (service.figures().polls > before).then_some(());
+            let deadline = self.m.sched().now().after(Duration::from_secs(30));
+            let _polled = self.m.sched().wait_until("counters", Some(deadline), answered);
+        }
+        Counts(service.driver_counts())
+    }
+
+    /// One counter of the driver.
+    #[must_use]
+    pub fn count(&self, reason: impl Counted) -> u64 {
+        self.counts().get(reason)
+    }
+
+    /// Stops the service and unloads the driver; the machine's checkers say what is left.
+    pub fn shut_down(&self) {
+        self.stop_service();
+        self.driver.unload().expect("the driver unloads when it is asked to");
+    }
+}
+
+/// The driver's counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(Vec<u64>);
+
+impl Counts {
+    /// The count of one reason.
+    #[must_use]
+    pub fn get(&self, reason: impl Counted) -> u64 {
+        self.0.get(reason.counter().index()).copied().unwrap_or(0)
+    }
+
+    /// Kind, name and number of every counter that is not zero.
+    #[must_use]
+    pub fn named(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let pairs = ENTRIES.iter().zip(&self.0);
+        pairs.filter(|(_, n)| **n > 0).map(|(entry, n)| (entry.kind, entry.name, *n)).collect()
+    }
+}
