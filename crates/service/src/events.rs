@@ -96,6 +96,11 @@ pub enum Event {
     },
     /// The counts of this run, once, at its end.
     Summary(crate::stats::Figures),
+    /// What the driver had counted when it told its counters last, once, at the end.
+    DriverCounts {
+        /// The counts that are not zero, each as `kind/reason`.
+        counts: std::collections::BTreeMap<String, u64>,
+    },
 }
 
 /// Takes records. Called by threads that answer scans, so it neither waits nor opens anything.
@@ -231,5 +236,6 @@ fn log(event: &Event) {
         Event::Disconnected { cause } => tracing::warn!(cause, "disconnected from the driver"),
         Event::BadMessage { cause, bytes } => tracing::warn!(cause, bytes, "bad message"),
         Event::Summary(figures) => tracing::info!(?figures, "finished"),
+        Event::DriverCounts { counts } => tracing::debug!(?counts, "the driver's counters"),
     }
 }

@@ -10,6 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Parser;
+use siloscan_core::reason::ENTRIES;
 use siloscan_service::engine::Engine;
 use siloscan_service::events::{Event, EventQueue, EventSink};
 use siloscan_service::platform::Platform;
@@ -118,6 +119,12 @@ fn run(options: &Options) -> Result<bool, String> {
     let outcome = serve(&service, options, &asked_to_end);
     let figures = service.figures();
     service.report(Event::Summary(figures));
+    let counts = service.driver_counts();
+    let pairs = ENTRIES.iter().zip(counts).filter(|(_, count)| *count > 0);
+    let named = pairs.map(|(entry, count)| (format!("{}/{}", entry.kind, entry.name), count));
+    service.report(Event::DriverCounts {
+        counts: named.collect(),
+    });
     let dropped = writer
         .finish()
         .map_err(|cause| format!("cannot write events: {cause}"))?;

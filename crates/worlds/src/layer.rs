@@ -48,7 +48,11 @@ impl LayerFolder {
     /// # Errors
     /// A folder that is missing, empty or unreadable, and names that are not UTF-8.
     pub fn open(path: &Path) -> Result<Self, LayerError> {
-        let mut layer = Self { path: path.to_owned(), files: Vec::new(), bytes: 0 };
+        let mut layer = Self {
+            path: path.to_owned(),
+            files: Vec::new(),
+            bytes: 0,
+        };
         layer.walk(path)?;
         if layer.files.is_empty() {
             return Err(LayerError::Empty(path.to_owned()));
@@ -58,7 +62,10 @@ impl LayerFolder {
     }
 
     fn walk(&mut self, folder: &Path) -> Result<(), LayerError> {
-        let unreadable = |path: &Path, source| LayerError::Unreadable { path: path.into(), source };
+        let unreadable = |path: &Path, source| LayerError::Unreadable {
+            path: path.into(),
+            source,
+        };
         for entry in fs::read_dir(folder).map_err(|e| unreadable(folder, e))? {
             let entry = entry.map_err(|e| unreadable(folder, e))?;
             let path = entry.path();
@@ -91,13 +98,18 @@ impl LayerFolder {
 pub fn wine_layer(target: &Path, count: usize, largest: u64) -> Result<LayerFolder, LayerError> {
     let wine = LayerFolder::open(Path::new(WINE_BINARIES)).map_err(|_| LayerError::NoWine)?;
     let system = target.join("Windows").join("System32");
-    let failed = |path: &Path, source| LayerError::Unreadable { path: path.into(), source };
+    let failed = |path: &Path, source| LayerError::Unreadable {
+        path: path.into(),
+        source,
+    };
     fs::create_dir_all(&system).map_err(|e| failed(&system, e))?;
     let mut taken = 0;
     for file in &wine.files {
         let from = wine.path.join(file);
         let small = fs::metadata(&from).is_ok_and(|m| m.len() <= largest);
-        let code = file.extension().is_some_and(|e| e == "dll" || e == "exe" || e == "drv");
+        let code = file
+            .extension()
+            .is_some_and(|e| e == "dll" || e == "exe" || e == "drv");
         if !small || !code || file.components().count() != 1 {
             continue;
         }
@@ -121,8 +133,13 @@ mod tests {
     #[test]
     fn a_missing_an_empty_and_a_misnamed_folder_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = LayerFolder::open(&dir.path().join("nowhere")).unwrap_err().to_string();
-        assert!(missing.contains("nowhere") && missing.contains("No such file"), "{missing}");
+        let missing = LayerFolder::open(&dir.path().join("nowhere"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.contains("nowhere") && missing.contains("No such file"),
+            "{missing}"
+        );
         let empty = LayerFolder::open(dir.path()).unwrap_err().to_string();
         assert!(empty.contains("holds no file"), "{empty}");
         let odd = dir.path().join(std::ffi::OsStr::from_bytes(b"a\xff"));

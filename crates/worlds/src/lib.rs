@@ -1,8 +1,8 @@
 //! A whole container host built from the filter host and the service: images, layers, containers,
 //! the users in them, and the figures of what happened. Tests and the demo share it.
 
+pub mod day;
 pub mod everywhere;
 pub mod layer;
-pub mod platform;
 pub mod report;
 pub mod world;

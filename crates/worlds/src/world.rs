@@ -15,10 +15,9 @@ use siloscan_core::reason::{Counted, ENTRIES};
 use siloscan_core::wire::News;
 use siloscan_service::engine::Engine;
 use siloscan_service::events::{Event, EventSink};
+use siloscan_service::platform::SimulatedPlatform;
 use siloscan_service::service::Service;
 use siloscan_service::settings::Settings;
-
-use crate::platform::SimPlatform;
 
 /// Name of the driver's service, and of its registry key.
 pub const SERVICE: &str = "siloscan";
@@ -29,8 +28,14 @@ pub const ALTITUDE: &str = "320999.5";
 
 /// Numbers of `NT SERVICE\siloscand` after `S-1-5`: 80 and the SHA-1 of the name in upper-case
 /// UTF-16, as five little-endian words.
-pub const SERVICE_SID: [u32; 6] =
-    [80, 0x4b01_8495, 0x78ab_d6da, 0xe7bd_f31c, 0xba4f_467f, 0xd1fe_15cc];
+pub const SERVICE_SID: [u32; 6] = [
+    80,
+    0x4b01_8495,
+    0x78ab_d6da,
+    0xe7bd_f31c,
+    0xba4f_467f,
+    0xd1fe_15cc,
+];
 
 /// How a container host is to be.
 #[derive(Clone)]
@@ -76,7 +81,7 @@ impl Events {
 
 /// The scan service as a process of the machine.
 pub struct RunningService {
-    service: Arc<Service<SimPlatform>>,
+    service: Arc<Service<SimulatedPlatform>>,
     process: Process,
     thread: ThreadRef,
     events: Events,
@@ -102,7 +107,12 @@ impl World {
             load = load.value("Parameters", name, Value::dword(*value));
         }
         let driver = m.load_driver(&load)?;
-        let world = Self { m: Arc::clone(m), system, driver, service: Mutex::new(None) };
+        let world = Self {
+            m: Arc::clone(m),
+            system,
+            driver,
+            service: Mutex::new(None),
+        };
         if let Some(engine) = &options.engine {
             world.start_service(Arc::clone(engine), options.threads);
         }
@@ -136,27 +146,39 @@ impl World {
     /// Starts the scan service and waits until the driver has asked it for the first time.
     pub fn start_service(&self, engine: Arc<dyn Engine>, threads: usize) {
         let process = self.process("siloscand");
-        process.kernel().set_user_sid(Some(security::sid(5, &SERVICE_SID)));
+        process
+            .kernel()
+            .set_user_sid(Some(security::sid(5, &SERVICE_SID)));
         let events = Events::default();
-        let settings = Settings { threads, ..Settings::default() };
-        let platform = SimPlatform::new(&self.m, process.kernel());
+        let settings = Settings {
+            threads,
+            ..Settings::default()
+        };
+        let platform = SimulatedPlatform::new(&self.m, process.kernel());
         let service = Service::new(platform, settings, engine, Box::new(events.clone()))
             .expect("the settings are within their bounds");
-        let work = Arc::clone(&service);
-        let thread = self.m.sched().spawn(process.kernel(), "service", move || {
-            // With `reconnect` on it serves until it is told to stop.
-            let _served = work.run();
-        });
+        let thread = SimulatedPlatform::start(&service);
         let polled = || (service.driver_epoch().is_some()).then_some(());
         let deadline = self.m.sched().now().after(Duration::from_secs(60));
         let waited = self.m.sched().wait_until("service", Some(deadline), polled);
-        assert!(waited.is_ok(), "the driver polls the service: {:?}", events.all());
-        *self.service.lock() = Some(RunningService { service, process, thread, events });
+        assert!(
+            waited.is_ok(),
+            "the driver polls the service: {:?}",
+            events.all()
+        );
+        *self.service.lock() = Some(RunningService {
+            service,
+            process,
+            thread,
+            events,
+        });
     }
 
     /// Stops the service: its threads end and its port closes.
     pub fn stop_service(&self) {
-        let Some(running) = self.service.lock().take() else { return };
+        let Some(running) = self.service.lock().take() else {
+            return;
+        };
         running.service.stop();
         self.m.sched().join(&running.thread);
         running.process.exit();
@@ -166,25 +188,34 @@ impl World {
     #[must_use]
     pub fn events(&self) -> Events {
         let service = self.service.lock();
-        service.as_ref().map(|running| running.events.clone()).unwrap_or_default()
+        service
+            .as_ref()
+            .map(|running| running.events.clone())
+            .unwrap_or_default()
     }
 
     /// The service.
     #[must_use]
-    pub fn service(&self) -> Option<Arc<Service<SimPlatform>>> {
-        self.service.lock().as_ref().map(|running| Arc::clone(&running.service))
+    pub fn service(&self) -> Option<Arc<Service<SimulatedPlatform>>> {
+        self.service
+            .lock()
+            .as_ref()
+            .map(|running| Arc::clone(&running.service))
     }
 
     /// Scans that the service was asked for until now.
     #[must_use]
     pub fn scans(&self) -> u64 {
-        self.service().map_or(0, |service| service.figures().scan_requests)
+        self.service()
+            .map_or(0, |service| service.figures().scan_requests)
     }
 
     /// All counters of the driver, as it tells them after everything that happened until now.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let Some(service) = self.service() else { return Counts(Vec::new()) };
+        let Some(service) = self.service() else {
+            return Counts(Vec::new());
+        };
         // The answer to the poll that is held goes out now; the driver then tells its counters if
         // any moved, and polls again. After the second answer they have arrived.
         for _ in 0..3 {
@@ -192,7 +223,10 @@ impl World {
             service.tell(News::Nothing);
             let answered = || (service.figures().polls > before).then_some(());
             let deadline = self.m.sched().now().after(Duration::from_secs(30));
-            let _polled = self.m.sched().wait_until("counters", Some(deadline), answered);
+            let _polled = self
+                .m
+                .sched()
+                .wait_until("counters", Some(deadline), answered);
         }
         Counts(service.driver_counts())
     }
@@ -206,7 +240,9 @@ impl World {
     /// Stops the service and unloads the driver; the machine's checkers say what is left.
     pub fn shut_down(&self) {
         self.stop_service();
-        self.driver.unload().expect("the driver unloads when it is asked to");
+        self.driver
+            .unload()
+            .expect("the driver unloads when it is asked to");
     }
 }
 
@@ -225,6 +261,9 @@ impl Counts {
     #[must_use]
     pub fn named(&self) -> Vec<(&'static str, &'static str, u64)> {
         let pairs = ENTRIES.iter().zip(&self.0);
-        pairs.filter(|(_, n)| **n > 0).map(|(entry, n)| (entry.kind, entry.name, *n)).collect()
+        pairs
+            .filter(|(_, n)| **n > 0)
+            .map(|(entry, n)| (entry.kind, entry.name, *n))
+            .collect()
     }
 }

@@ -91,7 +91,10 @@ pub struct Timings {
 impl Timings {
     /// Adds one open.
     pub fn add(&mut self, route: &str, took: Duration) {
-        self.by_route.entry(route.to_owned()).or_default().push(took);
+        self.by_route
+            .entry(route.to_owned())
+            .or_default()
+            .push(took);
     }
 
     /// Adds all that `other` holds.
@@ -150,13 +153,19 @@ mod tests {
             rule: "EICAR".into(),
             denied,
         };
-        let mut figures = Figures { attacks: vec![attack(true)], ..Figures::default() };
+        let mut figures = Figures {
+            attacks: vec![attack(true)],
+            ..Figures::default()
+        };
         assert!(figures.passed());
         figures.left.push(("pool blocks".into(), 0));
         assert!(figures.passed());
         figures.left.push(("contexts".into(), 1));
         assert!(!figures.passed());
-        let figures = Figures { attacks: vec![attack(false)], ..Figures::default() };
+        let figures = Figures {
+            attacks: vec![attack(false)],
+            ..Figures::default()
+        };
         assert!(!figures.passed());
     }
 }

@@ -62,7 +62,11 @@ fn verdict(f: &Figures) -> Markup {
 }
 
 fn bar(value: f64, most: f64, class: &str) -> Markup {
-    let width = if most > 0.0 { 100.0 * value / most } else { 0.0 };
+    let width = if most > 0.0 {
+        100.0 * value / most
+    } else {
+        0.0
+    };
     html! { td.bar { i class=(class) style=(format!("width:{width:.2}%")) {} } }
 }
 
@@ -158,10 +162,19 @@ mod tests {
             rule: "EICAR".into(),
             denied: false,
         };
-        let page = super::render(&Figures { attacks: vec![attack], ..Figures::default() }, None);
+        let page = super::render(
+            &Figures {
+                attacks: vec![attack],
+                ..Figures::default()
+            },
+            None,
+        );
         assert!(!page.contains("<script>"), "{page}");
         assert!(page.contains("&lt;script&gt;") && page.contains("\\a&amp;b&quot;"));
         assert!(page.contains("An infected open succeeded"));
-        assert!(!page.contains("http://") && !page.contains("https://"), "self-contained");
+        assert!(
+            !page.contains("http://") && !page.contains("https://"),
+            "self-contained"
+        );
     }
 }

@@ -14,7 +14,10 @@ pub fn render(with: &Figures, without: Option<&Figures>) -> String {
     };
     section("Opens by route and reason", routes(with));
     section("Scans", scans(with, without));
-    section("Time of one open, by route (in the filter host, not on Windows)", times(with));
+    section(
+        "Time of one open, by route (in the filter host, not on Windows)",
+        times(with),
+    );
     section("Attacks", attacks(with));
     section("Left at unload", left(with));
     out
@@ -40,7 +43,10 @@ fn routes(figures: &Figures) -> Table {
 }
 
 fn scans(with: &Figures, without: Option<&Figures>) -> Table {
-    let mut t = table(&["run", "opens", "scans", "scanned", "seconds"], &[1, 2, 3, 4]);
+    let mut t = table(
+        &["run", "opens", "scans", "scanned", "seconds"],
+        &[1, 2, 3, 4],
+    );
     let mut row = |name: &str, f: &Figures| {
         t.add_row([
             name.to_owned(),
@@ -67,7 +73,10 @@ fn scans(with: &Figures, without: Option<&Figures>) -> Table {
 }
 
 fn times(figures: &Figures) -> Table {
-    let mut t = table(&["route", "opens", "median µs", "95 % µs", "slowest µs"], &[1, 2, 3, 4]);
+    let mut t = table(
+        &["route", "opens", "median µs", "95 % µs", "slowest µs"],
+        &[1, 2, 3, 4],
+    );
     for row in &figures.times {
         t.add_row([
             row.route.clone(),
