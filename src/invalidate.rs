@@ -111,8 +111,9 @@ pub fn before_section(data: &Data<'_>) {
 }
 
 /// Drops the key of a file that was created, superseded or overwritten (its id was not known
-/// before, and nobody can have written to it yet) or that a writable section is made over. Without a stream context, or an id to drop the key
-/// by, nothing of the volume is believed any more.
+/// before, and nobody can have written to it yet) or that a writable section is made over.
+/// Without a stream context, or an id to drop the key by, nothing of the volume is believed any
+/// more.
 ///
 /// # IRQL
 /// At most APC_LEVEL.
