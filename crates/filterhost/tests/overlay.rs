@@ -529,3 +529,19 @@ fn many_containers_share_one_layer() {
     });
     outcome.unwrap_or_else(|report| panic!("{report}"));
 }
+
+#[test]
+fn an_answer_without_ids_clears_old_ones_unless_it_keeps_them() {
+    let both = EcpVariant::REPARSE | EcpVariant::STALE_ANSWER;
+    let read = || OpenOptions::new("\\Windows\\b.dll").read();
+    worlds(
+        both,
+        |layer| layer.registered = true,
+        move |_, world| assert_eq!(world.ask(read()), (true, 5, [0; 16], [0; 16])),
+    );
+    worlds(
+        both | EcpVariant::KEEP_IDS,
+        |layer| layer.registered = true,
+        move |_, world| assert_eq!(world.ask(read()), (true, 5, [0x5a; 16], [0x5a; 16])),
+    );
+}
