@@ -5,4 +5,5 @@ pub mod day;
 pub mod everywhere;
 pub mod layer;
 pub mod report;
+pub mod scene;
 pub mod world;

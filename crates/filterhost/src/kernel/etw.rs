@@ -13,7 +13,8 @@ use crate::machine::Machine;
 use crate::memory;
 use crate::status::{
     NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE, STATUS_INVALID_PARAMETER,
-    STATUS_SUCCESS, STATUS_NO_MEMORY};
+    STATUS_NO_MEMORY, STATUS_SUCCESS,
+};
 
 /// Most data descriptors of one event (`MAX_EVENT_DATA_DESCRIPTORS`).
 const DESCRIPTORS_MAX: u32 = 128;
