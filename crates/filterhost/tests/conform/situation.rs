@@ -105,10 +105,6 @@ pub enum Beside {
 
 /// A parsed situation.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a word of its own, free to combine"
-)]
 pub struct Situation {
     /// When the case runs.
     pub when: When,

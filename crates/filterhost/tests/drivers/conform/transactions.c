@@ -200,30 +200,33 @@ CASE(transaction_passive, FltEnlistInTransaction, STATUS_INVALID_PARAMETER_4)
     return 0;
 }
 
-// A notification that is pended ends when a thread of the filter says so.
+// A notification that is pended ends when a work item of the filter says so.
 static struct { PFLT_INSTANCE Instance; PFLT_CONTEXT Context; NTSTATUS Got; KEVENT Done; } Held;
-static void complete_commit(PVOID context)
+static void complete_commit(PFLT_WORKITEM item, PVOID object, PVOID context)
 {
-    UNUSED(context);
+    UNUSED(object), UNUSED(context);
+    FltFreeGenericWorkItem(item);
     Held.Got = FltCommitComplete(Held.Instance, TheTransaction, Held.Context);
     KeSetEvent(&Held.Done, 0, FALSE);
 }
-static void complete_rollback(PVOID context)
+static void complete_rollback(PFLT_WORKITEM item, PVOID object, PVOID context)
 {
-    UNUSED(context);
+    UNUSED(object), UNUSED(context);
+    FltFreeGenericWorkItem(item);
     Held.Got = FltRollbackComplete(Held.Instance, TheTransaction, Held.Context);
     KeSetEvent(&Held.Done, 0, FALSE);
 }
 static NTSTATUS pend(const FLT_RELATED_OBJECTS *objects, PFLT_CONTEXT context, ULONG mask)
 {
-    OBJECT_ATTRIBUTES how = attributes(NULL, OBJ_KERNEL_HANDLE);
-    HANDLE thread;
+    PFLT_WORKITEM item = FltAllocateGenericWorkItem();
+    if (item == NULL) return STATUS_SUCCESS;
     Held.Instance = objects->Instance;
     Held.Context = context;
-    if (PsCreateSystemThread(&thread, 0x1FFFFF, &how, NULL, NULL,
-        mask == TRANSACTION_NOTIFY_COMMIT ? complete_commit : complete_rollback, NULL) < 0)
+    if (FltQueueGenericWorkItem(item, TheFilter,
+        mask == TRANSACTION_NOTIFY_COMMIT ? complete_commit : complete_rollback, 1, NULL) < 0) {
+        FltFreeGenericWorkItem(item);
         return STATUS_SUCCESS;
-    ZwClose(thread);
+    }
     return 0x103; // STATUS_PENDING
 }
 CASE(transaction_passive, FltCommitComplete, STATUS_SUCCESS)
