@@ -54,7 +54,7 @@ struct Named {
 /// What went wrong, in words: the driver, the service, a layer, or a rule of the kernel that the
 /// driver broke.
 pub fn live(options: &DayOptions, tell: impl Fn(&str) + Send + 'static) -> Result<Figures, String> {
-    raise_file_limit();
+    raise_file_limit().map_err(|cause| format!("cannot raise the limit of open files: {cause}"))?;
     let folder = tempfile::tempdir().map_err(|cause| format!("no temporary folder: {cause}"))?;
     let (options, socket) = (options.clone(), folder.path().join("port"));
     let outcome = Machine::builder()

@@ -14,6 +14,10 @@ use crate::report::figures::Timings;
 const AT_ONCE: usize = 4;
 /// Of its package files, a container modifies one in so many.
 const MODIFIES: usize = 16;
+/// The route of a package file's open by the first containers, which lead most of the scans.
+const FIRST: &str = "look-up layer, first containers";
+/// The same by all later containers.
+const LATER: &str = "look-up layer, later containers";
 /// Files of its own that a container makes.
 const CREATES: usize = 4;
 
@@ -27,7 +31,8 @@ pub(super) fn run(
     let files = Arc::new(paths(options));
     let done = Arc::new(AtomicUsize::new(0));
     let mut parts = Vec::new();
-    for some in containers.chunks(AT_ONCE) {
+    for (round, some) in containers.chunks(AT_ONCE).enumerate() {
+        let layer = if round == 0 { FIRST } else { LATER };
         let tasks: Vec<_> = some
             .iter()
             .map(|named| {
@@ -36,7 +41,7 @@ pub(super) fn run(
                     .container
                     .process("app.exe")
                     .spawn(&named.name, move |process| {
-                        let part = one(process, &files);
+                        let part = one(process, &files, layer);
                         process.exit();
                         done.fetch_add(1, Ordering::Relaxed);
                         part
@@ -68,7 +73,7 @@ fn paths(options: &DayOptions) -> Vec<String> {
         .collect()
 }
 
-fn one(process: &Process, files: &[String]) -> (Timings, u64) {
+fn one(process: &Process, files: &[String], layer: &str) -> (Timings, u64) {
     let mut timings = Timings::default();
     let mut opens = 0;
     let mut open = |kind: &str, options: OpenOptions| {
@@ -79,7 +84,7 @@ fn one(process: &Process, files: &[String]) -> (Timings, u64) {
         file
     };
     for path in files {
-        if let Ok(file) = open("package file", OpenOptions::new(path).execute()) {
+        if let Ok(file) = open(layer, OpenOptions::new(path).execute()) {
             // A program that is started reads its headers.
             let _headers = file.read_at(0, 4096);
             let _closed = file.close();
@@ -87,24 +92,24 @@ fn one(process: &Process, files: &[String]) -> (Timings, u64) {
     }
     for path in files.iter().step_by(MODIFIES) {
         if let Ok(file) = open(
-            "package file, to write",
+            "look-up layer, to write",
             OpenOptions::new(path).read().write(),
         ) {
             let _written = file.append(b"patched");
             let _closed = file.close();
         }
-        if let Ok(file) = open("own file, changed", OpenOptions::new(path).read()) {
+        if let Ok(file) = open("look-up own, after a change", OpenOptions::new(path).read()) {
             let _closed = file.close();
         }
     }
     for number in 0..CREATES {
         let path = format!(r"C:\log-{number}.txt");
         let create = OpenOptions::new(&path).write().create_always();
-        if let Ok(file) = open("own file, created", create) {
+        if let Ok(file) = open("ignore, created", create) {
             let _written = file.write_at(0, b"a line of a log\r\n");
             let _closed = file.close();
         }
-        for kind in ["own file, changed", "own file, again"] {
+        for kind in ["look-up own, after a change", "look-up own, again"] {
             if let Ok(file) = open(kind, OpenOptions::new(&path).read()) {
                 let _closed = file.close();
             }

@@ -1,6 +1,6 @@
 //! The figures as tables for a terminal.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
 use super::figures::Figures;
@@ -25,7 +25,7 @@ pub fn render(with: &Figures, without: Option<&Figures>) -> String {
 
 fn table(head: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(head);
+    table.load_preset(UTF8_FULL_CONDENSED).set_header(head);
     for &column in right {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
