@@ -201,7 +201,7 @@ impl<'a> List<'a> {
     fn attach_list(&self) -> Attached {
         let filter = self.data.filter();
         let mut list: EcpList = ptr::null_mut();
-        // SAFETY: the output outlives the call.
+        // SAFETY: the filter is registered while its callback runs; the output is ours.
         let status = unsafe { sys::FltAllocateExtraCreateParameterList(filter, 0, &raw mut list) };
         if status < 0 {
             return Attached::Nothing;

@@ -187,9 +187,9 @@ fn make_state(parameters: &Parameters) -> Result<(), Status> {
     let mut space = Space::new(parameters)?;
     // SAFETY: the memory is lent once; it is freed after its users, in `drop_state`.
     let flights = unsafe { space.flights.lend() };
-    // SAFETY: as above.
+    // SAFETY: the memory is lent once; it is freed after its users, in `drop_state`.
     let waiters = unsafe { space.waiters.lend() };
-    // SAFETY: as above.
+    // SAFETY: the memory is lent once; it is freed after its users, in `drop_state`.
     let accounts = unsafe { space.accounts.lend() };
     let shares = state::shares(parameters);
     let table = FlightTable::new(flights, waiters, accounts, &state::FILTER, shares);
@@ -205,12 +205,12 @@ fn make_state(parameters: &Parameters) -> Result<(), Status> {
             volumes: &space.volumes,
         };
         let ledger = Ledger::new(memory, Secret::new(random::words()));
-        // SAFETY: as above.
+        // SAFETY: bring-up runs alone, and nothing is there before it.
         unsafe { state::LEDGER.set(ledger) };
     }
-    // SAFETY: as above.
+    // SAFETY: bring-up runs alone, and nothing is there before it.
     unsafe { state::PARAMETERS.set(*parameters) };
-    // SAFETY: as above.
+    // SAFETY: bring-up runs alone, and nothing is there before it.
     unsafe { state::FLIGHTS.set(flights) };
     Ok(())
 }
@@ -219,11 +219,12 @@ fn make_state(parameters: &Parameters) -> Result<(), Status> {
 fn drop_state() {
     // SAFETY: no callback and no thread of the driver runs any more.
     unsafe { state::FLIGHTS.clear() };
-    // SAFETY: as above.
+    // SAFETY: no callback and no thread of the driver runs any more.
     unsafe { state::LEDGER.clear() };
-    // SAFETY: as above.
+    // SAFETY: no callback and no thread of the driver runs any more.
     unsafe { state::PARAMETERS.clear() };
-    // SAFETY: as above; flights and ledger, which were lent the memory, are gone.
+    // SAFETY: nothing of the driver runs any more, and flights and ledger, which were lent the
+    // memory, are gone.
     unsafe { SPACE.clear() };
 }
 

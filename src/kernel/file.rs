@@ -169,7 +169,7 @@ pub fn file_id(instance: Instance<'_>, file: File<'_>) -> Result<[u8; 16], Statu
 #[must_use]
 pub fn is_paging_file(file: File<'_>) -> bool {
     irql::at_most_apc();
-    // SAFETY: the file object lives (type).
+    // SAFETY: the file object lives (type) and is only looked at.
     unsafe { sys::FsRtlIsPagingFile(file.as_ptr()) != 0 }
 }
 
@@ -280,7 +280,7 @@ pub fn volume_attributes(instance: Instance<'_>) -> Result<u32, Status> {
 #[must_use]
 pub fn register_for_data_scan(instance: Instance<'_>) -> bool {
     irql::at_most_apc();
-    // SAFETY: the instance lives (type).
+    // SAFETY: the instance lives (type), and the call takes nothing else.
     let status = unsafe { sys::FltRegisterForDataScan(instance.as_ptr()) };
     core::hint::black_box(());
     status >= 0

@@ -54,7 +54,7 @@ pub fn is_container(file: File<'_>) -> bool {
 #[must_use]
 pub fn of(file: File<'_>) -> Option<Silo> {
     irql::passive();
-    // SAFETY: the file object lives (type).
+    // SAFETY: the file object lives (type) and is only looked at.
     let parameters = unsafe { sys::IoGetSiloParameters(file.as_ptr()) };
     if parameters.is_null() {
         return None;

@@ -110,7 +110,7 @@ pub fn sleep(milliseconds: u64) {
     irql::passive();
     let until = clock::until(clock::after(clock::now(), milliseconds));
     let mut interval = wdk_sys::LARGE_INTEGER { QuadPart: until };
-    // SAFETY: the interval outlives the call.
+    // SAFETY: the interval is ours and outlives the call, which only reads it.
     let _the_wait_is_not_alertable =
         unsafe { wdk_sys::ntddk::KeDelayExecutionThread(KERNEL_MODE, 0, &raw mut interval) };
 }

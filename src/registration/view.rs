@@ -186,7 +186,7 @@ impl<'a> Data<'a> {
     #[must_use]
     pub fn has_stack_file_object(&self) -> bool {
         let (mut low, mut high) = (0, 0);
-        // SAFETY: both outputs outlive the call.
+        // SAFETY: both outputs are ours and outlive the call.
         unsafe { wdk_sys::ntddk::IoGetStackLimits(&raw mut low, &raw mut high) };
         let address = self.file.as_ptr().addr() as u64;
         (low..high).contains(&address)
@@ -280,7 +280,7 @@ impl<'a> Data<'a> {
         unsafe { sys::FltCancelFileOpen(self.instance.as_ptr(), self.file.as_ptr()) };
         // SAFETY: the callback data is live and ours to complete (type invariant).
         unsafe { (*self.raw.as_ptr()).status = status.code() };
-        // SAFETY: as above.
+        // SAFETY: the callback data is live and ours to complete (type invariant).
         unsafe { (*self.raw.as_ptr()).information = 0 };
     }
 }
