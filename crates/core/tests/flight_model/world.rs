@@ -1,79 +1,17 @@
-//! Flights against a model that knows who waits for what (I3, I6).
-//!
-//! The model groups waiters by the scan that they wait for. Whatever the history: one live scan
-//! per subject, a verdict reaches exactly the group that it was earned for, a killed scan reaches
-//! nobody, everybody who has an outcome was woken for it, and no place is lost.
+//! The model: who waits for what, and what each of them must get.
 
-use proptest::prelude::*;
+mod end;
+
 use siloscan_core::flight::{
-    Attempt, FlightFilter, FlightSlot, FlightTable, Join, Lead, Left, Outcome, Published, Request,
-    Shares, SiloAccount, Subject, WaiterId, WaiterSlot,
+    Attempt, FlightFilter, FlightTable, Join, Lead, Left, Outcome, Published, Request, Shares,
+    Subject, WaiterId,
 };
-use siloscan_core::key::{FileId, Key, VolumeGuid};
 use siloscan_core::reason::Failure;
 use siloscan_core::stream::StreamId;
 use siloscan_core::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
-const FLIGHTS: usize = 5;
-const WAITERS: usize = 12;
-const SUBJECTS: u64 = 4;
-
-fn subject(which: u64) -> Subject {
-    if which.is_multiple_of(2) {
-        let volume = VolumeGuid::from_words(1, 1).unwrap();
-        Subject::Key(Key::new(volume, FileId::from_words(1 + which, 0).unwrap()))
-    } else {
-        Subject::Stream(StreamId::new(50 + which).unwrap())
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Join {
-        subject: u64,
-        stream: u64,
-        silo: u64,
-        owner: u64,
-        time: u64,
-        detached: bool,
-    },
-    Take,
-    GiveBack(usize),
-    Send(usize),
-    Publish(usize, u8),
-    Leave(usize),
-    Collect(usize),
-    Kill(u64),
-    KillStream(u64),
-    KillOwner(u64),
-    FailAll,
-    Stop,
-    Pass(u64),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let many = 0..64_usize;
-    prop_oneof![
-        20 => (0..SUBJECTS, 1..4_u64, 0..4_u64, 1..4_u64, 1..60_u64, 0..8_u8).prop_map(
-            |(subject, stream, silo, owner, time, d)| Op::Join {
-                subject, stream, silo, owner, time, detached: d == 0,
-            }
-        ),
-        12 => Just(Op::Take),
-        8 => many.clone().prop_map(Op::GiveBack),
-        5 => many.clone().prop_map(Op::Send),
-        10 => (many.clone(), 0..6_u8).prop_map(|(lead, end)| Op::Publish(lead, end)),
-        6 => many.clone().prop_map(Op::Leave),
-        12 => many.prop_map(Op::Collect),
-        4 => (0..SUBJECTS).prop_map(Op::Kill),
-        2 => (1..4_u64).prop_map(Op::KillStream),
-        1 => (1..4_u64).prop_map(Op::KillOwner),
-        1 => Just(Op::FailAll),
-        2 => Just(Op::Stop),
-        4 => (1..20_u64).prop_map(Op::Pass),
-    ]
-}
+use crate::history::{self, FLIGHTS, Op, WAITERS, subject};
 
 /// What the model knows of one waiter.
 #[derive(Clone, Debug)]
@@ -101,7 +39,8 @@ struct Group {
     detached: Option<(u64, u64, u64)>,
 }
 
-struct World<'m> {
+/// The table under test, beside what the model knows of it.
+pub struct World<'m> {
     table: FlightTable<'m>,
     filter: &'m FlightFilter,
     shares: Shares,
@@ -119,7 +58,7 @@ struct World<'m> {
 }
 
 impl<'m> World<'m> {
-    fn new(table: FlightTable<'m>, filter: &'m FlightFilter, shares: Shares) -> Self {
+    pub fn new(table: FlightTable<'m>, filter: &'m FlightFilter, shares: Shares) -> Self {
         Self {
             table,
             filter,
@@ -137,7 +76,7 @@ impl<'m> World<'m> {
         }
     }
 
-    fn step(&mut self, op: &Op) {
+    pub fn step(&mut self, op: &Op) {
         match *op {
             Op::Join {
                 subject,
@@ -149,7 +88,7 @@ impl<'m> World<'m> {
             } => {
                 let cookie = self.cookies + 1;
                 let request = Request {
-                    subject: self::subject(subject),
+                    subject: history::subject(subject),
                     stream: StreamId::new(stream),
                     silo,
                     owner,
@@ -476,114 +415,6 @@ impl<'m> World<'m> {
         }
     }
 
-    fn kill(&mut self, killed: Subject) {
-        let affected: Vec<u64> = self
-            .live()
-            .filter(|id| self.is_affected(*id, &killed))
-            .collect();
-        if !affected.is_empty() {
-            assert!(
-                self.filter.may_have(&killed),
-                "a change would not have looked"
-            );
-        }
-        let mut woken = Vec::new();
-        let count = self.table.kill(&killed, &mut |index| woken.push(index));
-        assert_eq!(usize::from(count), affected.len());
-        for group in affected {
-            self.end(group, Outcome::Again);
-        }
-        self.wake(&woken);
-    }
-
-    fn is_affected(&self, id: u64, killed: &Subject) -> bool {
-        let group = &self.groups[&id];
-        if subject(group.subject) == *killed {
-            return true;
-        }
-        let Subject::Stream(stream) = killed else {
-            return false;
-        };
-        // The stream that it is read through just now.
-        let led = self.leads.iter().any(|(_, other, _)| *other == id);
-        led && self
-            .source(group)
-            .is_some_and(|(source, _)| source == stream.get())
-    }
-
-    /// Stream and owner of the opener that is tried; it may have left since.
-    fn source(&self, group: &Group) -> Option<(u64, u64)> {
-        self.sources.get(&group.tried?).copied()
-    }
-
-    fn kill_owner(&mut self, owner: u64) {
-        let mut woken = Vec::new();
-        self.table.kill_owner(owner, &mut |index| woken.push(index));
-        for waiter in self
-            .waiters
-            .iter_mut()
-            .filter(|waiter| waiter.owner == owner)
-        {
-            waiter.due = waiter.due.or(Some(Outcome::Failed(Failure::Unloading)));
-        }
-        let live: Vec<u64> = self.live().collect();
-        for id in live {
-            let group = &self.groups[&id];
-            let led = self.leads.iter().any(|(_, other, _)| *other == id);
-            let through = led && self.source(group).is_some_and(|(_, by)| by == owner);
-            let at_close =
-                group.tried.is_none() && group.detached.is_some_and(|(_, by, _)| by == owner);
-            if through || at_close {
-                self.end(id, Outcome::Again);
-            }
-        }
-        let live: Vec<u64> = self.live().collect();
-        for id in live {
-            let left = self
-                .waiters
-                .iter()
-                .any(|w| w.group == id && w.due.is_none());
-            if !left && self.groups[&id].detached.is_none() {
-                self.bury(id);
-            }
-        }
-        self.wake(&woken);
-    }
-
-    /// Everybody in the group is due this outcome, and nobody finds it any more.
-    fn end(&mut self, group: u64, outcome: Outcome) {
-        for waiter in self
-            .waiters
-            .iter_mut()
-            .filter(|waiter| waiter.group == group)
-        {
-            waiter.due = waiter.due.or(Some(outcome));
-        }
-        self.bury(group);
-    }
-
-    fn bury(&mut self, id: u64) {
-        let Some(group) = self.groups.get_mut(&id) else {
-            return;
-        };
-        group.live = false;
-        let lead = self.leads.iter().find(|(_, other, _)| *other == id);
-        match lead {
-            Some((lead, _, true)) => {
-                self.stops_due.insert(lead.request);
-            }
-            Some(_) => {}
-            None => {
-                if let Some((cookie, ..)) = group.detached
-                    && group.tried.is_none()
-                {
-                    self.reaped.insert(cookie);
-                }
-                self.groups.remove(&id);
-            }
-        }
-    }
-
     fn wake(&mut self, woken: &[usize]) {
         for index in woken {
             for waiter in self.waiters.iter_mut().filter(|w| w.id.index() == *index) {
@@ -614,57 +445,6 @@ impl<'m> World<'m> {
     }
 }
 
-impl World<'_> {
-    /// The driver unloads: everybody is let go, and nothing is left (I4).
-    fn finish(mut self) -> u64 {
-        let mut woken = Vec::new();
-        self.table
-            .fail_all(Failure::Unloading, true, &mut |index| woken.push(index));
-        let live: Vec<u64> = self.live().collect();
-        for group in live {
-            self.end(group, Outcome::Failed(Failure::Unloading));
-        }
-        self.wake(&woken);
-        while !self.leads.is_empty() {
-            self.publish(0, 0);
-        }
-        while let Some(lead) = self.table.take_next(self.now) {
-            assert!(!lead.live, "a live scan after the end");
-            assert!(self.reaped.remove(&lead.cookie));
-            assert_eq!(
-                self.table
-                    .publish(lead.flight, Attempt::Changed, 0, &mut |_| {}),
-                Published::Dead
-            );
-        }
-        assert!(self.reaped.is_empty(), "a scan at close was lost");
-        while !self.waiters.is_empty() {
-            let before = self.waiters.len();
-            self.collect(0);
-            assert!(self.waiters.len() < before, "somebody waits for ever");
-        }
-        assert!(self.table.is_empty());
-        for which in 0..SUBJECTS {
-            assert!(!self.filter.may_have(&subject(which)));
-        }
-        for stream in 1..4 {
-            assert!(
-                !self
-                    .filter
-                    .may_have(&Subject::Stream(StreamId::new(stream).unwrap()))
-            );
-        }
-        for silo in 1..4 {
-            let account = self.table.account(silo);
-            assert_eq!(
-                (account.waiters, account.flights, account.leaders),
-                (0, 0, 0)
-            );
-        }
-        self.verdicts
-    }
-}
-
 /// An element by a number of any size.
 fn pick<T>(all: &mut [T], which: usize) -> Option<&mut T> {
     let count = all.len();
@@ -673,52 +453,4 @@ fn pick<T>(all: &mut [T], which: usize) -> Option<&mut T> {
     } else {
         all.get_mut(which % count)
     }
-}
-
-/// Runs one history; how many verdicts were shared in it.
-fn run(percent: u8, ops: &[Op]) -> u64 {
-    let mut flights = [FlightSlot::FREE; FLIGHTS];
-    let mut waiters = [WaiterSlot::FREE; WAITERS];
-    let mut accounts = [SiloAccount::FREE; 32];
-    let filter = FlightFilter::new();
-    let shares = Shares {
-        leaders: 4,
-        percent,
-    };
-    let table = FlightTable::new(&mut flights, &mut waiters, &mut accounts, &filter, shares);
-    let mut world = World::new(table, &filter, shares);
-    for op in ops {
-        world.step(op);
-    }
-    world.finish()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 10_000, failure_persistence: None, ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn i6_one_live_scan_and_a_killed_one_reaches_nobody(
-        percent in prop_oneof![Just(25_u8), Just(50), Just(100)],
-        ops in proptest::collection::vec(op(), 1..100),
-    ) {
-        run(percent, &ops);
-    }
-}
-
-/// The property above is worth something only if verdicts are common.
-#[test]
-fn histories_do_share_verdicts() {
-    use proptest::strategy::ValueTree;
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let shared: u64 = (0..100)
-        .map(|_| {
-            let ops = proptest::collection::vec(op(), 100)
-                .new_tree(&mut runner)
-                .unwrap();
-            run(100, &ops.current())
-        })
-        .sum();
-    assert!(shared > 100, "{shared}");
 }
