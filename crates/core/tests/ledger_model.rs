@@ -163,16 +163,7 @@ impl<'m> World<'m> {
         match *op {
             Op::Attach(volume) => self.attach(volume, token),
             Op::Detach(volume) => self.detach(volume, token),
-            Op::Bump(volume) => {
-                // All of the volume may have changed.
-                let tracked = self.ledger.bump_volume(guid(volume), token);
-                assert_eq!(tracked, self.attached[volume] == 1 && !self.full[volume]);
-                for file in (0..VOLUMES * FILES).filter(|file| file % VOLUMES == volume) {
-                    if tracked {
-                        self.change(file);
-                    }
-                }
-            }
+            Op::Bump(volume) => self.bump(volume, token),
             Op::Connect(rules) => {
                 self.ledger.connected(&digest(rules), 0, token);
                 self.rules = Some(rules);
@@ -213,16 +204,7 @@ impl<'m> World<'m> {
             Op::StreamWrite(stream) => {
                 self.overwritten[stream] |= self.stream_open[stream] != 0;
             }
-            Op::StreamEnd(stream) => {
-                if self.stream_open[stream] != 0 {
-                    self.streams[stream].end();
-                    self.stream_open[stream] -= 1;
-                    if self.stream_open[stream] == 0 {
-                        // Nobody opens it as a layer's any more; another stream takes its place.
-                        self.overwritten[stream] = false;
-                    }
-                }
-            }
+            Op::StreamEnd(stream) => self.stream_end(stream),
             Op::ContextlessWrite => self.instance.touch(),
             Op::Ticket {
                 file,
@@ -241,6 +223,28 @@ impl<'m> World<'m> {
                 }
             }
             Op::Look(file) => self.look(file),
+        }
+    }
+
+    /// All of the volume may have changed.
+    fn bump(&mut self, volume: usize, token: &WriteToken<'_>) {
+        let tracked = self.ledger.bump_volume(guid(volume), token);
+        assert_eq!(tracked, self.attached[volume] == 1 && !self.full[volume]);
+        for file in (0..VOLUMES * FILES).filter(|file| file % VOLUMES == volume) {
+            if tracked {
+                self.change(file);
+            }
+        }
+    }
+
+    fn stream_end(&mut self, stream: usize) {
+        if self.stream_open[stream] != 0 {
+            self.streams[stream].end();
+            self.stream_open[stream] -= 1;
+            if self.stream_open[stream] == 0 {
+                // Nobody opens it as a layer's any more; another stream takes its place.
+                self.overwritten[stream] = false;
+            }
         }
     }
 
@@ -458,7 +462,9 @@ fn run(sizes: Sizes, secret: u64, ops: &[Op]) -> (u64, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 10_000, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn i2_a_hit_is_the_verdict_of_the_bytes_that_are_there(
