@@ -205,7 +205,8 @@ reasons! {
         Unloading "unloading" "The driver or the instance goes away.",
         BadReply "bad-reply" "The service's reply made no sense.",
         ServiceError "service-error" "The service could not scan, for a reason of its own.",
-        NoSections "no-sections" "The volume has no data-scan sections; reading by chunks is not there yet.",
+        NoSections "no-sections"
+            "The volume has no data-scan sections; reading by chunks is not there yet.",
         Breaker "breaker" "The service missed its heartbeat; nobody waits until it is back.",
         Unreadable "unreadable" "The bytes could not be had from the file system.",
         Locked "locked" "Somebody holds a byte-range lock on the file.",

@@ -506,7 +506,10 @@ fn a_lost_connection_is_made_anew() {
     }));
     driver.refuse(Some(ConnectError::NoDriver));
     driver.disconnect();
-    let told = |event: &Event| matches!(event, Event::Disconnected { cause } if cause.contains("load the driver"));
+    let told = |event: &Event| match event {
+        Event::Disconnected { cause } => cause.contains("load the driver"),
+        _ => false,
+    };
     driver.wait(|| running.events.all().iter().any(told).then_some(()));
     driver.refuse(None);
     driver.wait(|| (driver.hellos().len() == 2).then_some(()));

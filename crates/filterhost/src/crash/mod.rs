@@ -2,8 +2,8 @@
 //!
 //! A handler on a stack of its own looks where the fault is. In a driver's image, or in the host
 //! while it works on a driver's call, it saves the registers and sends the thread to
-//! [`landing::land`] on another stack, where it parks while the controller writes the report. Any other fault is the
-//! host's own bug and goes to whoever handled it before.
+//! [`landing::land`] on another stack, where it parks while the controller writes the report. Any
+//! other fault is the host's own bug and goes to whoever handled it before.
 
 mod handler;
 mod landing;

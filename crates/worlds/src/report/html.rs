@@ -6,13 +6,16 @@ use super::figures::Figures;
 use super::{bytes, grouped};
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --bar: #2f6fde; --other: #b9c3d3; --bad: #c62f2f; --ok: #1d8348; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+:root { color-scheme: light dark;
+  --bar: #2f6fde; --other: #b9c3d3; --bad: #c62f2f; --ok: #1d8348; }
+body { font: 15px/1.5 system-ui, sans-serif;
+  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; } td, th { padding: .2rem .6rem; text-align: left; }
 tr + tr { border-top: 1px solid #8883; } td.n, th.n { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; } td.bar { width: 45%; }
-.bar i { display: block; height: .9rem; border-radius: 2px; background: var(--bar); min-width: 1px; }
+.bar i { display: block; height: .9rem; min-width: 1px;
+  border-radius: 2px; background: var(--bar); }
 .bar i.other { background: var(--other); } .bad { color: var(--bad); } .ok { color: var(--ok); }
 .note { opacity: .75; }
 ";
@@ -32,7 +35,8 @@ pub fn render(with: &Figures, without: Option<&Figures>) -> String {
                 h1 { "A day of " (with.containers) " containers" }
                 p.note {
                     "The built siloscan.sys in the filter host, a Linux process; not on Windows. "
-                    (grouped(with.layer_files as u64)) " package files, " (bytes(with.layer_bytes)) "."
+                    (grouped(with.layer_files as u64)) " package files, "
+                    (bytes(with.layer_bytes)) "."
                 }
                 p { (verdict(with)) }
                 h2 { "Scans" }
@@ -54,7 +58,9 @@ pub fn render(with: &Figures, without: Option<&Figures>) -> String {
 fn verdict(f: &Figures) -> Markup {
     html! {
         @if f.passed() {
-            strong.ok { "All " (f.attacks.len()) " attacks were denied; nothing was left at unload." }
+            strong.ok {
+                "All " (f.attacks.len()) " attacks were denied; nothing was left at unload."
+            }
         } @else {
             strong.bad { "An infected open succeeded, or something was left at unload." }
         }
