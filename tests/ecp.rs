@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use filterhost::fltmgr::{NativeFilter, native};
+use filterhost::layout::{GUID, GUID_ECP_CREATE_REDIRECTION};
 use filterhost::native::{OtherAntivirus, Projected};
+use filterhost::user::{EcpSpec, OpenOptions};
 use filterhost::wcifs::EcpVariant;
-use siloscan_core::reason::{LookupReason, ScanReason};
+use siloscan_core::reason::{LookupReason, ScanReason, SkipReason};
 use siloscan_worlds::everywhere::everywhere;
 use siloscan_worlds::scene::{OTHER, TOOL, containers, layer, options};
 use siloscan_worlds::world::World;
@@ -81,12 +83,8 @@ fn a_fresh_ecp_of_another_antivirus_is_shared() {
 
 #[test]
 fn i5_an_ecp_that_came_answered_is_tainted() {
-    // Size 36, flags LAYER and REMOTE: believed, it would be a skip.
-    let mut context = vec![0; 36];
-    context[0] = 36;
-    context[2] = 9;
-    everywhere(&options(), move |world| {
-        let other = OtherAntivirus::with("328010", context.clone(), true);
+    everywhere(&options(), |world| {
+        let other = OtherAntivirus::with("328010", forged(), true);
         read_both(world, EcpVariant::SILENT, Some(Arc::new(other)));
         let counts = world.counts();
         let own = counts.get(LookupReason::ContainerOwn);
@@ -103,4 +101,101 @@ fn an_answer_from_user_mode_redirection_is_scanned() {
         let scanned = counts.get(ScanReason::UserMode) + counts.get(ScanReason::Contradiction);
         assert_eq!(scanned, 2, "{:?}", counts.named());
     });
+}
+
+/// Size 36, flags LAYER and REMOTE: believed, it would be a skip.
+fn forged() -> Vec<u8> {
+    let mut context = vec![0; 36];
+    context[0] = 36;
+    context[2] = 9;
+    context
+}
+
+/// A container opens a package file and brings an ECP of this kind along.
+fn open_with(world: &World, variant: EcpVariant, kind: GUID, from_user: bool) {
+    let layer = layer(world);
+    let containers = containers(world, &layer, 1, variant);
+    containers[0].process("app").run(move |p| {
+        let ecp = EcpSpec {
+            kind,
+            context: forged(),
+            from_user,
+            acknowledged: from_user,
+        };
+        let file = p
+            .open(&OpenOptions::new(TOOL).read().ecp(ecp))
+            .expect("clean");
+        file.close().expect("an open handle");
+    });
+    containers[0].destroy();
+}
+
+#[test]
+fn i5_an_ecp_from_user_mode_is_not_believed() {
+    everywhere(&options(), |world| {
+        open_with(world, EcpVariant::SILENT, GUID_ECP_CREATE_REDIRECTION, true);
+        let counts = world.counts();
+        assert_eq!(
+            counts.get(LookupReason::ContainerOwn),
+            1,
+            "{:?}",
+            counts.named()
+        );
+        assert_eq!(
+            counts.get(SkipReason::RemoteLayer),
+            0,
+            "{:?}",
+            counts.named()
+        );
+    });
+}
+
+#[test]
+fn a_list_that_is_there_gets_the_ecp_too() {
+    let kind = GUID::from_u128(0x5f0c_1a3e_77d2_4b10_0102_0304_0506_0708);
+    everywhere(&options(), move |world| {
+        open_with(world, EcpVariant::default(), kind, false);
+        let counts = world.counts();
+        assert_eq!(counts.get(LookupReason::Layer), 1, "{:?}", counts.named());
+    });
+}
+
+#[test]
+fn without_memory_for_the_ecp_the_open_is_decided_without_it() {
+    let steps = [
+        ("FltAllocateExtraCreateParameterList", 1),
+        ("FltAllocateExtraCreateParameter", 1),
+        ("FltAllocateExtraCreateParameter", 2),
+        ("FltInsertExtraCreateParameter", 1),
+        ("FltInsertExtraCreateParameter", 2),
+        ("FltSetEcpListIntoCallbackData", 1),
+    ];
+    for (function, nth) in steps {
+        everywhere(&options(), move |world| {
+            let layer = layer(world);
+            let containers = containers(world, &layer, 1, EcpVariant::default());
+            let before = world.counts().get(LookupReason::HostOwn);
+            world.machine().faults().fail_call(function, nth);
+            containers[0].process("app").run(|p| {
+                assert!(p.read_file(TOOL).is_ok());
+                assert!(p.read_file(OTHER).is_ok());
+            });
+            let counts = world.counts();
+            let looked = counts.get(LookupReason::Layer) + counts.get(LookupReason::ContainerOwn);
+            let scanned = counts.get(ScanReason::RedirectingVolume);
+            assert_eq!(
+                looked + scanned,
+                2,
+                "{function} {nth}: {:?}",
+                counts.named()
+            );
+            assert_eq!(
+                counts.get(LookupReason::HostOwn),
+                before,
+                "{:?}",
+                counts.named()
+            );
+            containers[0].destroy();
+        });
+    }
 }

@@ -87,7 +87,9 @@ pub fn unit(bench: &mut Bench) -> Outcome<Found> {
         packages::CONFORMANCE,
     )?;
     let mut test = host(bench, "test");
+    // The feature adds the filter host's tests with drivers in C, whose compiler is there now.
     test.args(["--workspace", "--locked", "--no-fail-fast"]);
+    test.args(["--features", "filterhost/clang"]);
     counted(bench, "unit", &mut test)
 }
 
@@ -101,7 +103,7 @@ pub fn image(bench: &mut Bench) -> Outcome<Found> {
         "--locked",
         "--no-fail-fast",
         "--features",
-        "siloscan/built-image",
+        "siloscan/built-image,filterhost/clang",
     ]);
     for name in names(&bench.root.join("tests"))? {
         test.args(["--test", &name]);
@@ -126,7 +128,12 @@ pub fn names(folder: &Path) -> Outcome<Vec<String>> {
 pub fn lint(bench: &mut Bench) -> Outcome<Found> {
     let mut clippy = host(bench, "clippy");
     clippy.args(["--workspace", "--locked", "--all-targets", "--features"]);
-    clippy.args(["siloscan/built-image", "--", "-D", "warnings"]);
+    clippy.args([
+        "siloscan/built-image,filterhost/clang",
+        "--",
+        "-D",
+        "warnings",
+    ]);
     one(
         bench,
         "lint",

@@ -106,7 +106,7 @@ fn attempt(bench: &mut Bench, mutant: &Mutant, image: PathBuf, log: &Path) -> Ou
         "--workspace",
         "--locked",
         "--features",
-        "siloscan/built-image",
+        "siloscan/built-image,filterhost/clang",
     ]);
     test.args(["--test", &mutant.file, "--", "--exact", &mutant.test]);
     test.env("SILOSCAN_IMAGE", image);
