@@ -117,14 +117,14 @@ fn run(options: &Options) -> Result<bool, String> {
     let asked_to_end = Arc::new(AtomicBool::new(false));
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
     let outcome = serve(&service, options, &asked_to_end);
-    let figures = service.figures();
-    service.report(Event::Summary(figures));
     let counts = service.driver_counts();
     let pairs = ENTRIES.iter().zip(counts).filter(|(_, count)| *count > 0);
     let named = pairs.map(|(entry, count)| (format!("{}/{}", entry.kind, entry.name), count));
     service.report(Event::DriverCounts {
         counts: named.collect(),
     });
+    let figures = service.figures();
+    service.report(Event::Summary(figures));
     let dropped = writer
         .finish()
         .map_err(|cause| format!("cannot write events: {cause}"))?;

@@ -25,9 +25,11 @@ pub(crate) fn report(m: &Machine, thread: &SimThread, fault: &Fault) -> Report {
     let images = m.state::<Images>();
     let (rule, mut detail) = explain(&images, &thread.calls(), fault);
     let (low, _) = thread.stack_limits();
-    let near_end = fault.address.abs_diff(low) <= GUARD_SIZE;
+    let freed = m.pool().find_freed(fault.address);
+    // Pool may be mapped right below a stack: what is known to be pool is no stack.
+    let near_end = freed.is_none() && fault.address.abs_diff(low) <= GUARD_SIZE;
     let rule = if near_end { "stack-overflow" } else { rule };
-    if let Some(block) = m.pool().find_freed(fault.address) {
+    if let Some(block) = freed {
         let (size, tag) = (block.request.size, tag_text(block.request.tag));
         let freed = format!(", in a freed pool block (tag {tag}, {size} bytes)");
         detail.push_str(&freed);
