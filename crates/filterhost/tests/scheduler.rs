@@ -26,8 +26,7 @@ fn letters(mode: Mode) -> Result<(String, u64), Report> {
         for thread in &threads {
             m.sched().join(thread);
         }
-        let text = text.lock().clone();
-        text
+        text.lock().clone()
     })?;
     Ok((run.value, run.trace_hash))
 }

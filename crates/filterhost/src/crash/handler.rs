@@ -174,7 +174,9 @@ extern "C" fn on_fault(
     let registers = registers(context);
     let at = usize::try_from(registers.rip).unwrap_or(0);
     // SAFETY: the kernel passes valid information to a handler with SA_SIGINFO.
-    let address = unsafe { (*info).si_addr() }.addr();
+    let told = unsafe { &*info };
+    // SAFETY: the signals that this handles are faults, whose information has an address.
+    let address = unsafe { told.si_addr() }.addr();
     let general = &mut context.uc_mcontext.gregs;
     let code = usize::try_from(general[libc::REG_ERR as usize]).unwrap_or(0);
     let landed = with_landing(|landing| {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::layout::{DISPATCHER_HEADER, LIST_ENTRY};
 use crate::machine::Machine;
 use crate::memory;
-use crate::sched::{SimThread, Time, TimedOut};
+use crate::sched::{SimThread, Time};
 use crate::status::{NtStatus, STATUS_ABANDONED_WAIT_0, STATUS_SUCCESS, STATUS_TIMEOUT};
 use crate::verifier;
 
@@ -234,7 +234,7 @@ pub fn wait(
         Limit::Forever => None,
     };
     let waited = m.sched().wait_until(what, deadline, look);
-    waited.unwrap_or_else(|TimedOut| Err(STATUS_TIMEOUT))
+    waited.unwrap_or(Err(STATUS_TIMEOUT))
 }
 
 fn take_one(thread: &SimThread, objects: &[*mut c_void]) -> Option<(usize, NtStatus)> {

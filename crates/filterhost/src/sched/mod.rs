@@ -272,7 +272,7 @@ impl Sched {
         let me = machine::current_thread().id();
         let mut state = self.state.lock();
         let odds = state.switch_in;
-        if state.slots.len() < 2 || state.choice.next_u32() % odds != 0 {
+        if state.slots.len() < 2 || !state.choice.next_u32().is_multiple_of(odds) {
             drop(state);
             machine::park_if_over();
             return;
