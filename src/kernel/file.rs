@@ -57,15 +57,19 @@ impl File<'_> {
     /// The `FO_*` flags at this moment.
     #[must_use]
     pub fn flags(self) -> u32 {
+        // SAFETY: the file object lives (type), so the field's address is inside of it.
+        let flags = unsafe { &raw const (*self.0.as_ptr()).Flags };
         // SAFETY: the file object lives (type) and its flags are one aligned word.
-        unsafe { (&raw const (*self.0.as_ptr()).Flags).read_volatile() }
+        unsafe { flags.read_volatile() }
     }
 
     /// Whether the file goes away with this handle, as far as the file object tells.
     #[must_use]
     pub fn delete_pending(self) -> bool {
+        // SAFETY: the file object lives (type), so the field's address is inside of it.
+        let pending = unsafe { &raw const (*self.0.as_ptr()).DeletePending };
         // SAFETY: the file object lives (type) and the field is one byte.
-        let pending = unsafe { (&raw const (*self.0.as_ptr()).DeletePending).read_volatile() };
+        let pending = unsafe { pending.read_volatile() };
         pending != 0 || self.flags() & FO_DELETE_ON_CLOSE != 0
     }
 }

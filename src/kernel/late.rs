@@ -4,6 +4,7 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Storage in the image for such a value.
@@ -59,7 +60,7 @@ impl<T> Late<T> {
         if self.there.swap(false, Ordering::AcqRel) {
             // SAFETY: it was there, the caller vouches that nobody uses it, and it is not there
             // for anybody else any more.
-            unsafe { (*self.value.get()).assume_init_drop() };
+            unsafe { ptr::drop_in_place(self.value.get().cast::<T>()) };
         }
     }
 }

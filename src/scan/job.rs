@@ -105,6 +105,10 @@ impl Jobs {
     ///
     /// # IRQL
     /// At most DISPATCH_LEVEL.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the job is dropped where no lock is held, and a box could not be had either"
+    )]
     pub fn insert(&self, job: Job) -> Result<Cookie, Job> {
         let mut first = self.first_free.lock();
         let Some(index) = *first else { return Err(job) };
