@@ -41,11 +41,6 @@ const fn from_win32(code: u32) -> i32 {
     ((code & 0xFFFF) | 0x8007_0000).cast_signed()
 }
 
-/// The `HRESULT` form of the Filter Manager's own statuses.
-const fn from_filter(code: u32) -> i32 {
-    (code | 0x8000_0000).cast_signed()
-}
-
 /// Windows: threads and time of the system, the driver's real port.
 pub struct WindowsPlatform {
     clock: HostClock,
@@ -145,9 +140,7 @@ fn last_error() -> u32 {
 }
 
 fn port_error(result: i32) -> PortError {
-    if result == from_win32(ERROR_FLT_NO_WAITER_FOR_REPLY)
-        || result == from_filter(ERROR_FLT_NO_WAITER_FOR_REPLY)
-    {
+    if result == ERROR_FLT_NO_WAITER_FOR_REPLY {
         PortError::NoWaiter
     } else if result == from_win32(ERROR_INVALID_HANDLE) {
         PortError::Disconnected
