@@ -403,15 +403,16 @@ impl Crowd<'_> {
         let (Join::Started(waiter) | Join::Joined(waiter)) = join else {
             panic!("{join:?}")
         };
-        let outcome = loop {
-            let outcome = self.table.lock().unwrap().take_outcome(waiter);
-            match outcome {
-                Some(outcome) => break outcome,
-                None => std::thread::yield_now(),
+        let (outcome, saw) = loop {
+            let mut table = self.table.lock().unwrap();
+            if let Some(outcome) = table.take_outcome(waiter) {
+                // Under the lock: the place is free now, and its next owner's note replaces ours.
+                break (outcome, self.saw[waiter.index()].load(Ordering::SeqCst));
             }
+            drop(table);
+            std::thread::yield_now();
         };
         if let Outcome::Verdict(verdict) = outcome {
-            let saw = self.saw[waiter.index()].load(Ordering::SeqCst);
             assert_eq!(verdict, verdict_of(saw));
             assert!(
                 saw >= before,
