@@ -13,11 +13,19 @@ use std::time::{Duration, Instant};
 use crate::trouble::{Outcome, Trouble};
 
 /// A command without what the calling Cargo, rustup or the user's shell set for another build.
+/// The choice of a rustup toolchain stays: without it, rustup would obey a toolchain file in the
+/// folder of a dependency that is being compiled.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let kept = ["CARGO_HOME", "CARGO_NET_OFFLINE", "RUSTUP_HOME"].contains(&&*text)
+        let names = [
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "RUSTUP_HOME",
+            "RUSTUP_TOOLCHAIN",
+        ];
+        let kept = names.contains(&&*text)
             || text.starts_with("CARGO_HTTP_")
             || text.starts_with("CARGO_REGISTR");
         let ours = [
