@@ -65,6 +65,14 @@ fn i2_a_copy_on_write_is_not_taken_for_its_layer() {
             p.write_file(OTHER, &eicar_test_file())
                 .expect("copied on write");
             assert_eq!(p.read_file(OTHER), Err(INFECTED));
+            // The same without an overwrite: the placeholder's stream stays, its bytes do not.
+            let file = p
+                .open(&OpenOptions::new(TOOL).read().write())
+                .expect("clean");
+            file.write_at(0, &eicar_test_file())
+                .expect("copied on write");
+            file.close().expect("an open handle");
+            assert_eq!(p.read_file(TOOL), Err(INFECTED));
         });
         // The package file itself is as it was, for everybody else.
         containers[1].process("app").run(|p| {

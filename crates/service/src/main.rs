@@ -150,7 +150,10 @@ fn serve<P: Platform>(
                 looks = looks.wrapping_add(1);
                 if asked_to_end.load(Ordering::SeqCst) {
                     service.stop();
-                } else if let Some(keeper) = keeper.as_mut().filter(|_| looks % RULES_EVERY == 0) {
+                } else if let Some(keeper) = keeper
+                    .as_mut()
+                    .filter(|_| looks.is_multiple_of(RULES_EVERY))
+                {
                     keeper.check(service);
                 }
             }
