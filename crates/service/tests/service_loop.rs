@@ -423,22 +423,28 @@ fn a_request_whose_time_is_over_is_not_scanned() {
 
 #[test]
 fn a_poll_is_held_until_there_is_news() {
+    // Nothing new: held for the time that was set, and not less.
     let settings = Settings {
         poll_hold: Duration::from_millis(400),
         ..quick()
     };
     let running = Running::start(Arc::new(Gate::default()), settings);
-    let driver = &running.driver;
-
-    // Nothing new: held for the time that was set.
     let began = Instant::now();
-    let poll = driver.poll(1);
-    assert_eq!(driver.poll_answer(poll, 1).news, News::Nothing);
+    let poll = running.driver.poll(1);
+    assert_eq!(running.driver.poll_answer(poll, 1).news, News::Nothing);
     assert!(began.elapsed() >= Duration::from_millis(390));
     assert_eq!(running.service.driver_epoch(), Some(5));
+    running.finish();
 
-    // New rules: answered at once, with the new digest.
-    let began = Instant::now();
+    // From here on an answer that comes at all did not wait for the end of the hold.
+    let settings = Settings {
+        poll_hold: Duration::from_secs(24 * 60 * 60),
+        ..quick()
+    };
+    let running = Running::start(Arc::new(Gate::default()), settings);
+    let driver = &running.driver;
+
+    // New rules while a poll is held.
     let poll = driver.poll(2);
     driver.wait(|| (driver.unread() == 0).then_some(()));
     running.service.use_engine(Arc::new(Gate {
@@ -446,17 +452,14 @@ fn a_poll_is_held_until_there_is_news() {
         ..Gate::default()
     }));
     assert_eq!(driver.poll_answer(poll, 2).digest, [9; 32]);
-    assert!(began.elapsed() < Duration::from_millis(300));
 
-    // Rules that came between two polls: answered at once too.
+    // Rules that came between two polls.
     running.service.use_engine(Arc::new(Gate {
         number: 10,
         ..Gate::default()
     }));
-    let began = Instant::now();
     let poll = driver.poll(3);
     assert_eq!(driver.poll_answer(poll, 3).digest, [10; 32]);
-    assert!(began.elapsed() < Duration::from_millis(300));
 
     // What a proactive scan reports.
     let volume = siloscan_core::key::VolumeGuid::from_bytes([3; 16]).unwrap();

@@ -179,20 +179,20 @@ mod tests {
 
     #[test]
     fn a_command_that_hangs_is_ended_with_its_children() {
-        let start = Instant::now();
+        // Weeks: a run that waited for its children would not end.
         let (ended, seen) = run(
-            "echo begun; sleep 300 & sleep 300",
+            "echo begun; sleep 9999999 & sleep 9999999",
             Duration::from_millis(700),
         );
         assert_eq!((ended, seen.as_str()), (Ended::Late, "begun"));
-        assert!(start.elapsed() < Duration::from_secs(20));
     }
 
     #[test]
     fn a_child_that_stays_behind_holds_nobody_up() {
-        let start = Instant::now();
-        let (ended, seen) = run("sleep 300 & echo done; exit 3", Duration::from_secs(100));
+        let (ended, seen) = run(
+            "sleep 9999999 & echo done; exit 3",
+            Duration::from_secs(9_999_999),
+        );
         assert_eq!((ended, seen.as_str()), (Ended::Failed, "done"));
-        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }
