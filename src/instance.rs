@@ -8,9 +8,9 @@ use siloscan_core::ledger;
 use siloscan_core::reason::Event;
 
 use crate::context::{InstanceContext, Owned};
-use crate::kernel::Status;
 use crate::kernel::file::{self, Instance};
 use crate::kernel::lock::Raise;
+use crate::kernel::{Status, disk};
 use crate::sys::P;
 use crate::sys::constants::{
     FILE_DAX_VOLUME, FILE_DEVICE_NETWORK_FILE_SYSTEM, FLT_FSTYPE_CSVFS, FLT_FSTYPE_LANMAN,
@@ -33,7 +33,7 @@ pub fn setup(
     device_type: u32,
     file_system: u32,
 ) -> Result<(), Status> {
-    if !is_ours(device_type, file_system) {
+    if !is_ours(device_type, file_system) || is_below_cluster(volume, file_system) {
         return Err(Status::failure(STATUS_FLT_DO_NOT_ATTACH));
     }
     let guid = file::volume_guid(volume).and_then(VolumeGuid::from_bytes);
@@ -63,6 +63,12 @@ fn is_ours(device_type: u32, file_system: u32) -> bool {
             file_system,
             FLT_FSTYPE_RAW | FLT_FSTYPE_LANMAN | FLT_FSTYPE_MUP | FLT_FSTYPE_NPFS | FLT_FSTYPE_MSFS
         )
+}
+
+/// The hidden file system below a cluster shared volume: whatever is opened there is opened
+/// through CSVFS, where we are attached.
+fn is_below_cluster(volume: P, file_system: u32) -> bool {
+    matches!(file_system, FLT_FSTYPE_NTFS | FLT_FSTYPE_REFS) && disk::is_cluster_shared(volume)
 }
 
 /// Lets core track the volume. False where it has no place for it.

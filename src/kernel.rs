@@ -4,6 +4,7 @@
 //! Every function has an `# IRQL` line and starts with the matching assertion.
 
 pub mod clock;
+pub mod disk;
 pub mod etw;
 pub mod event;
 pub mod file;

@@ -511,6 +511,7 @@ unsafe extern "system" {
         returned: *mut u32,
     ) -> NTSTATUS;
     pub fn FltIsDirectory(file: *mut FILE_OBJECT, instance: FltInstance, is: *mut u8) -> NTSTATUS;
+    pub fn FltGetDiskDeviceObject(volume: FltVolume, disk: *mut P) -> NTSTATUS;
     pub fn FltGetVolumeGuidName(
         volume: FltVolume,
         name: *mut UNICODE_STRING,

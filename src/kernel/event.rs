@@ -60,6 +60,12 @@ pub fn events(count: usize, kind: Kind, tag: Tag) -> Result<PoolSlice<Event>, su
 }
 
 impl Event {
+    /// For a request whose completion signals the event.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut KEVENT {
+        self.0.get()
+    }
+
     /// Signals the event.
     ///
     /// # IRQL

@@ -3,6 +3,7 @@
 // Statuses.
 pub const STATUS_SUCCESS: i32 = 0;
 pub const STATUS_TIMEOUT: i32 = 0x102;
+pub const STATUS_PENDING: i32 = 0x103;
 pub const STATUS_REPARSE: i32 = 0x104;
 pub const STATUS_OPLOCK_BREAK_IN_PROGRESS: i32 = 0x108;
 pub const STATUS_BUFFER_OVERFLOW: i32 = 0x8000_0005_u32 as i32;

@@ -289,6 +289,7 @@ const TABLES: &[&[Export]] = &[
     crate::kernel::event::EXPORTS,
     crate::kernel::file::EXPORTS,
     crate::kernel::guid::EXPORTS,
+    crate::kernel::irp::EXPORTS,
     crate::kernel::handles::EXPORTS,
     crate::kernel::key::EXPORTS,
     crate::kernel::level::EXPORTS,

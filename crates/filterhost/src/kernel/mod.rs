@@ -11,6 +11,7 @@ pub mod file;
 pub mod format;
 pub mod guid;
 pub mod handles;
+pub mod irp;
 pub mod key;
 pub mod level;
 pub mod pool;

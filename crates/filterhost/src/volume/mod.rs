@@ -5,6 +5,7 @@
 //! instances to.
 
 pub mod bytes;
+pub mod disk;
 mod filtered;
 pub mod fs;
 pub mod ids;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub use self::disk::Disk;
 pub use self::fs::{FsOptions, MemFs};
 pub use self::import::{ImportError, Imported};
 pub use self::kind::FsKind;
@@ -61,6 +63,7 @@ pub struct Volume {
     guid: Mutex<Option<GUID>>,
     fs: MemFs,
     device: Arc<Object>,
+    disk: Option<(Arc<Object>, Arc<Disk>)>,
 }
 
 /// The device object of a volume.
@@ -98,6 +101,11 @@ impl Volume {
         let device = m
             .objects()
             .create(Kind::Device.body_size(), Arc::new(VolumeDevice));
+        let disk = (!options.kind.is_network()).then(|| {
+            let disk = Arc::new(Disk::default());
+            let object = m.objects().create(Kind::Device.body_size(), disk.clone());
+            (object, disk)
+        });
         let mut list = volumes.list.lock();
         list.next += 1;
         let number = list.next;
@@ -113,6 +121,7 @@ impl Volume {
             guid,
             fs,
             device,
+            disk,
         });
         list.mounted.push(Arc::clone(&volume));
         volume
@@ -207,6 +216,18 @@ impl Volume {
     #[must_use]
     pub fn device_object(&self) -> &Arc<Object> {
         &self.device
+    }
+
+    /// The device object of the disk below; none for a volume of another machine.
+    #[must_use]
+    pub fn disk_object(&self) -> Option<&Arc<Object>> {
+        self.disk.as_ref().map(|(object, _)| object)
+    }
+
+    /// The disk below.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref().map(|(_, disk)| &**disk)
     }
 
     /// The device object as drivers see it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::fltmgr::filter::Filter;
 use crate::fltmgr::{FilterManager, Leak, Opaque, context, ecp, name, section, work};
 use crate::image::Images;
+use crate::kernel::irp;
 use crate::machine::Machine;
 use crate::verifier;
 
@@ -54,6 +55,7 @@ fn left(m: &Arc<Machine>, filter: &Arc<Filter>) -> Option<(&'static str, Vec<Lea
         ("name-leak", name::alive(m, filter)),
         ("work-item-leak", work::outstanding(m, filter)),
         ("ecp-leak", ecp::leaks(m, filter)),
+        ("irp-leak", irp::unsent(m)),
     ];
     kinds.into_iter().find(|(_, leaks)| !leaks.is_empty())
 }

@@ -316,4 +316,15 @@ crate::exports! {
         guest::write(device, object.pointer());
         STATUS_SUCCESS
     }
+
+    [DISPATCH, 0, "fltkernel/nf-fltkernel-fltgetdiskdeviceobject"]
+    fn FltGetDiskDeviceObject(c, volume: PVOID, disk: *mut PVOID) -> NtStatus {
+        let volume = expect(c.m, c.info.name, volume);
+        let Some(object) = volume.volume().disk_object() else {
+            return STATUS_FLT_NO_DEVICE_OBJECT;
+        };
+        object.reference();
+        guest::write(disk, object.pointer());
+        STATUS_SUCCESS
+    }
 }
