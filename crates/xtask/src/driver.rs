@@ -267,7 +267,7 @@ impl Driver {
 }
 
 /// The name in a message of Cargo about a finished crate, and whether it was there before.
-fn artifact(line: &str) -> Option<(String, bool)> {
+pub fn artifact(line: &str) -> Option<(String, bool)> {
     let message: Value = serde_json::from_str(line).ok()?;
     if message["reason"] != "compiler-artifact" {
         return None;

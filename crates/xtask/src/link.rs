@@ -119,7 +119,7 @@ fn resource(root: &Path, folder: &Path) -> Outcome<()> {
 }
 
 /// `version` of the workspace, as the manifest has it.
-fn version(root: &Path) -> Outcome<String> {
+pub fn version(root: &Path) -> Outcome<String> {
     let path = root.join("Cargo.toml");
     let manifest: toml::Table = files::read(&path)?
         .parse()

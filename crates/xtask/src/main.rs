@@ -6,6 +6,7 @@ mod driver;
 mod files;
 mod kit;
 mod link;
+mod package;
 mod packages;
 mod say;
 mod suite;
@@ -39,6 +40,12 @@ enum Task {
     Build(BuildLine),
     /// Run every check: format, house rules, lints, tests, the image, Wine, broken drivers.
     Test(TestLine),
+    /// Make a folder that a Windows machine in test-signing mode installs from.
+    Package {
+        /// Leave siloscand.exe out; its rule engine takes long to compile.
+        #[arg(long)]
+        no_service: bool,
+    },
     /// Build the driver and show it guarding a host full of containers.
     Demo {
         /// Passed on to the demo; `cargo xtask demo -- --help` lists them.
@@ -78,6 +85,7 @@ fn main() -> ExitCode {
     let done = match Line::parse().task {
         Task::Build(line) => build(&line),
         Task::Test(line) => test(&line),
+        Task::Package { no_service } => package::run(&own_root(), !no_service),
         Task::Demo { arguments } => demo::run(&own_root(), &arguments),
     };
     match done {

@@ -6,6 +6,7 @@ mod copy;
 mod driver;
 mod format;
 mod mutants;
+mod package;
 mod wine;
 
 use std::path::{Path, PathBuf};
@@ -32,8 +33,10 @@ pub enum Stage {
     Unit,
     /// The built driver as a file, in the filter host, and its layouts.
     Image,
-    /// The driver in Wine's own driver host.
+    /// The driver in Wine's own driver host, and its INF in Wine's setup.
     Wine,
+    /// The package: the same bytes twice, a signature that verifies, an image that is still right.
+    Package,
     /// Clippy for everything that runs on this host.
     Lint,
     /// Three builds, two folders, one image.
@@ -142,7 +145,8 @@ fn perform(stage: Stage, bench: &mut Bench) -> Outcome<Found> {
         Stage::Build => driver::build(bench),
         Stage::Unit => cargo::unit(bench),
         Stage::Image => cargo::image(bench),
-        Stage::Wine => wine::smoke(bench),
+        Stage::Wine => wine::run(bench),
+        Stage::Package => package::check(bench),
         Stage::Lint => cargo::lint(bench),
         Stage::Repro => driver::repro(bench),
         Stage::LintDriver => driver::lint(bench),

@@ -2,6 +2,8 @@
 //! its imports and calls `DriverEntry`, which must reach `FltRegisterFilter`. Wine's Filter
 //! Manager is made of stubs, so nothing more is asked of it.
 
+mod setup;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,10 +67,20 @@ impl Drop for Prefix {
     }
 }
 
-/// Loads the driver and reads the trace.
-pub fn smoke(bench: &mut Bench) -> Outcome<Found> {
+/// Loads the driver, then installs its INF.
+pub fn run(bench: &mut Bench) -> Outcome<Found> {
     packages::need(&mut bench.say, "the Wine smoke test", packages::WINE)?;
-    let built = bench.built()?;
+    let prefix = prefix(bench)?;
+    let mut found = smoke(bench, &prefix)?;
+    let installed = setup::install(bench, &prefix)?;
+    found.passed += installed.passed;
+    found.failed.extend(installed.failed);
+    found.about += &format!("; {}", installed.about);
+    Ok(found)
+}
+
+/// A Wine that was never used before.
+fn prefix(bench: &mut Bench) -> Outcome<Prefix> {
     let folder = bench.root.join("target/wine");
     files::remove_folder(&folder)?;
     files::make_folder(&folder)?;
@@ -83,10 +95,16 @@ pub fn smoke(bench: &mut Bench) -> Outcome<Found> {
             log.display()
         )));
     }
+    Ok(prefix)
+}
+
+/// Loads the driver and reads the trace.
+fn smoke(bench: &mut Bench, prefix: &Prefix) -> Outcome<Found> {
+    let built = bench.built()?;
     let drivers = prefix.folder.join("drive_c/windows/system32/drivers");
     files::copy(&built.image, &drivers.join("siloscan.sys"))?;
     let log = bench.log("wine-registry");
-    let rows = folder.join("siloscan.reg");
+    let rows = prefix.folder.with_extension("reg");
     files::write(&rows, registry())?;
     let rows = rows.display().to_string();
     if prefix.run(&log, "-all", &["regedit", "/S", &rows])? != Ended::Well {
