@@ -30,6 +30,8 @@ pub const WINE: &[&str] = &["wine", "wine64", "libwine"];
 pub const LAYER: &[&str] = &["libwine"];
 /// The C compiler that the service's dependencies need when they are checked for Windows.
 pub const SERVICE: &[&str] = &["gcc-mingw-w64-x86-64-win32"];
+/// Python, for the linters of what runs on Windows.
+pub const PYTHON: &[&str] = &["python3", "python3-venv"];
 /// Signs images, and makes the certificate for it.
 pub const SIGN: &[&str] = &["osslsigncode", "openssl"];
 /// The C compiler and linker that build the filter host's own small minifilters.

@@ -7,6 +7,7 @@ mod driver;
 mod format;
 mod mutants;
 mod package;
+mod windows;
 mod wine;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub enum Stage {
     Wine,
     /// The package: the same bytes twice, a signature that verifies, an image that is still right.
     Package,
+    /// The scripts and the workflow that run on Windows are read and linted.
+    Windows,
     /// Clippy for everything that runs on this host.
     Lint,
     /// Three builds, two folders, one image.
@@ -147,6 +150,7 @@ fn perform(stage: Stage, bench: &mut Bench) -> Outcome<Found> {
         Stage::Image => cargo::image(bench),
         Stage::Wine => wine::run(bench),
         Stage::Package => package::check(bench),
+        Stage::Windows => windows::lint(bench),
         Stage::Lint => cargo::lint(bench),
         Stage::Repro => driver::repro(bench),
         Stage::LintDriver => driver::lint(bench),
