@@ -1,0 +1,108 @@
+//! `docs/evidence.md` names tests, stages and observations: each must exist, and nothing may be
+//! said to have run on Windows without a link to the run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The cells of each row of each table, heads and rules left out.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let row = |line: &&str| line.starts_with("| ");
+    let head = |index: &usize| {
+        lines
+            .get(index + 1)
+            .is_some_and(|next| next.starts_with("| ---"))
+    };
+    (0..lines.len())
+        .filter(|index| row(&lines[*index]) && !head(index) && !lines[*index].starts_with("| ---"))
+        .map(|index| lines[index].trim_matches('|').split(" | "))
+        .map(|cells| cells.map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// What a row says that is not so.
+fn wrong(row: &[String], scripts: &str, stages: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for cell in row {
+        for name in quoted(cell).filter(|name| name.contains(".rs::")) {
+            let (file, test) = name.split_once("::").unwrap_or((name, ""));
+            let there = fs::read_to_string(root().join(file))
+                .is_ok_and(|text| text.contains(&format!("fn {test}()")));
+            if !there {
+                found.push(format!("there is no test {name}"));
+            }
+        }
+        for name in cell.split("stage `").skip(1) {
+            let name = name.split('`').next().unwrap_or_default();
+            if !stages.contains(&format!("| `{name}`")) && !stages.contains(&format!("` `{name}`"))
+            {
+                found.push(format!("docs/hacking.md has no stage {name}"));
+            }
+        }
+    }
+    let asked = row.iter().rev().nth(1).map_or("", String::as_str);
+    if asked != "–" && !scripts.contains(asked) {
+        found.push(format!("no script asks: {asked}"));
+    }
+    let windows = row.last().map_or("", String::as_str);
+    let open = windows == "–" || windows.starts_with("not yet run");
+    if !open && !windows.contains("https://") {
+        found.push(format!("Windows: {windows:?} has no link to the run"));
+    }
+    if windows != "–" && row.iter().all(|cell| cell == "–") {
+        found.push("an empty row".to_owned());
+    }
+    found
+}
+
+fn scripts() -> String {
+    ["install.ps1", "run.ps1", "scenarios.ps1", "container.ps1"]
+        .map(|name| read(&root().join("tests/windows").join(name)))
+        .concat()
+}
+
+#[test]
+fn every_test_stage_and_observation_that_is_named_exists() {
+    let rows = rows(&read(&root().join("docs/evidence.md")));
+    assert!(rows.len() > 25, "the tables were read: {} rows", rows.len());
+    let (scripts, stages) = (scripts(), read(&root().join("docs/hacking.md")));
+    let mut found = Vec::new();
+    for row in &rows {
+        let claim = row.first().map_or("", String::as_str);
+        let wrong = wrong(row, &scripts, &stages);
+        found.extend(wrong.iter().map(|what| format!("{claim}: {what}")));
+    }
+    assert!(found.is_empty(), "docs/evidence.md\n{}", found.join("\n"));
+}
+
+#[test]
+fn what_does_not_exist_is_noticed() {
+    let row = |text: &str| rows(&format!("{text}\n")).remove(0);
+    let said = |text: &str| wrong(&row(text), "drops EICAR", "| `wine` | x |");
+    let good = "| c | `tests/evidence.rs::what_does_not_exist_is_noticed` | stage `wine` \
+                | drops EICAR | not yet run |";
+    assert_eq!(said(good), Vec::<String>::new());
+    for (from, to) in [
+        ("what_does", "what_did"),
+        ("evidence.rs", "evident.rs"),
+        ("`wine`", "`beer`"),
+        ("drops EICAR", "drops a hint"),
+        ("not yet run", "yes"),
+    ] {
+        assert_eq!(said(&good.replace(from, to)).len(), 1, "{from} became {to}");
+    }
+    let run = good.replace("not yet run", "26100: https://example.org/run");
+    assert_eq!(said(&run), Vec::<String>::new());
+}
