@@ -360,18 +360,32 @@ impl Opening<'_> {
             ),
         };
         let known = key.and_then(|key| scan::look_up(&key, &self.parameters));
+        let scan = |deadline| {
+            let key = key.map(|key| Keyed {
+                key,
+                keeps: look_up.keeps,
+            });
+            self.scan(key, layer, look_up.waiting, deadline)
+        };
         self.finish(
-            |deadline| {
-                known.unwrap_or_else(|| {
-                    let key = key.map(|key| Keyed {
-                        key,
-                        keeps: look_up.keeps,
-                    });
-                    self.scan(key, layer, look_up.waiting, deadline)
-                })
+            |deadline| match known {
+                Some(End::StaleInfected) => self.instead_of_stale(scan(deadline), key),
+                Some(known) => known,
+                None => scan(deadline),
             },
             look_up.waiting,
         );
+    }
+
+    /// "Infected" of older signatures stands until a scan replaces it: what is believed after one
+    /// is what the cache then holds. A scan that failed, or that was not kept, replaces nothing.
+    fn instead_of_stale(&self, scanned: End, key: Option<Key>) -> End {
+        match scanned {
+            End::Cancelled | End::Scanned(verdict::Verdict::Infected) => scanned,
+            _ => key
+                .and_then(|key| scan::look_up(&key, &self.parameters))
+                .unwrap_or(scanned),
+        }
     }
 
     /// Waits for a scan, if the open may wait.

@@ -76,6 +76,9 @@ pub fn before_cleanup(data: &Data<'_>) -> Option<Mark> {
     let stream = Owned::<StreamContext>::of(data.instance(), data.file()).ok()?;
     if data.file().delete_pending() {
         let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
+        if stream.state.is_unsettled() && has_other_names(data) {
+            scan::closed::withdraw(&context);
+        }
         return Some(mark_stream(stream, &context));
     }
     if stream.state.wants_close_scan() {
@@ -168,6 +171,10 @@ fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
     let Some(stream) = stream else {
         return volume_change(context);
     };
+    if paging {
+        // The mapping may be the last thing that holds the file: no close is going to look.
+        scan::closed::withdraw(&context);
+    }
     learn_id(data, &stream, &context, paging);
     if context.stable_ids && stream.state.own_id() == OwnId::Unknown {
         // The key cannot be named: what is read through the stream dies, and the volume changes.
@@ -204,6 +211,12 @@ fn stream_of(data: &Data<'_>) -> Option<Owned<StreamContext>> {
     Owned::<StreamContext>::of(instance, file)
         .or_else(|_| Owned::new(StreamContext::new(state::next_stream()))?.attach(instance, file))
         .ok()
+}
+
+/// Whether a file that is about to be deleted stays under another name, as far as can be told.
+fn has_other_names(data: &Data<'_>) -> bool {
+    let may_ask = file::may_query() && !file::is_nested();
+    !may_ask || file::has_other_names(data.instance(), data.file())
 }
 
 /// Asks for the file's id, once, where this thread may ask.

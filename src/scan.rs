@@ -2,6 +2,7 @@
 //! opener only waits; leaders (`scan/lead.rs`) do the work.
 #![forbid(unsafe_code)]
 
+pub mod closed;
 pub mod job;
 pub mod lead;
 
@@ -23,6 +24,7 @@ use crate::kernel::thread;
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
 use crate::{invalidate, port, trace};
+use closed::Debt;
 use job::{Cookie, Job};
 
 /// How long a conflicting operation waits for a scan to let go, in milliseconds.
@@ -58,17 +60,26 @@ pub fn look_up(key: &Key, parameters: &Parameters) -> Option<End> {
     match ledger.lookup(key) {
         Lookup::Hit(verdict) => Some(End::Cached(verdict)),
         Lookup::StaleInfected => {
-            ledger.want_warm();
+            want_warm();
             Some(End::StaleInfected)
         }
         Lookup::StaleClean => {
-            ledger.want_warm();
+            want_warm();
             let age = clock::now().saturating_sub(ledger.signature_since());
             let passes =
                 parameters.on_stale() == OnStale::AllowAndRescan && age < parameters.stale_window();
             passes.then_some(End::StaleClean)
         }
         Lookup::Untracked | Lookup::Miss => None,
+    }
+}
+
+/// A stale verdict was met: the first time in an epoch the service is asked for a proactive scan,
+/// now rather than at the next turn.
+fn want_warm() {
+    if state::ledger().is_some_and(siloscan_core::ledger::Ledger::want_warm) {
+        trace::count(Event::WarmWanted);
+        state::wake_poller();
     }
 }
 
@@ -114,6 +125,7 @@ fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
         instance: wanted.instance.again(),
         name: Name::opened(data).ok(),
         section: None,
+        debt: None,
         key: wanted.key,
         keeps: wanted.keeps,
         layer: wanted.layer,
@@ -237,6 +249,11 @@ fn owner(instance: Instance<'_>) -> u64 {
 /// # IRQL
 /// At most APC_LEVEL.
 pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
+    let Ok(instance) = Owned::<InstanceContext>::of(data.instance()) else {
+        return;
+    };
+    // Wherever this ends without a clean verdict that is kept, the drop of the debt says so.
+    let debt = Debt::of(&stream, &instance);
     if !port::is_connected() || state::is_breaker_open() || state::is_stopping() {
         return;
     }
@@ -246,9 +263,9 @@ pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
     let Some(flights) = state::flights() else {
         return;
     };
-    match closed_job(data, stream) {
-        Ok(job) => queue_closed(flights, data, job),
-        Err(Closing::Empty) => {}
+    match closed_job(data, stream, instance) {
+        Ok(job) => queue_closed(flights, data, Job { debt, ..job }),
+        Err(Closing::Empty) => debt.into_iter().for_each(|mut debt| debt.pay()),
         Err(Closing::Failed) => trace::count(Event::CloseFailed),
     }
 }
@@ -262,10 +279,13 @@ enum Closing {
 }
 
 /// The job of a file that is being closed, its section made.
-fn closed_job(data: &Data<'_>, stream: Owned<StreamContext>) -> Result<Job, Closing> {
+fn closed_job(
+    data: &Data<'_>,
+    stream: Owned<StreamContext>,
+    instance: Owned<InstanceContext>,
+) -> Result<Job, Closing> {
     use crate::sys::constants::STATUS_END_OF_FILE;
     let failed = |_| Closing::Failed;
-    let instance = Owned::<InstanceContext>::of(data.instance()).map_err(failed)?;
     if !instance.data_scan {
         return Err(Closing::Failed);
     }
@@ -289,6 +309,7 @@ fn closed_job(data: &Data<'_>, stream: Owned<StreamContext>) -> Result<Job, Clos
         instance,
         name: Name::opened(data).ok(),
         section: Some(section),
+        debt: None,
         key,
         keeps: true,
         layer: false,

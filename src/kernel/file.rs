@@ -9,8 +9,8 @@ use super::routine;
 use super::{Status, irql};
 use crate::registration::view::Data;
 use crate::sys::constants::{
-    FILE_FS_ATTRIBUTE_INFORMATION, FILE_ID_INFORMATION, FLT_FILE_NAME_OPENED,
-    FLT_FILE_NAME_QUERY_DEFAULT, FO_DELETE_ON_CLOSE,
+    FILE_FS_ATTRIBUTE_INFORMATION, FILE_ID_INFORMATION, FILE_STANDARD_INFORMATION,
+    FLT_FILE_NAME_OPENED, FLT_FILE_NAME_QUERY_DEFAULT, FO_DELETE_ON_CLOSE,
 };
 use crate::sys::{
     self, FILE_OBJECT, FileFsAttributeInformation, FileIdInformation, FltFileNameInformation, Guid,
@@ -164,6 +164,46 @@ pub fn file_id(instance: Instance<'_>, file: File<'_>) -> Result<[u8; 16], Statu
         file_id: [0; 16],
     };
     query(instance, file, FILE_ID_INFORMATION, empty).map(|info| info.file_id)
+}
+
+/// `FILE_STANDARD_INFORMATION`.
+/// <https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_file_standard_information>
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FileStandardInformation {
+    allocation_size: i64,
+    end_of_file: i64,
+    number_of_links: u32,
+    delete_pending: u8,
+    directory: u8,
+}
+
+const _: () = assert!(size_of::<FileStandardInformation>() == 0x18);
+
+/// Whether a file whose deletion is pending stays under another name. What cannot be told, stays.
+///
+/// It is not documented whether the name that goes is still counted. It is taken not to be: where
+/// that is wrong a file counts as one that stays.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, APCs enabled, no top-level IRP.
+#[must_use]
+pub fn has_other_names(instance: Instance<'_>, file: File<'_>) -> bool {
+    let empty = FileStandardInformation {
+        allocation_size: 0,
+        end_of_file: 0,
+        number_of_links: 0,
+        delete_pending: 0,
+        directory: 0,
+    };
+    query(instance, file, FILE_STANDARD_INFORMATION, empty).map_or(true, |info| {
+        let goes_at_close = file.flags() & FO_DELETE_ON_CLOSE != 0;
+        match info.delete_pending {
+            0 if goes_at_close => info.number_of_links > 1,
+            0 => true,
+            _ => info.number_of_links != 0,
+        }
+    })
 }
 
 /// Whether a file is one of the memory manager's paging files.

@@ -5,6 +5,7 @@
 
 use core::sync::atomic::Ordering;
 
+use siloscan_core::ledger::Ledger;
 use siloscan_core::limits::ParameterId;
 use siloscan_core::reason::Event;
 use siloscan_core::wire::{Counts, News, Poll, PollFlags, PollReply, Stop};
@@ -90,13 +91,37 @@ fn poll(sequence: u64, heartbeat: u64) {
     if Raise::with(|token| ledger.announced(&answer.digest, now, token)) {
         trace::count(Event::SignatureEpoch);
     }
-    match answer.news {
-        News::Nothing => {}
-        News::Covered(volume, epoch) => {
-            Raise::with(|token| ledger.cover(volume, epoch, token));
+    heed(answer.news, ledger);
+}
+
+/// What the service says of a volume's layers.
+fn heed(news: News, ledger: &Ledger<'_>) {
+    let event = match news {
+        News::Nothing => return,
+        News::Covering(volume, epoch) => {
+            let begun = Raise::with(|token| ledger.begin_cover(volume, epoch, token));
+            if begun {
+                Event::CoverageBegun
+            } else {
+                Event::CoverageRefused
+            }
         }
-        News::Uncovered(volume) => Raise::with(|token| ledger.uncover(volume, token)),
-    }
+        News::Covered(volume, epoch) => {
+            let covered = Raise::with(|token| ledger.cover(volume, epoch, token));
+            if covered {
+                Event::CoverageReported
+            } else {
+                Event::CoverageRefused
+            }
+        }
+        News::Uncovered(volume) => {
+            if !Raise::with(|token| ledger.uncover(volume, token)) {
+                return;
+            }
+            Event::CoverageWithdrawn
+        }
+    };
+    trace::count(event);
 }
 
 /// The service did not answer: until it does, nobody waits for it.

@@ -11,6 +11,7 @@ use crate::kernel::file::{Held, Name};
 use crate::kernel::lock::SpinLock;
 use crate::kernel::pool::{PoolSlice, Tag};
 use crate::kernel::section::ScanSection;
+use crate::scan::closed::Debt;
 
 /// One opener's, or one closed file's, means to be scanned.
 pub struct Job {
@@ -24,6 +25,8 @@ pub struct Job {
     pub name: Option<Name>,
     /// Made already, for a file that is being closed.
     pub section: Option<ScanSection>,
+    /// Of a file that is being closed: what it owes to the coverage of its volume.
+    pub debt: Option<Debt>,
     /// What the verdict is filed under.
     pub key: Option<Key>,
     /// The verdict may be kept.

@@ -12,6 +12,7 @@ use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{Scan, ScanFlags, ScanReply, ScanRequest};
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::closed::Debt;
 use super::job::{Cookie, Job};
 use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
 use crate::kernel::file::Held;
@@ -126,6 +127,7 @@ struct Reading {
     key: Option<Key>,
     keeps: bool,
     ticket: Ticket,
+    debt: Option<Debt>,
     /// Dropped last: the section belongs to the instance.
     _held: Held,
 }
@@ -209,11 +211,11 @@ impl Worker {
 
     /// One attempt with one file object.
     fn attempt(&mut self, lead: &Lead) -> Attempt {
-        let reading = match self.read(lead) {
+        let mut reading = match self.read(lead) {
             Ok(reading) => reading,
             Err(attempt) => return attempt,
         };
-        let attempt = self.ask(lead, &reading);
+        let attempt = self.ask(lead, &mut reading);
         self.desk.end();
         attempt
     }
@@ -289,6 +291,7 @@ impl Worker {
             key: job.key,
             keeps: job.keeps,
             ticket,
+            debt: job.debt.take(),
             _held: held,
         })
     }
@@ -321,7 +324,7 @@ impl Worker {
     }
 
     /// Hands the section to the service and waits for its answer.
-    fn ask(&mut self, lead: &Lead, reading: &Reading) -> Attempt {
+    fn ask(&mut self, lead: &Lead, reading: &mut Reading) -> Attempt {
         let no_service = Attempt::FailedForAll(Failure::NoService);
         let Some(process) = port::scanner() else {
             return no_service;
@@ -369,7 +372,7 @@ impl Worker {
     }
 
     /// Checks the answer, and keeps the verdict where its ticket still holds.
-    fn settle(&self, lead: &Lead, reading: &Reading) -> Attempt {
+    fn settle(&self, lead: &Lead, reading: &mut Reading) -> Attempt {
         let Some(reply) = self.messages.reply.first() else {
             return Attempt::Failed(Failure::BadReply);
         };
@@ -397,7 +400,14 @@ impl Worker {
             )
         });
         match settled {
-            Settled::Stored => trace::count(Event::VerdictStored),
+            Settled::Stored => {
+                trace::count(Event::VerdictStored);
+                if verdict == Verdict::Clean
+                    && let Some(debt) = &mut reading.debt
+                {
+                    debt.pay();
+                }
+            }
             Settled::Shared(_) => {}
             Settled::Dead => {
                 trace::count(Event::VerdictDropped);

@@ -98,6 +98,7 @@ pub const KERNEL_MODE: i8 = 0;
 pub const REG_DWORD: u32 = 4;
 
 // Queries.
+pub const FILE_STANDARD_INFORMATION: i32 = 0x05;
 pub const FILE_ID_INFORMATION: i32 = 0x3b;
 pub const FILE_FS_ATTRIBUTE_INFORMATION: i32 = 5;
 pub const FILE_DAX_VOLUME: u32 = 0x2000_0000;

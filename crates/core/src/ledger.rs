@@ -274,15 +274,33 @@ impl<'m> Ledger<'m> {
 
     // Coverage.
 
-    /// The service has scanned all layers on a volume, as begun in `epoch`, and all were clean.
-    /// Holds until the signatures or the volume's epoch move, or it is withdrawn.
-    pub fn cover(&self, guid: VolumeGuid, epoch: u64, token: &WriteToken<'_>) -> bool {
-        epoch != 0 && epoch == self.signatures.current() && self.volumes.cover(guid, epoch, token)
+    /// The service begins to scan all layers on a volume, in this epoch. False where that is not
+    /// the current one, or the volume is not tracked.
+    pub fn begin_cover(&self, guid: VolumeGuid, epoch: u64, token: &WriteToken<'_>) -> bool {
+        self.is_current(epoch) && self.volumes.begin_cover(guid, epoch, token)
     }
 
-    /// A changed file on the volume was closed without a stored clean verdict.
-    pub fn uncover(&self, guid: VolumeGuid, token: &WriteToken<'_>) {
-        self.volumes.uncover(guid, token);
+    /// The scan that [`Self::begin_cover`] began has ended, and all files were clean. Holds until
+    /// the signatures or the volume's epoch move, or it is withdrawn. False where one of these
+    /// came before.
+    pub fn cover(&self, guid: VolumeGuid, epoch: u64, token: &WriteToken<'_>) -> bool {
+        self.is_current(epoch) && self.volumes.cover(guid, epoch, token)
+    }
+
+    fn is_current(&self, epoch: u64) -> bool {
+        epoch != 0 && epoch == self.signatures.current()
+    }
+
+    /// A changed file on the volume was closed without a stored clean verdict: coverage, and what
+    /// a proactive scan under way would report, is withdrawn. Whether there was any.
+    pub fn uncover(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> bool {
+        self.volumes.uncover(guid, token)
+    }
+
+    /// Whether [`Self::uncover`] would withdraw anything. Any IRQL, no lock.
+    #[must_use]
+    pub fn is_cover_at_stake(&self, guid: VolumeGuid) -> bool {
+        self.volumes.is_cover_at_stake(guid)
     }
 
     /// Whether the layers on a volume are covered now. Any IRQL, no lock.

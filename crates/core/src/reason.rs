@@ -243,6 +243,14 @@ reasons! {
         CloseScan "close-scan" "A changed file was queued for a scan at its close.",
         CloseInfected "close-infected" "A scan at close found something.",
         CloseFailed "close-failed" "A scan at close did not come to an end.",
+        CoverageBegun "coverage-begun" "A proactive scan of a volume's layers began.",
+        CoverageReported "coverage-reported" "A proactive scan ended well: the layers are covered.",
+        CoverageRefused "coverage-refused"
+            "A report of coverage came too late: other signatures, or a file changed since.",
+        CoverageWithdrawn "coverage-withdrawn"
+            "A file on a covered volume changed, and no clean verdict of it was kept.",
+        WarmWanted "warm-wanted"
+            "The first stale verdict of an epoch was met: a proactive scan is asked for.",
         HeartbeatMissed "heartbeat-missed"
             "The service did not answer in time to 'anything for me?'.",
         ConnectRefused "connect-refused" "A connection to the port was refused.",

@@ -217,13 +217,20 @@ impl StreamState {
             .fetch_max(mark.saturating_add(1), Ordering::AcqRel);
     }
 
+    /// Whether the bytes changed since the last verdict about them.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        let settled = self.settled.load(Ordering::Acquire);
+        let moved = self.changes.moved();
+        moved != 0 && settled <= moved
+    }
+
     /// Whether a close must look at the bytes: they changed since the last verdict, or an open
     /// was let through without one.
     #[must_use]
     pub fn wants_close_scan(&self) -> bool {
         let settled = self.settled.load(Ordering::Acquire);
-        let moved = self.changes.moved();
-        (moved != 0 && settled <= moved) || self.unscanned.load(Ordering::Acquire) > settled
+        self.is_unsettled() || self.unscanned.load(Ordering::Acquire) > settled
     }
 }
 

@@ -28,7 +28,8 @@ pub struct VolumeSlot {
     live: AtomicU64,
     /// Changes under way that are counted against the whole volume.
     changing: AtomicU64,
-    /// The signature epoch in which the layers on it were covered; zero = not.
+    /// Twice the signature epoch of a proactive scan of the layers on it, and one once that has
+    /// ended well; zero = none, or a file changed since without a verdict.
     covered: AtomicU64,
 }
 
@@ -50,6 +51,16 @@ impl VolumeSlot {
         }
         None
     }
+}
+
+/// The mark of a proactive scan that runs. Signature epochs have 60 bits at most.
+const fn begun(signature: u64) -> u64 {
+    signature << 1
+}
+
+/// The mark of a proactive scan that has ended well.
+const fn ended(signature: u64) -> u64 {
+    begun(signature) | 1
 }
 
 /// A volume as a look-up sees it: which one, and in which epoch.
@@ -248,24 +259,53 @@ impl<'m> Volumes<'m> {
         });
     }
 
-    /// Marks the layers on the volume as covered in this signature epoch.
-    pub(crate) fn cover(&self, guid: VolumeGuid, signature: u64, token: &WriteToken<'_>) -> bool {
+    /// A proactive scan of the volume's layers begins in this signature epoch.
+    pub(crate) fn begin_cover(
+        &self,
+        guid: VolumeGuid,
+        signature: u64,
+        token: &WriteToken<'_>,
+    ) -> bool {
         self.lock.with(token, || match self.occupied(guid) {
             Some((_, slot)) if slot.epoch.load(Ordering::Relaxed) != 0 => {
-                slot.covered.store(signature, Ordering::Release);
+                slot.covered.store(begun(signature), Ordering::Release);
                 true
             }
             _ => false,
         })
     }
 
-    /// Withdraws what [`Self::cover`] marked.
-    pub(crate) fn uncover(&self, guid: VolumeGuid, token: &WriteToken<'_>) {
-        self.lock.with(token, || {
-            if let Some((_, slot)) = self.occupied(guid) {
-                slot.covered.store(0, Ordering::Release);
+    /// That scan has ended well: the layers are covered, unless it was withdrawn meanwhile.
+    pub(crate) fn cover(&self, guid: VolumeGuid, signature: u64, token: &WriteToken<'_>) -> bool {
+        self.lock.with(token, || match self.occupied(guid) {
+            Some((_, slot))
+                if slot.epoch.load(Ordering::Relaxed) != 0
+                    && slot.covered.load(Ordering::Relaxed) == begun(signature) =>
+            {
+                slot.covered.store(ended(signature), Ordering::Release);
+                true
             }
-        });
+            _ => false,
+        })
+    }
+
+    /// Withdraws what [`Self::begin_cover`] and [`Self::cover`] marked. Whether there was anything.
+    pub(crate) fn uncover(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> bool {
+        self.lock.with(token, || {
+            self.occupied(guid).is_some_and(|(_, slot)| {
+                let before = slot.covered.load(Ordering::Relaxed);
+                slot.covered.store(0, Ordering::Release);
+                before != 0
+            })
+        })
+    }
+
+    /// Whether a proactive scan of the volume's layers runs or has ended. No lock.
+    pub(crate) fn is_cover_at_stake(&self, guid: VolumeGuid) -> bool {
+        // A volume whose epoch just moves has lost its coverage by that.
+        self.find(guid)
+            .and_then(|volume| self.slots.get(usize::from(volume.index)))
+            .is_some_and(|slot| slot.covered.load(Ordering::Acquire) != 0)
     }
 
     /// Whether the layers on the volume are covered in this signature epoch.
@@ -276,7 +316,7 @@ impl<'m> Volumes<'m> {
         let Some(slot) = self.slots.get(usize::from(volume.index)) else {
             return false;
         };
-        let covered = slot.covered.load(Ordering::Acquire) == signature && signature != 0;
+        let covered = slot.covered.load(Ordering::Acquire) == ended(signature) && signature != 0;
         fence(Ordering::Acquire);
         covered && slot.epoch.load(Ordering::Relaxed) == volume.epoch
     }

@@ -301,20 +301,36 @@ fn coverage_is_of_one_epoch_and_one_life_of_the_volume() {
         let epoch = world.ledger.signature_epoch();
         assert!(!world.ledger.covered(guid(1)));
         assert!(
-            !world.ledger.cover(guid(1), epoch + 1, &world.token),
+            !world.ledger.begin_cover(guid(1), epoch + 1, &world.token),
             "another epoch"
         );
         assert!(
-            !world.ledger.cover(guid(2), epoch, &world.token),
+            !world.ledger.begin_cover(guid(2), epoch, &world.token),
             "no instance of ours"
+        );
+        assert!(
+            !world.ledger.cover(guid(1), epoch, &world.token),
+            "a scan that never began"
         );
         let cover = || {
             let epoch = world.ledger.signature_epoch();
+            assert!(world.ledger.begin_cover(guid(1), epoch, &world.token));
+            assert!(!world.ledger.covered(guid(1)), "it only begins");
+            assert!(!world.ledger.cover(guid(1), epoch + 1, &world.token));
             assert!(world.ledger.cover(guid(1), epoch, &world.token));
             assert!(world.ledger.covered(guid(1)));
         };
         cover();
-        world.ledger.uncover(guid(1), &world.token);
+        assert!(world.ledger.is_cover_at_stake(guid(1)));
+        assert!(world.ledger.uncover(guid(1), &world.token));
+        assert!(!world.ledger.covered(guid(1)));
+        assert!(!world.ledger.is_cover_at_stake(guid(1)));
+        assert!(!world.ledger.uncover(guid(1), &world.token), "once");
+        // A file that changes under the scan is in nobody's report.
+        assert!(world.ledger.begin_cover(guid(1), epoch, &world.token));
+        assert!(world.ledger.is_cover_at_stake(guid(1)));
+        assert!(world.ledger.uncover(guid(1), &world.token));
+        assert!(!world.ledger.cover(guid(1), epoch, &world.token));
         assert!(!world.ledger.covered(guid(1)));
         cover();
         world.ledger.bump_volume(guid(1), &world.token);
@@ -341,6 +357,7 @@ fn nothing_is_earned_before_a_service_was_there() {
     let ledger = Ledger::new(memory, Secret::new([0; 4]));
     let token = WriteToken::promise_dispatch_level();
     ledger.attach_volume(guid(1), &token);
+    assert!(!ledger.begin_cover(guid(1), 0, &token));
     assert!(!ledger.cover(guid(1), 0, &token));
     assert!(!ledger.covered(guid(1)));
     let (stream, instance) = (ChangeCounter::new(), ChangeCounter::new());

@@ -234,6 +234,7 @@ fn i7_a_command_that_is_not_known_does_nothing() {
         let expected = match Command(value) {
             Command::COVERED => News::Covered(guid(), 1),
             Command::UNCOVERED => News::Uncovered(guid()),
+            Command::COVERING => News::Covering(guid(), 1),
             _ => News::Nothing,
         };
         assert_eq!(news, expected, "{value}");

@@ -94,6 +94,12 @@ pub enum Event {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// An open met a verdict of signatures before those in use: a proactive scan of what
+    /// containers start from is wanted. Once per epoch of the driver.
+    WarmWanted {
+        /// The driver's epoch.
+        epoch: u64,
+    },
     /// The counts of this run, once, at its end.
     Summary(crate::stats::Figures),
     /// What the driver had counted when it told its counters last, once, at the end.
@@ -235,6 +241,7 @@ fn log(event: &Event) {
         Event::Connected => tracing::info!("connected to the driver"),
         Event::Disconnected { cause } => tracing::warn!(cause, "disconnected from the driver"),
         Event::BadMessage { cause, bytes } => tracing::warn!(cause, bytes, "bad message"),
+        Event::WarmWanted { epoch } => tracing::info!(epoch, "a proactive scan is wanted"),
         Event::Summary(figures) => tracing::info!(?figures, "finished"),
         Event::DriverCounts { counts } => tracing::debug!(?counts, "the driver's counters"),
     }

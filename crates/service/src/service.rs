@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use siloscan_core::wire::{Hello, News};
+use siloscan_core::wire::{Hello, News, PollFlags};
 use zerocopy::IntoBytes;
 
 use crate::engine::Engine;
@@ -29,6 +29,8 @@ pub struct Service<P: Platform> {
     session: Mutex<Weak<Session<P>>>,
     /// The epoch that the driver named last, plus one; 0 before it named any.
     epoch: AtomicU64,
+    /// The driver met a stale verdict in that epoch.
+    warm_wanted: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -53,6 +55,7 @@ impl<P: Platform> Service<P> {
             engine: RwLock::new(engine),
             session: Mutex::new(Weak::new()),
             epoch: AtomicU64::new(0),
+            warm_wanted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -177,8 +180,21 @@ impl<P: Platform> Service<P> {
         self.epoch.load(Ordering::SeqCst).checked_sub(1)
     }
 
-    pub(crate) fn note_epoch(&self, epoch: u64) {
+    /// Whether the driver asked for a proactive scan in its last poll: an open met a verdict of
+    /// signatures before those in use.
+    #[must_use]
+    pub fn warm_wanted(&self) -> bool {
+        self.warm_wanted.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn note_poll(&self, epoch: u64, flags: PollFlags) {
         self.epoch.store(epoch.saturating_add(1), Ordering::SeqCst);
+        let wanted = flags.has(PollFlags::WARM_WANTED);
+        if wanted && !self.warm_wanted.swap(wanted, Ordering::SeqCst) {
+            self.events.report(Event::WarmWanted { epoch });
+        } else if !wanted {
+            self.warm_wanted.store(false, Ordering::SeqCst);
+        }
     }
 
     fn answer_poll(&self) {

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siloscan_core::wire::{
-    Counts, Header, Kind, Message, News, Poll, PollReply, Scan, ScanReply, Stop, VERSION, WireError,
+    Counts, Header, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanReply, Stop,
+    VERSION, WireError,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -273,7 +274,8 @@ impl<P: Platform> Session<P> {
     }
 
     fn receive_poll(&self, delivery: Delivery, poll: &Poll) {
-        self.service.note_epoch(poll.epoch.get());
+        self.service
+            .note_poll(poll.epoch.get(), PollFlags(poll.flags.get()));
         let held = HeldPoll {
             delivery,
             sequence: poll.sequence.get(),

@@ -27,7 +27,10 @@ pub fn once<S: Scenario>(
     scenario: Arc<S>,
 ) -> Result<Outcome<()>, Report> {
     let options = options.clone();
-    Machine::builder().scheduler(mode).run(move |m| {
+    let machine = Machine::builder()
+        .scheduler(mode)
+        .build_number(options.build);
+    machine.run(move |m| {
         let world = World::boot(m, &options).unwrap_or_else(|error| panic!("{error}"));
         scenario(&world);
         world.shut_down();

@@ -4,6 +4,7 @@
 pub mod day;
 pub mod everywhere;
 pub mod layer;
+pub mod marked;
 pub mod report;
 pub mod scene;
 pub mod world;

@@ -31,6 +31,7 @@ pub fn options() -> WorldOptions {
         parameters: Vec::new(),
         engine: Some(rules::load(None).engine),
         threads: 2,
+        build: 20_348,
     }
 }
 

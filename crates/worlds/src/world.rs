@@ -11,10 +11,11 @@ use filterhost::user::Process;
 use filterhost::volume::{FsKind, Volume};
 use filterhost::{DriverHandle, LoadError, LoadOptions, Machine};
 use parking_lot::Mutex;
-use siloscan_core::reason::{Counted, ENTRIES};
+use siloscan_core::key::VolumeGuid;
+use siloscan_core::reason::{Counted, CounterIndex, ENTRIES, Event};
 use siloscan_core::wire::News;
 use siloscan_service::engine::Engine;
-use siloscan_service::events::{Event, EventSink};
+use siloscan_service::events::{Event as Told, EventSink};
 use siloscan_service::platform::SimulatedPlatform;
 use siloscan_service::service::Service;
 use siloscan_service::settings::Settings;
@@ -48,14 +49,16 @@ pub struct WorldOptions {
     pub engine: Option<Arc<dyn Engine>>,
     /// Threads of the service that scan.
     pub threads: usize,
+    /// Build of Windows that the machine claims to be; 20348 is Server 2022.
+    pub build: u32,
 }
 
 /// Collects what the service reports.
 #[derive(Clone, Default)]
-pub struct Events(Arc<Mutex<Vec<Event>>>);
+pub struct Events(Arc<Mutex<Vec<Told>>>);
 
 impl EventSink for Events {
-    fn report(&self, event: Event) {
+    fn report(&self, event: Told) {
         self.0.lock().push(event);
     }
 }
@@ -63,7 +66,7 @@ impl EventSink for Events {
 impl Events {
     /// Everything reported until now.
     #[must_use]
-    pub fn all(&self) -> Vec<Event> {
+    pub fn all(&self) -> Vec<Told> {
         self.0.lock().clone()
     }
 
@@ -72,7 +75,7 @@ impl Events {
     pub fn detections(&self) -> Vec<(String, String)> {
         let events = self.0.lock();
         let found = events.iter().filter_map(|event| match event {
-            Event::Detection { rule, scan, .. } => Some((rule.clone(), scan.path.clone())),
+            Told::Detection { rule, scan, .. } => Some((rule.clone(), scan.path.clone())),
             _ => None,
         });
         found.collect()
@@ -184,6 +187,59 @@ impl World {
         running.process.exit();
     }
 
+    /// Gives the service another rule set, and waits until the driver has begun its epoch.
+    pub fn use_engine(&self, engine: Arc<dyn Engine>) {
+        let Some(service) = self.service() else {
+            return;
+        };
+        let before = service.driver_epoch();
+        service.use_engine(engine);
+        let moved = || (service.driver_epoch() > before).then_some(());
+        let deadline = self.m.sched().now().after(Duration::from_secs(60));
+        let waited = self.m.sched().wait_until("epoch", Some(deadline), moved);
+        assert!(waited.is_ok(), "the driver learns of the new rule set");
+    }
+
+    /// The service says that it begins to scan the layers of a volume; the driver has heard it.
+    pub fn covering(&self, volume: &Volume) {
+        self.tell_of(volume, News::Covering);
+    }
+
+    /// The service says that this scan has ended well; the driver has heard it.
+    pub fn covered(&self, volume: &Volume) {
+        self.tell_of(volume, News::Covered);
+    }
+
+    fn tell_of(&self, volume: &Volume, news: fn(VolumeGuid, u64) -> News) {
+        let guid = volume.guid().and_then(|guid| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&guid.data1.to_le_bytes());
+            bytes[4..6].copy_from_slice(&guid.data2.to_le_bytes());
+            bytes[6..8].copy_from_slice(&guid.data3.to_le_bytes());
+            bytes[8..].copy_from_slice(&guid.data4);
+            VolumeGuid::from_bytes(bytes)
+        });
+        let (Some(service), Some(guid)) = (self.service(), guid) else {
+            return;
+        };
+        let heard = [
+            Event::CoverageBegun.counter(),
+            Event::CoverageReported.counter(),
+            Event::CoverageRefused.counter(),
+        ];
+        let sum = |counts: &Counts| -> u64 { heard.iter().map(|at| counts.at(*at)).sum() };
+        let before = sum(&self.counts());
+        service.tell(news(guid, service.driver_epoch().unwrap_or(0)));
+        let told = self.counts_once(|counts| sum(counts) > before);
+        assert!(told.is_some(), "the driver hears what the service says");
+    }
+
+    /// The driver's counters as soon as `found` says so of them; nothing if it never does. They
+    /// travel as messages of their own, which another message can overtake.
+    pub fn counts_once(&self, found: impl Fn(&Counts) -> bool) -> Option<Counts> {
+        (0..100).find_map(|_| Some(self.counts()).filter(|counts| found(counts)))
+    }
+
     /// What the service has reported.
     #[must_use]
     pub fn events(&self) -> Events {
@@ -254,7 +310,11 @@ impl Counts {
     /// The count of one reason.
     #[must_use]
     pub fn get(&self, reason: impl Counted) -> u64 {
-        self.0.get(reason.counter().index()).copied().unwrap_or(0)
+        self.at(reason.counter())
+    }
+
+    fn at(&self, counter: CounterIndex) -> u64 {
+        self.0.get(counter.index()).copied().unwrap_or(0)
     }
 
     /// Kind, name and number of every counter that is not zero.

@@ -67,6 +67,10 @@ impl Command {
     pub const COVERED: Self = Self(1);
     /// What was reported of this volume holds no longer.
     pub const UNCOVERED: Self = Self(2);
+    /// A proactive scan of this volume's layers begins in this epoch. Without it there is nothing
+    /// that [`Self::COVERED`] could report: a file that changes from here on without a verdict is
+    /// remembered.
+    pub const COVERING: Self = Self(3);
 }
 
 const _: () = {
@@ -108,6 +112,8 @@ pub enum News {
     Covered(VolumeGuid, u64),
     /// What was reported of this volume holds no longer.
     Uncovered(VolumeGuid),
+    /// A proactive scan of the layers on this volume begins in this epoch.
+    Covering(VolumeGuid, u64),
 }
 
 impl PollReply {
@@ -118,6 +124,7 @@ impl PollReply {
             News::Nothing => (Command::NONE, [0; 16], 0),
             News::Covered(volume, epoch) => (Command::COVERED, volume.to_bytes(), epoch),
             News::Uncovered(volume) => (Command::UNCOVERED, volume.to_bytes(), 0),
+            News::Covering(volume, epoch) => (Command::COVERING, volume.to_bytes(), epoch),
         };
         Self {
             header: Self::expected_header(),
@@ -143,6 +150,7 @@ impl PollReply {
         let news = match Command(reply.command.get()) {
             Command::COVERED => News::Covered(volume?, reply.epoch.get()),
             Command::UNCOVERED => News::Uncovered(volume?),
+            Command::COVERING => News::Covering(volume?, reply.epoch.get()),
             _ => News::Nothing,
         };
         Ok(PollAnswer {

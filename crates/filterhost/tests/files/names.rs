@@ -94,6 +94,27 @@ fn a_deleted_name_stays_pending_until_the_last_handle() {
 }
 
 #[test]
+fn a_file_object_tells_that_its_file_is_about_to_go() {
+    on_ntfs(|p, _| {
+        put(p, "\\f", b"x");
+        let file = p.open(&OpenOptions::new("\\f").delete()).unwrap();
+        let pending = || {
+            let object = filterhost::user::file_object::file_ref(file.object()).unwrap();
+            object.get().delete_pending
+        };
+        assert_eq!(pending(), 0);
+        file.delete().unwrap();
+        assert_eq!(pending(), 1);
+        file.undelete().unwrap();
+        assert_eq!(pending(), 0);
+        file.delete_posix().unwrap();
+        assert_eq!(pending(), 1);
+        file.close().unwrap();
+        assert_eq!(p.read_file("\\f").err(), Some(STATUS_OBJECT_NAME_NOT_FOUND));
+    });
+}
+
+#[test]
 fn a_posix_delete_frees_the_name_at_once() {
     on_ntfs(|p, _| {
         put(p, "\\f", b"old");

@@ -273,7 +273,11 @@ impl MemFs {
         if asked.class == crate::layout::FilePositionInformation {
             file.set_position(super::set::long(&buffer, 0)?);
         }
-        self.set(open, asked.class, &buffer, &to, now)
+        let done = self.set(open, asked.class, &buffer, &to, now)?;
+        if let Some(pending) = super::set::deletion(asked.class, &buffer) {
+            file.update(|file| file.delete_pending = u8::from(pending));
+        }
+        Ok(done)
     }
 
     fn perform_list(&self, request: Request, open: &Arc<Open>) -> Outcome<()> {

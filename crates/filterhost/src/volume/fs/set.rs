@@ -51,6 +51,21 @@ pub struct Destination {
     pub advance_only: bool,
 }
 
+/// What a file object says of the deletion of its file once this information is set
+/// (`DeletePending`); nothing for information that is not about it.
+/// <https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_file_object>
+pub(super) fn deletion(class: i32, buffer: &[u8]) -> Option<bool> {
+    let first = buffer.first().copied().unwrap_or(0);
+    match class {
+        FileDispositionInformation => Some(first != 0),
+        FileDispositionInformationEx => {
+            let flags = word(buffer, 0).ok()?;
+            (flags & DISPOSITION_ON_CLOSE == 0).then_some(flags & FILE_DISPOSITION_DELETE != 0)
+        }
+        _ => None,
+    }
+}
+
 impl MemFs {
     /// Sets information of one class from `buffer`.
     pub(super) fn set(
