@@ -292,15 +292,14 @@ impl Opening<'_> {
     }
 
     /// The answer to the redirection question. The first one that is worth something makes the
-    /// instance redirecting: what was filed under own ids before may have been layer bytes.
+    /// instance redirecting.
     fn redirection(&self, attached: Attached) -> Redirection {
         if !self.open.has(OpenFacts::CONTAINER) {
             return Redirection::Absent;
         }
         let redirection = List::of(self.data).answer(attached);
-        if matches!(redirection, Redirection::Answer(_)) && self.instance.state.set_redirecting() {
-            trace::count(Event::Redirecting);
-            instance::void_volume(&self.instance);
+        if matches!(redirection, Redirection::Answer(_)) {
+            instance::redirects(&self.instance);
         }
         redirection
     }
@@ -360,6 +359,13 @@ impl Opening<'_> {
             ),
         };
         let known = key.and_then(|key| scan::look_up(&key, &self.parameters));
+        // An acknowledged answer told whose bytes these are. Without one they may be a layer's.
+        let answered = layer || look_up.reason == LookupReason::Scratch;
+        let key = key.filter(|_| {
+            known.is_some()
+                || answered
+                || !instance::is_redirecting(&self.instance, self.data.volume())
+        });
         let scan = |deadline| {
             let key = key.map(|key| Keyed {
                 key,

@@ -10,7 +10,7 @@ use siloscan_core::reason::Event;
 use crate::context::{InstanceContext, Owned};
 use crate::kernel::file::{self, Instance};
 use crate::kernel::lock::Raise;
-use crate::kernel::{Status, disk};
+use crate::kernel::{Status, disk, redirector};
 use crate::sys::P;
 use crate::sys::constants::{
     FILE_DAX_VOLUME, FILE_DEVICE_NETWORK_FILE_SYSTEM, FLT_FSTYPE_CSVFS, FLT_FSTYPE_LANMAN,
@@ -96,6 +96,32 @@ pub fn void_volume(context: &InstanceContext) {
     };
     if Raise::with(|token| ledger.bump_volume(guid, token)) {
         trace::count(Event::VolumeEpoch);
+    }
+}
+
+/// Whether own ids of the volume may show a layer's bytes. A container filter need not answer
+/// our question to redirect, and redirects opens that come from no container too; so it is asked
+/// for where a verdict would be kept, and not on a hit.
+///
+/// # IRQL
+/// At most APC_LEVEL, in a callback of the volume.
+#[must_use]
+pub fn is_redirecting(context: &InstanceContext, volume: P) -> bool {
+    if !context.state.redirecting() && redirector::is_attached(volume) {
+        redirects(context);
+    }
+    context.state.redirecting()
+}
+
+/// The volume is redirected from now on: what was filed under own ids before may have been layer
+/// bytes.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+pub fn redirects(context: &InstanceContext) {
+    if context.state.set_redirecting() {
+        trace::count(Event::Redirecting);
+        void_volume(context);
     }
 }
 

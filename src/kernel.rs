@@ -14,6 +14,7 @@ pub mod lock;
 pub mod object;
 pub mod pool;
 pub mod random;
+pub mod redirector;
 pub mod registry;
 pub mod routine;
 pub mod section;

@@ -23,7 +23,7 @@ use crate::kernel::silo::Silo;
 use crate::kernel::thread;
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
-use crate::{invalidate, port, trace};
+use crate::{instance, invalidate, port, trace};
 use closed::Debt;
 use job::{Cookie, Job};
 
@@ -293,7 +293,7 @@ fn closed_job(
     let cacheable = !instance.dax && !instance.csv && !stream.state.writable_section();
     let unnamed = stream.state.name() == siloscan_core::stream::StreamName::Unnamed;
     let key = invalidate::own_key(&stream, &instance)
-        .filter(|_| cacheable && unnamed && !instance.state.redirecting());
+        .filter(|_| cacheable && unnamed && !instance::is_redirecting(&instance, data.volume()));
     let subject = key.map_or(Subject::Stream(stream.state.id()), Subject::Key);
     let context = SectionContext::new(subject, Some(stream.state.id()));
     let context = Owned::new(context).map_err(failed)?;

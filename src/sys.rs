@@ -410,6 +410,8 @@ const _: () = assert!(size_of::<IoStatusBlock>() == 0x10);
 
 #[path = "sys/constants.rs"]
 pub mod constants;
+#[path = "sys/stack.rs"]
+pub mod stack;
 
 // ---- functions ---------------------------------------------------------------------------------
 
@@ -511,7 +513,6 @@ unsafe extern "system" {
         returned: *mut u32,
     ) -> NTSTATUS;
     pub fn FltIsDirectory(file: *mut FILE_OBJECT, instance: FltInstance, is: *mut u8) -> NTSTATUS;
-    pub fn FltGetDiskDeviceObject(volume: FltVolume, disk: *mut P) -> NTSTATUS;
     pub fn FltGetVolumeGuidName(
         volume: FltVolume,
         name: *mut UNICODE_STRING,

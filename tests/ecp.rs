@@ -9,9 +9,10 @@ use filterhost::native::{OtherAntivirus, Projected};
 use filterhost::user::{EcpSpec, OpenOptions};
 use filterhost::wcifs::EcpVariant;
 use siloscan_core::reason::{LookupReason, ScanReason, SkipReason};
+use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::scene::{OTHER, TOOL, containers, layer, options};
-use siloscan_worlds::world::World;
+use siloscan_worlds::scene::{INFECTED, OTHER, TOOL, containers, layer, options};
+use siloscan_worlds::world::{Counts, World};
 
 /// A container reads both package files, beside `filter` where there is one.
 fn read_both(world: &World, variant: EcpVariant, filter: Option<Arc<dyn NativeFilter>>) {
@@ -42,13 +43,34 @@ fn i5_an_unacknowledged_answer_is_not_believed() {
     everywhere(&options(), |world| {
         read_both(world, EcpVariant::SILENT, None);
         let counts = world.counts();
-        assert_eq!(
-            counts.get(LookupReason::ContainerOwn),
-            2,
-            "{:?}",
-            counts.named()
-        );
+        assert_eq!(unbelieved(&counts), 2, "{:?}", counts.named());
         assert_eq!(counts.get(LookupReason::Layer), 0, "{:?}", counts.named());
+    });
+}
+
+/// Opens of a container whose answer was worth nothing. The first one finds the container filter
+/// on the volume and nothing under its own id; from then on own ids are not looked up.
+fn unbelieved(counts: &Counts) -> u64 {
+    counts.get(LookupReason::ContainerOwn) + counts.get(ScanReason::RedirectingVolume)
+}
+
+#[test]
+fn i2_a_container_filter_that_never_answers_redirects_all_the_same() {
+    everywhere(&options(), |world| {
+        let layer = layer(world);
+        let containers = containers(world, &layer, 1, EcpVariant::SILENT);
+        let host = world.process("host");
+        host.set_drive('L', &layer.volume);
+        let read = || containers[0].process("app").run(|p| p.read_file(TOOL));
+        assert!(read().is_ok());
+        assert!(read().is_ok());
+        host.run(|p| {
+            let name = TOOL.replace("C:", "L:");
+            p.write_file(&name, &eicar_test_file())
+                .expect("the host may change a layer");
+        });
+        assert_eq!(read(), Err(INFECTED));
+        containers[0].destroy();
     });
 }
 
@@ -87,8 +109,7 @@ fn i5_an_ecp_that_came_answered_is_tainted() {
         let other = OtherAntivirus::with("328010", forged(), true);
         read_both(world, EcpVariant::SILENT, Some(Arc::new(other)));
         let counts = world.counts();
-        let own = counts.get(LookupReason::ContainerOwn);
-        assert_eq!(own, 2, "{:?}", counts.named());
+        assert_eq!(unbelieved(&counts), 2, "{:?}", counts.named());
     });
 }
 
@@ -135,12 +156,7 @@ fn i5_an_ecp_from_user_mode_is_not_believed() {
     everywhere(&options(), |world| {
         open_with(world, EcpVariant::SILENT, GUID_ECP_CREATE_REDIRECTION, true);
         let counts = world.counts();
-        assert_eq!(
-            counts.get(LookupReason::ContainerOwn),
-            1,
-            "{:?}",
-            counts.named()
-        );
+        assert_eq!(unbelieved(&counts), 1, "{:?}", counts.named());
         assert_eq!(
             counts.get(SkipReason::RemoteLayer),
             0,

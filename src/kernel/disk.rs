@@ -48,7 +48,7 @@ pub fn is_cluster_shared(volume: P) -> bool {
     irql::passive();
     let mut raw: P = ptr::null_mut();
     // SAFETY: the volume is that of the running callback; the output outlives the call.
-    let status = unsafe { sys::FltGetDiskDeviceObject(volume, &raw mut raw) };
+    let status = unsafe { sys::stack::FltGetDiskDeviceObject(volume, &raw mut raw) };
     core::hint::black_box(());
     if status < 0 {
         return false;

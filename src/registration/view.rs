@@ -74,6 +74,13 @@ impl<'a> Data<'a> {
         self.raw.as_ptr()
     }
 
+    /// The volume, for questions about who else is attached to it.
+    #[must_use]
+    pub fn volume(&self) -> P {
+        // SAFETY: the related objects live during the callback (invariant).
+        unsafe { (*self.related.as_ptr()).volume }
+    }
+
     /// Our instance.
     #[must_use]
     pub fn instance(&self) -> Instance<'a> {
