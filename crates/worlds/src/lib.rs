@@ -7,4 +7,5 @@ pub mod layer;
 pub mod marked;
 pub mod report;
 pub mod scene;
+pub mod sim;
 pub mod world;

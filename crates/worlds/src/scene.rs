@@ -26,8 +26,16 @@ pub const OTHER: &str = r"C:\app\other.dll";
 #[must_use]
 pub fn options() -> WorldOptions {
     let image = std::env::var_os("SILOSCAN_IMAGE");
+    with_image(PathBuf::from(
+        image.expect("cargo xtask test sets SILOSCAN_IMAGE"),
+    ))
+}
+
+/// The same with this image.
+#[must_use]
+pub fn with_image(image: PathBuf) -> WorldOptions {
     WorldOptions {
-        image: PathBuf::from(image.expect("cargo xtask test sets SILOSCAN_IMAGE")),
+        image,
         parameters: Vec::new(),
         engine: Some(rules::load(None).engine),
         threads: 2,

@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: builds the driver, then runs the demo with it. Needs nothing prepared.
+//! `cargo xtask demo` and `cargo xtask sim`: build the driver, then run a program of
+//! `crates/worlds` with it. Need nothing prepared.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -21,7 +22,22 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Outcome<ExitCode> {
     if !has_layer && !asks {
         packages::need(&mut say, "the demo's base layer", packages::LAYER)?;
     }
-    let built = Request::of(root).prepare(&mut say)?.build(&mut say)?;
+    on_driver(root, &mut say, "demo", arguments)
+}
+
+/// Runs `sim` of `crates/worlds` with `arguments`; its exit code becomes ours.
+pub fn simulate(root: &Path, arguments: &[OsString]) -> Outcome<ExitCode> {
+    on_driver(root, &mut Say::new(false), "sim", arguments)
+}
+
+/// Builds the driver and the programs of this machine, and runs one of them on the driver.
+fn on_driver(
+    root: &Path,
+    say: &mut Say,
+    program: &str,
+    arguments: &[OsString],
+) -> Outcome<ExitCode> {
+    let built = Request::of(root).prepare(say)?.build(say)?;
     say.step("driver", &built.image.display().to_string());
     let own = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = command::clean(own);
@@ -32,14 +48,16 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Outcome<ExitCode> {
         .status()
         .map_err(|e| Trouble::new(format!("cannot run cargo: {e}")))?;
     if !done.success() {
-        return Err(Trouble::new("the demo does not compile").next("see the compiler above"));
+        return Err(
+            Trouble::new(format!("{program} does not compile")).next("see the compiler above")
+        );
     }
-    let demo = root.join("target/debug/demo");
-    let status = command::clean(&demo)
+    let path = root.join("target/debug").join(program);
+    let status = command::clean(&path)
         .args(arguments)
         .env("SILOSCAN_IMAGE", &built.image)
         .status()
-        .map_err(|e| Trouble::file("run", &demo, &e))?;
+        .map_err(|e| Trouble::file("run", &path, &e))?;
     Ok(status
         .code()
         .and_then(|code| u8::try_from(code).ok())

@@ -52,6 +52,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Build the driver and play simulated worlds against it, each from a seed.
+    Sim {
+        /// Passed on: `--seeds A..B`, `--minutes N`, `--keep-going`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[derive(Args)]
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
         Task::Test(line) => test(&line),
         Task::Package { no_service } => package::run(&own_root(), !no_service),
         Task::Demo { arguments } => demo::run(&own_root(), &arguments),
+        Task::Sim { arguments } => demo::simulate(&own_root(), &arguments),
     };
     match done {
         Ok(code) => code,
