@@ -86,7 +86,11 @@ function Install-Driver {
     }
     # Takes one command line, and tells no result: the service's key does.
     $line = "setupapi.dll,InstallHinfSection DefaultInstall 132 $Inf"
-    Start-Process -FilePath 'rundll32.exe' -ArgumentList $line -Wait
+    $setup = Start-Process -FilePath 'rundll32.exe' -ArgumentList $line -PassThru
+    if (-not $setup.WaitForExit(120000)) {
+        $setup.Kill()
+        return 'InstallHinfSection DefaultInstall, which asked somebody something and was ended'
+    }
     return 'InstallHinfSection DefaultInstall'
 }
 

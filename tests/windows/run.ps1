@@ -76,11 +76,28 @@ function Start-Everything {
     }
 }
 
+function Read-Counter {
+    # The service tells the driver's counters when it stops, and they begin anew with each load.
+    if (-not (Get-Service -Name 'siloscand' -ErrorAction SilentlyContinue)) { return }
+    Stop-Service -Name 'siloscand'
+    Add-Counter -Events $events
+    Start-Service -Name 'siloscand'
+}
+
+function Add-System {
+    # The versions that the answers belong to.
+    foreach ($name in @('ntoskrnl.exe', 'drivers\fltmgr.sys', 'drivers\wcifs.sys')) {
+        $file = Get-Item -Path (Join-Path $env:SystemRoot "System32\$name") -ErrorAction SilentlyContinue
+        $version = 'absent'
+        if ($null -ne $file) { $version = $file.VersionInfo.FileVersion }
+        Add-Observation -Claim "version of $name" -Holds $null -Seen $version
+    }
+}
+
 function Stop-Everything {
-    # The reverse, with what the verifier and the service counted.
+    # The reverse, with what the verifier counted.
     if (Get-Service -Name 'siloscand' -ErrorAction SilentlyContinue) {
         Stop-Service -Name 'siloscand' -ErrorAction Continue
-        Add-Counter -Events $events
     }
     $unload = Invoke-Program -File 'fltmc.exe' -Arguments @('unload', 'siloscan') -MayFail
     Add-Observation -Claim 'the driver unloads' -Holds ($unload.Code -eq 0) -Seen $unload.Text
@@ -110,13 +127,15 @@ function Copy-Evidence {
 $failed = $null
 try {
     . (Join-Path $PSScriptRoot 'install.ps1')
+    Add-System
     Set-Defender
     Start-Everything
     Test-HostFile -Events $events
     if (Get-Command -Name 'docker.exe' -ErrorAction SilentlyContinue) {
-        Test-Container -Image $Image -Count $Containers
+        Test-Container -Image $Image -Count $Containers -Events $events
         Test-LayerWrite -Image $Image
         Test-ImageRemoval -Image $Image
+        Read-Counter
         Test-UnloadUnderLoad -Image $Image
     } else {
         Add-Observation -Claim 'containers' -Holds $null -Seen 'no Docker here: not tried'

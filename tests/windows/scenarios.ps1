@@ -79,7 +79,8 @@ function Test-Container {
     # Containers from one image, one after the other, each with all the scenarios.
     param(
         [Parameter(Mandatory)] [string] $Image,
-        [Parameter(Mandatory)] [int] $Count
+        [Parameter(Mandatory)] [int] $Count,
+        [Parameter(Mandatory)] [string] $Events
     )
     Write-Step -Text "$Count containers from $Image"
     $null = Invoke-Program -File 'docker.exe' -Arguments @('pull', '--quiet', $Image)
@@ -98,6 +99,12 @@ function Test-Container {
             if ($one.scenario -ne 'reads package files') { $holds = $one.outcome.StartsWith('denied') }
             Add-Observation -Claim "container $number $($one.scenario)" -Holds $holds -Seen "$($one.outcome) ($seconds s)"
         }
+    }
+    if (Test-Path $Events) {
+        $found = @(Get-Content -Path $Events | Where-Object { $_ -match '"event":"detection"' })
+        $named = @($found | Where-Object { $_ -match '"container":"' })
+        Add-Observation -Claim 'detections in containers name the container' -Holds ($named.Count -gt 0) `
+            -Seen "$($named.Count) of $($found.Count): $($named | Select-Object -Last 1)"
     }
 }
 
