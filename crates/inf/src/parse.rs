@@ -191,7 +191,10 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = without_comment(line).trim();
         let (start, mut joined) = open.take().unwrap_or((index + 1, String::new()));
-        match line.strip_suffix('\\').filter(|_| quotes(line) % 2 == 0) {
+        match line
+            .strip_suffix('\\')
+            .filter(|_| quotes(line).is_multiple_of(2))
+        {
             Some(part) => {
                 joined.push_str(part);
                 open = Some((start, joined));
