@@ -16,3 +16,4 @@ pub mod service;
 mod session;
 pub mod settings;
 pub mod stats;
+pub mod warm;

@@ -374,6 +374,14 @@ impl FileHandle {
         Ok(())
     }
 
+    /// Whether the holder of an oplock on this stream is asked to give way.
+    #[must_use]
+    pub fn is_oplock_breaking(&self) -> bool {
+        super::file_object::file_ref(self.object())
+            .and_then(|file| self.volume().stream_of(file))
+            .is_some_and(|stream| stream.scb().oplock.is_breaking())
+    }
+
     /// Closes the handle.
     ///
     /// # Errors

@@ -426,6 +426,24 @@ impl Namespace {
         handles
     }
 
+    /// The unnamed streams of open files below a directory.
+    #[must_use]
+    pub fn streams_below(&self, directory: NodeId) -> Vec<Arc<Stream>> {
+        let Ok(Some(entries)) = self.node(directory).map(|node| node.entries.as_ref()) else {
+            return Vec::new();
+        };
+        let mut streams = Vec::new();
+        for (child, _) in entries.values() {
+            if let Ok(node) = self.node(*child)
+                && node.handles() > 0
+            {
+                streams.push(Arc::clone(&node.data));
+            }
+            streams.extend(self.streams_below(*child));
+        }
+        streams
+    }
+
     fn count(&mut self) -> u64 {
         let value = self.next;
         self.next += 1;

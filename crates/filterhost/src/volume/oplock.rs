@@ -43,6 +43,14 @@ impl Oplock {
         self.breaking
     }
 
+    /// A directory above is renamed: whoever caches a handle is asked to give way. True if a break
+    /// is going on.
+    /// <https://learn.microsoft.com/windows-hardware/drivers/ifs/irp-mj-set-information2>
+    pub fn break_for_rename_above(&mut self) -> bool {
+        self.breaking = self.holder.is_some();
+        self.breaking
+    }
+
     /// The holder acknowledges a break, or lets go by itself. True if it was the holder.
     pub fn release(&mut self, file: usize) -> bool {
         let held = matches!(self.holder, Some((holder, _)) if holder == file);
@@ -78,5 +86,8 @@ mod tests {
         assert!(!oplock.release(2) && oplock.release(1) && !oplock.is_held());
         assert!(oplock.grant(2, OplockKind::ReadHandle));
         assert!(!oplock.break_for(false) && oplock.break_for(true));
+        assert!(oplock.release(2) && !oplock.break_for_rename_above());
+        assert!(oplock.grant(3, OplockKind::ReadHandle) && oplock.break_for_rename_above());
+        assert!(oplock.is_breaking());
     }
 }

@@ -123,3 +123,9 @@ pub fn detach_reparse(m: &Arc<Machine>, request: Request) {
     request.set_tag_data(core::ptr::null_mut());
     m.state::<TagBuffers>().0.lock().remove(&address);
 }
+
+/// Whether somebody asked for the cancellation of what a thread has under way.
+#[must_use]
+pub fn is_cancel_asked(m: &Machine, thread: u32) -> bool {
+    fltmgr::dispatch::is_cancel_asked(m, thread)
+}

@@ -11,7 +11,7 @@ use filterhost::layout as w;
 use filterhost::status::*;
 use filterhost::user::reparse::{TAG_MOUNT_POINT, TAG_SYMLINK, link_data};
 use filterhost::user::{OpenOptions, Process, cache};
-use filterhost::volume::fs::control::FSCTL_REQUEST_BATCH_OPLOCK;
+use filterhost::volume::fs::control::{FSCTL_REQUEST_BATCH_OPLOCK, FSCTL_REQUEST_OPLOCK};
 use filterhost::volume::share::{
     APPEND_DATA, DELETE, MAXIMUM_ALLOWED, READ_DATA, SHARE_ALL, SHARE_READ, WRITE_DATA,
 };

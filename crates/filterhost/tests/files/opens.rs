@@ -65,6 +65,27 @@ fn an_open_breaks_a_batch_oplock_and_may_decline_to_wait() {
 }
 
 #[test]
+fn a_rename_of_a_directory_waits_for_oplocks_below_it() {
+    on_ntfs(|p, _| {
+        p.create_directory("\\d").unwrap();
+        put(p, "\\d\\f", b"x");
+        let holder = p.open(&OpenOptions::new("\\d\\f").read()).unwrap();
+        let renamed = p.rename_file("\\d", "\\e", false);
+        assert_eq!(renamed, Err(STATUS_ACCESS_DENIED), "no oplock, no warning");
+        holder.control(FSCTL_REQUEST_OPLOCK, &[], 0).unwrap();
+        assert!(!holder.is_oplock_breaking());
+        let rename = p.spawn("rename", |p| p.rename_file("\\d", "\\e", false));
+        let broken = || holder.is_oplock_breaking().then_some(());
+        let sched = p.machine().sched();
+        sched.wait_until("a break", None, broken).unwrap();
+        assert!(!rename.is_finished());
+        holder.close().unwrap();
+        assert_eq!(rename.join(), Ok(()));
+        assert_eq!(p.read_file("\\e\\f").unwrap(), b"x");
+    });
+}
+
+#[test]
 fn fat_has_no_streams_links_or_ids() {
     on(FsKind::Fat, |p, _| {
         put(p, "\\f", b"x");

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 pub(crate) use node::Node;
-pub use operation::{Operation, Stage, cancel_io};
+pub use operation::{Operation, Stage, cancel_io, is_cancel_asked};
 pub(crate) use operation::{Resume, bind_packet, find, of_file};
 pub(crate) use up::drain;
 

@@ -241,6 +241,14 @@ pub fn cancel_io(m: &Machine, thread: u32) {
     m.sched().notify();
 }
 
+/// Whether somebody asked for the cancellation of what a thread has under way.
+pub fn is_cancel_asked(m: &Machine, thread: u32) -> bool {
+    let operations = m.state::<Operations>();
+    let live = operations.live.lock();
+    live.values()
+        .any(|operation| operation.thread == thread && operation.is_cancel_asked())
+}
+
 /// The create of `file` that the calling thread carries now.
 pub(crate) fn of_file(m: &Machine, file: *const FILE_OBJECT) -> Option<Arc<Operation>> {
     let me = machine::current_thread().id();

@@ -437,9 +437,12 @@ fn advance(file: FileRef, mode: IoMode, offset: u64, count: usize) {
 /// Waits for the holder of an oplock to give way; false if the waiting thread is to end instead.
 fn wait_for_oplock(m: &Arc<Machine>, stream: &Arc<Stream>) -> bool {
     let thread = crate::machine::current_thread();
+    // The holder may wait for the break.
+    m.sched().notify();
     let free = || {
         let free = !stream.scb().oplock.is_breaking();
-        (free || thread.is_terminating()).then_some(free)
+        let given_up = thread.is_terminating() || stack::is_cancel_asked(m, thread.id());
+        (free || given_up).then_some(free)
     };
     m.sched()
         .wait_until("an oplock break", None, free)

@@ -275,6 +275,10 @@ impl MemFs {
         let parent = to.parent.unwrap_or(old.parent);
         let name = final_name(buffer)?;
         self.check_target(&space, parent, &name, open.node, replace)?;
+        let mut below = space.streams_below(open.node).into_iter();
+        if let Some(stream) = below.find(|stream| stream.scb().oplock.break_for_rename_above()) {
+            return Err(Stop::Oplock(stream));
+        }
         Ok(space.rename(open.node, link, parent, &name, replace, now)?)
     }
 
