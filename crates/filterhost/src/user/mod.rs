@@ -10,6 +10,7 @@ mod change;
 pub mod file_object;
 pub mod handle;
 mod listing;
+pub mod mdl;
 pub mod open;
 pub mod operation;
 pub mod options;
@@ -21,6 +22,7 @@ pub mod section;
 
 pub use handle::{FileHandle, FileInfo};
 pub use listing::DirListing;
+pub use mdl::MdlWrite;
 pub use open::EcpSpec;
 pub use options::OpenOptions;
 pub use port::{PortHandle, PortMessage};

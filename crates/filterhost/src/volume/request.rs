@@ -7,8 +7,9 @@ use core::mem::offset_of;
 
 use crate::layout::{
     ACCESS_STATE, FILE_OBJECT, FLT_CALLBACK_DATA, FLT_IO_PARAMETER_BLOCK, FltAcquireForSection,
-    FltCreate, FltFsControl, FltLockControl, FltQueryDirectory, FltQueryInfo, FltReadWrite,
-    FltSetInfo, IO_SECURITY_CONTEXT, IO_STATUS_BLOCK, MDL, PVOID, UNICODE_STRING,
+    FltCreate, FltFsControl, FltLockControl, FltMdl, FltMdlWriteComplete, FltQueryDirectory,
+    FltQueryInfo, FltReadWrite, FltSetInfo, IO_SECURITY_CONTEXT, IO_STATUS_BLOCK, MDL, PVOID,
+    UNICODE_STRING,
 };
 use crate::memory;
 use crate::status::{NtStatus, STATUS_INVALID_PARAMETER, STATUS_INVALID_USER_BUFFER};
@@ -103,6 +104,18 @@ impl Request {
     /// Parameters of a query of a file or volume.
     #[must_use]
     pub fn query_info(&self) -> FltQueryInfo {
+        self.parameters()
+    }
+
+    /// Parameters of handing out the cache's pages.
+    #[must_use]
+    pub fn mdl(&self) -> FltMdl {
+        self.parameters()
+    }
+
+    /// Parameters of taking them back.
+    #[must_use]
+    pub fn mdl_write_complete(&self) -> FltMdlWriteComplete {
         self.parameters()
     }
 

@@ -175,6 +175,35 @@ fn many_processes_share_a_folder() {
 }
 
 #[test]
+fn pages_of_an_mdl_write_are_the_caches_own() {
+    on_ntfs(|p, _| {
+        put(p, "\\f", b"0123456789");
+        let file = p
+            .open(&OpenOptions::new("\\f").read().write())
+            .expect("there");
+        // The file grows to hold the range; the pages show what it holds.
+        let pages = file.prepare_mdl_write(8, 4).expect("the cache's pages");
+        assert_eq!(file.info().unwrap().length, 12);
+        assert_eq!(p.read_file("\\f").unwrap(), b"0123456789\0\0");
+        pages.store(b"abcd").unwrap();
+        assert_eq!(p.read_file("\\f").unwrap(), b"01234567abcd", "at once");
+        pages.complete().unwrap();
+        assert_eq!(p.read_file("\\f").unwrap(), b"01234567abcd");
+        assert_eq!(
+            file.prepare_mdl_write(-3, 1).err(),
+            Some(STATUS_INVALID_PARAMETER)
+        );
+        file.lock(0, 4, true).unwrap();
+        let other = p.open(&OpenOptions::new("\\f").write()).unwrap();
+        let refused = other.prepare_mdl_write(2, 1).err();
+        assert_eq!(refused, Some(STATUS_FILE_LOCK_CONFLICT));
+        let reader = p.open(&OpenOptions::new("\\f").read()).unwrap();
+        let refused = reader.prepare_mdl_write(8, 1).err();
+        assert_eq!(refused, Some(STATUS_ACCESS_DENIED));
+    });
+}
+
+#[test]
 fn an_import_is_seen_and_never_written() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("System32")).unwrap();

@@ -138,7 +138,7 @@ impl MemFs {
         Ok(Done::new((), data.len()))
     }
 
-    fn touch_written(&self, open: &Arc<Open>, now: i64) {
+    pub(super) fn touch_written(&self, open: &Arc<Open>, now: i64) {
         let mut space = self.space();
         if let Ok(node) = space.node_mut(open.node) {
             node.times.write = now;

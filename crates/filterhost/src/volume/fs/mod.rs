@@ -5,6 +5,7 @@ pub mod control;
 pub mod create;
 pub mod directory;
 pub mod io;
+mod mdl;
 pub mod open;
 pub mod outcome;
 mod perform;
@@ -56,6 +57,7 @@ pub struct MemFs {
     space: Mutex<Namespace>,
     opens: Mutex<BTreeMap<usize, Arc<Open>>>,
     volume_stream: Arc<Stream>,
+    lent: Mutex<BTreeMap<usize, mdl::Lent>>,
     next_open: AtomicU64,
     locked: AtomicBool,
     dismounted: AtomicBool,
@@ -73,6 +75,7 @@ impl MemFs {
             space: Mutex::new(space),
             opens: Mutex::default(),
             volume_stream,
+            lent: Mutex::default(),
             next_open: AtomicU64::new(1),
             locked: AtomicBool::new(false),
             dismounted: AtomicBool::new(false),

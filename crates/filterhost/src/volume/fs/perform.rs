@@ -18,9 +18,10 @@ use crate::layout::{
     FSCTL_DUPLICATE_EXTENTS_TO_FILE, FltCreate, IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION,
     IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DIRECTORY_CONTROL,
     IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL,
-    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ,
-    IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE,
-    IRP_MN_QUERY_DIRECTORY, IRP_NOCACHE, IRP_PAGING_IO, PVOID,
+    IRP_MJ_MDL_WRITE_COMPLETE, IRP_MJ_PREPARE_MDL_WRITE, IRP_MJ_QUERY_INFORMATION,
+    IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION,
+    IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE, IRP_MN_QUERY_DIRECTORY, IRP_NOCACHE, IRP_PAGING_IO,
+    PVOID,
 };
 use crate::machine::Machine;
 use crate::memory;
@@ -109,6 +110,12 @@ impl MemFs {
             IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION
             | IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION
             | IRP_MJ_FLUSH_BUFFERS => Ok(Done::new((), 0)),
+            IRP_MJ_PREPARE_MDL_WRITE => {
+                self.prepare_mdl_write(&open, request.mdl(), file.address())
+            }
+            IRP_MJ_MDL_WRITE_COMPLETE => {
+                self.complete_mdl_write(&open, request.mdl_write_complete(), now)
+            }
             IRP_MJ_CLEANUP => {
                 self.cleanup(&open, file.address(), now)?;
                 file.set_flags(FO_CLEANUP_COMPLETE);
