@@ -8,24 +8,24 @@
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use siloscan_core::flight::Subject;
 use siloscan_core::key::VolumeGuid;
-use siloscan_core::ledger::ChangeMark;
+use siloscan_core::ledger::{ChangeMark, Pin};
 use siloscan_core::stream::{InstanceState, StreamId, StreamState};
 use siloscan_core::sync::WriteToken;
 
 use crate::kernel::file::{File, Instance};
 use crate::kernel::lock::SpinLock;
 use crate::kernel::pool::Tag;
-use crate::kernel::{Status, irql};
+use crate::kernel::{Status, clock, irql};
 use crate::registration;
 use crate::sys::constants::{
     FLT_INSTANCE_CONTEXT, FLT_SECTION_CONTEXT, FLT_SET_CONTEXT_KEEP_IF_EXISTS, FLT_STREAM_CONTEXT,
     NON_PAGED_POOL_NX, STATUS_FLT_CONTEXT_ALREADY_DEFINED, STATUS_UNSUCCESSFUL,
 };
-use crate::sys::{self, FltContext};
+use crate::sys::{self, ContextCleanup, FltContext};
 
 /// A kind of context. Its values need no drop: the Filter Manager just frees them.
 pub trait Kind: Sync {
@@ -33,6 +33,8 @@ pub trait Kind: Sync {
     const KIND: u16;
     /// The pool tag.
     const TAG: Tag;
+    /// Called before the memory goes.
+    const CLEANUP: Option<ContextCleanup> = None;
 }
 
 /// One counted reference to a context, given back when dropped.
@@ -144,10 +146,10 @@ impl<T: Kind> Drop for Owned<T> {
 
 /// What we know of a volume that we are attached to.
 pub struct InstanceContext {
-    /// The mount manager's GUID; `None` while there is none.
-    pub guid: Option<VolumeGuid>,
+    /// The mount manager's GUID; empty while there is none.
+    guid: LateGuid,
     /// Core's ledger knows the volume, and is told when the instance goes away.
-    pub tracked: bool,
+    pub tracked: AtomicBool,
     /// The file system gives ids that stay.
     pub stable_ids: bool,
     /// A direct-access volume.
@@ -169,8 +171,8 @@ impl InstanceContext {
     #[must_use]
     pub const fn new(guid: Option<VolumeGuid>) -> Self {
         Self {
-            guid,
-            tracked: false,
+            guid: LateGuid::new(guid),
+            tracked: AtomicBool::new(false),
             stable_ids: false,
             dax: false,
             csv: false,
@@ -179,6 +181,27 @@ impl InstanceContext {
             state: InstanceState::new(),
             marks: SpinLock::new(Marks::NONE),
         }
+    }
+
+    /// The mount manager's GUID, as far as it has given one. Any IRQL.
+    #[must_use]
+    pub fn guid(&self) -> Option<VolumeGuid> {
+        self.guid.get()
+    }
+
+    /// Whether it is time to ask for the GUID again; true for one caller a second.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn guid_is_due(&self) -> bool {
+        self.guid.is_due()
+    }
+
+    /// Keeps the GUID of a volume that had none. True for the first who brings it: the caller
+    /// then has the volume tracked.
+    pub fn name(&self, guid: VolumeGuid) -> bool {
+        self.guid.set(guid)
     }
 
     /// A change of something on the volume that cannot be named begins.
@@ -201,6 +224,73 @@ impl InstanceContext {
         self.state.changes().end();
     }
 }
+
+/// A GUID that may come after its volume.
+struct LateGuid {
+    low: AtomicU64,
+    high: AtomicU64,
+    /// 0 none, 1 being written, 2 there.
+    state: AtomicU32,
+    /// When to ask again, in 100 ns since boot.
+    next: AtomicU64,
+}
+
+impl LateGuid {
+    const fn new(guid: Option<VolumeGuid>) -> Self {
+        let (low, high, state) = match guid {
+            Some(guid) => {
+                let (low, high) = guid.to_words();
+                (low, high, 2)
+            }
+            None => (0, 0, 0),
+        };
+        Self {
+            low: AtomicU64::new(low),
+            high: AtomicU64::new(high),
+            state: AtomicU32::new(state),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    fn get(&self) -> Option<VolumeGuid> {
+        if self.state.load(Ordering::Acquire) != 2 {
+            return None;
+        }
+        let low = self.low.load(Ordering::Relaxed);
+        VolumeGuid::from_words(low, self.high.load(Ordering::Relaxed))
+    }
+
+    fn is_due(&self) -> bool {
+        if self.state.load(Ordering::Acquire) != 0 {
+            return false;
+        }
+        let now = clock::now();
+        let next = self.next.load(Ordering::Acquire);
+        let later = clock::after(now, GUID_AGAIN_MS);
+        now >= next
+            && self
+                .next
+                .compare_exchange(next, later, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+    }
+
+    fn set(&self, guid: VolumeGuid) -> bool {
+        let claim = self
+            .state
+            .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
+        if claim.is_err() {
+            return false;
+        }
+        let (low, high) = guid.to_words();
+        self.low.store(low, Ordering::Relaxed);
+        self.high.store(high, Ordering::Relaxed);
+        self.state.store(2, Ordering::Release);
+        true
+    }
+}
+
+/// Pause between two questions for a GUID that is not there yet, in milliseconds.
+const GUID_AGAIN_MS: u64 = 1_000;
 
 /// Changes under way, and core's mark for them: one mark, however many changes overlap.
 struct Marks {
@@ -283,11 +373,14 @@ pub struct StreamContext {
     pub state: StreamState,
     /// Changes under way.
     marks: SpinLock<Marks>,
+    /// Core's pin of the stream's key as a number; zero is none.
+    pin: AtomicU64,
 }
 
 impl Kind for StreamContext {
     const KIND: u16 = FLT_STREAM_CONTEXT;
     const TAG: Tag = Tag::STREAM;
+    const CLEANUP: Option<ContextCleanup> = Some(registration::stream_cleanup);
 }
 
 impl StreamContext {
@@ -297,7 +390,36 @@ impl StreamContext {
         Self {
             state: StreamState::new(id),
             marks: SpinLock::new(Marks::NONE),
+            pin: AtomicU64::new(0),
         }
+    }
+
+    /// Keeps the pin that `pin` makes, unless there is one.
+    ///
+    /// # IRQL
+    /// At most DISPATCH_LEVEL.
+    pub fn pin(&self, pin: impl FnOnce() -> Option<Pin>) {
+        /// Taken by whoever makes the pin; no pin has this number.
+        const CLAIMED: u64 = u64::MAX;
+        let claim = self
+            .pin
+            .compare_exchange(0, CLAIMED, Ordering::AcqRel, Ordering::Acquire);
+        if claim.is_ok() {
+            self.pin
+                .store(pin().map_or(0, Pin::into_raw), Ordering::Release);
+        }
+    }
+
+    /// Takes the pin back, when the context goes.
+    pub fn take_pin(&self) -> Option<Pin> {
+        Pin::from_raw(self.pin.swap(0, Ordering::AcqRel))
+    }
+
+    /// # Safety
+    /// `context` is a stream context of ours that nobody has a reference to any more.
+    pub unsafe fn ending<'a>(context: FltContext) -> Option<&'a Self> {
+        // SAFETY: the caller vouches for the context; its value was initialised by `new`.
+        unsafe { context.cast::<Self>().as_ref() }
     }
 
     /// A change of the stream begins. `begin` makes core's mark, where the stream has a key.

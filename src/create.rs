@@ -178,6 +178,7 @@ pub fn after(data: &Data<'_>, carried: Carried) {
         trace::count(siloscan_core::reason::IgnoreReason::Draining);
         return;
     };
+    instance::ask_for_guid(&instance, data);
     let opening = Opening {
         data,
         open,
@@ -317,7 +318,7 @@ impl Opening<'_> {
             .open
             .without(OpenFacts::UNNAMED)
             .with_if(OpenFacts::REDIRECTING, instance.state.redirecting())
-            .with_if(OpenFacts::OWN_VOLUME, instance.guid.is_some_and(tracked))
+            .with_if(OpenFacts::OWN_VOLUME, instance.guid().is_some_and(tracked))
             .with_if(OpenFacts::DAX, instance.dax)
             .with_if(OpenFacts::CSV, instance.csv)
             .with_if(OpenFacts::COVERED, self.is_covered(redirection))
@@ -350,7 +351,7 @@ impl Opening<'_> {
     fn look_up(&self, look_up: &LookUp) {
         trace::count(look_up.reason);
         let (key, layer) = match look_up.of {
-            Which::Layer(key) => (Some(key), true),
+            Which::Layer(key) => (self.is_untouched().then_some(key), true),
             Which::Own => (
                 self.stream
                     .as_ref()
@@ -367,6 +368,7 @@ impl Opening<'_> {
                 || !instance::is_redirecting(&self.instance, self.data.volume())
         });
         let scan = |deadline| {
+            let key = key.filter(|_| !layer || self.is_untouched());
             let key = key.map(|key| Keyed {
                 key,
                 keeps: look_up.keeps,
@@ -392,6 +394,14 @@ impl Opening<'_> {
                 .and_then(|key| scan::look_up(&key, &self.parameters))
                 .unwrap_or(scanned),
         }
+    }
+
+    /// Whether the opened stream still is what its open was told that it is: one that was ever
+    /// changed may hold a container's own bytes, and not those of a package file.
+    fn is_untouched(&self) -> bool {
+        self.stream
+            .as_ref()
+            .is_some_and(|stream| stream.state.is_untouched())
     }
 
     /// Waits for a scan, if the open may wait.

@@ -11,6 +11,7 @@ use crate::context::{InstanceContext, Owned};
 use crate::kernel::file::{self, Instance};
 use crate::kernel::lock::Raise;
 use crate::kernel::{Status, disk, redirector};
+use crate::registration::view::Data;
 use crate::sys::P;
 use crate::sys::constants::{
     FILE_DAX_VOLUME, FILE_DEVICE_NETWORK_FILE_SYSTEM, FLT_FSTYPE_CSVFS, FLT_FSTYPE_LANMAN,
@@ -45,7 +46,7 @@ pub fn setup(
     context.dax = file::volume_attributes(instance)
         .map_or(true, |attributes| attributes & FILE_DAX_VOLUME != 0);
     let tracked = guid.is_some_and(attach_volume);
-    context.tracked = tracked;
+    context.tracked.store(tracked, Ordering::Release);
     let attached = Owned::new(context).and_then(|context| context.attach(instance));
     if attached.is_err()
         && tracked
@@ -54,6 +55,29 @@ pub fn setup(
         detach_volume(guid);
     }
     attached
+}
+
+/// Asks for the GUID of a volume that had none when we attached: the mount manager may name it
+/// later. Asked once a second, after an open, where this thread may ask. What is known of the
+/// volume begins there: while it had no key nothing of it was kept.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, in a post-create.
+pub fn ask_for_guid(context: &InstanceContext, data: &Data<'_>) {
+    if context.guid().is_some() || file::is_nested() || !file::may_query() {
+        return;
+    }
+    if context.dying.load(Ordering::Acquire) || !context.guid_is_due() {
+        return;
+    }
+    let guid = file::volume_guid(data.volume()).and_then(VolumeGuid::from_bytes);
+    if let Some(guid) = guid
+        && context.name(guid)
+    {
+        trace::count(Event::LateGuid);
+        let tracked = attach_volume(guid);
+        context.tracked.store(tracked, Ordering::Release);
+    }
 }
 
 /// Every local file system; neither network, nor RAW, nor pipes and mailslots.
@@ -91,7 +115,7 @@ fn detach_volume(guid: VolumeGuid) {
 /// # IRQL
 /// At most DISPATCH_LEVEL.
 pub fn void_volume(context: &InstanceContext) {
-    let (Some(guid), Some(ledger)) = (context.guid, state::ledger()) else {
+    let (Some(guid), Some(ledger)) = (context.guid(), state::ledger()) else {
         return;
     };
     if Raise::with(|token| ledger.bump_volume(guid, token)) {
@@ -154,8 +178,8 @@ pub fn teardown_start(instance: Instance<'_>) {
 /// PASSIVE_LEVEL.
 pub fn teardown_complete(instance: Instance<'_>) {
     if let Ok(context) = Owned::<InstanceContext>::of(instance)
-        && context.tracked
-        && let Some(guid) = context.guid
+        && context.tracked.load(Ordering::Acquire)
+        && let Some(guid) = context.guid()
     {
         detach_volume(guid);
     }

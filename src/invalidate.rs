@@ -5,6 +5,7 @@
 
 use siloscan_core::key::{FileId, Key};
 use siloscan_core::ledger::ChangeMark;
+use siloscan_core::operation::{self, Effect};
 use siloscan_core::reason::Event;
 use siloscan_core::stream::OwnId;
 use siloscan_core::sync::WriteToken;
@@ -12,25 +13,10 @@ use siloscan_core::sync::WriteToken;
 pub use crate::context::Mark;
 use crate::context::{InstanceContext, Owned, StreamContext};
 use crate::kernel::file;
+use crate::kernel::lock::Raise;
 use crate::registration::view::Data;
 use crate::sys::constants::*;
 use crate::{instance, scan, state, trace};
-
-/// What an operation may do to bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Effect {
-    /// Nothing that matters to a verdict.
-    None,
-    /// It changes the stream's bytes, or lets the file go.
-    Change,
-    /// A write of the memory manager or the cache: a change only where somebody can have written
-    /// through a mapping. What was written through the file was marked when it was written.
-    Paging,
-    /// It changes something on the volume that cannot be named.
-    Volume,
-    /// The volume is locked or dismounted: all that is known about it is void.
-    VoidVolume,
-}
 
 /// Marks what an operation may change. `None` where there is nothing to end afterwards.
 ///
@@ -38,8 +24,15 @@ enum Effect {
 /// At most APC_LEVEL; for paging writes nothing here waits or touches paged memory.
 pub fn before(data: &Data<'_>) -> Option<Mark> {
     match effect(data) {
-        Effect::None => None,
-        Effect::Change => change(data, false),
+        Effect::None | Effect::Name | Effect::Emptied => None,
+        Effect::Change => {
+            forget_name(data);
+            change(data, false)
+        }
+        Effect::Pin => {
+            pin(data);
+            change(data, false)
+        }
         Effect::Paging => change(data, true),
         Effect::Volume => volume_change(Owned::<InstanceContext>::of(data.instance()).ok()?),
         Effect::VoidVolume => {
@@ -101,15 +94,43 @@ pub fn before_section(data: &Data<'_>) {
     if section.sync_type != SYNC_TYPE_CREATE_SECTION || !writable {
         return;
     }
+    pin(data);
+}
+
+/// Somebody can write to the stream without passing us: its key is dropped, and pinned for as
+/// long as the stream's context lives.
+fn pin(data: &Data<'_>) {
     let Ok(context) = Owned::<InstanceContext>::of(data.instance()) else {
         return;
     };
-    match stream_of(data) {
-        Some(stream) => {
-            stream.state.set_writable_section();
-            emptied(Some(&stream), &context);
+    let stream = stream_of(data);
+    if let Some(stream) = &stream {
+        stream.state.set_writable_section();
+        if let (Some(key), Some(ledger)) = (own_key(stream, &context), state::ledger()) {
+            stream.pin(|| Raise::with(|token| ledger.pin(&key, token)));
         }
-        None => emptied(None, &context),
+    }
+    emptied(stream.as_ref(), &context);
+}
+
+/// The stream's context goes, and with it the last of those who could write to it unseen.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn stream_gone(stream: &StreamContext) {
+    if let (Some(pin), Some(ledger)) = (stream.take_pin(), state::ledger()) {
+        ledger.unpin(pin);
+    }
+}
+
+/// A stream that gets the name of another one of its file is no longer proven to be the unnamed
+/// one, and no key is its own any more.
+fn forget_name(data: &Data<'_>) {
+    let renames = data.major() == IRP_MJ_SET_INFORMATION
+        && operation::of_class(data.set_information().class) == Effect::Name
+        && data.renames_stream();
+    if renames && let Some(stream) = stream_of(data) {
+        stream.state.set_name(false);
     }
 }
 
@@ -142,7 +163,7 @@ fn mark_stream(stream: Owned<StreamContext>, context: &InstanceContext) -> Mark 
 /// The key of a stream's file, as far as it is known.
 #[must_use]
 pub fn own_key(stream: &StreamContext, context: &InstanceContext) -> Option<Key> {
-    match (context.guid, stream.state.own_id()) {
+    match (context.guid(), stream.state.own_id()) {
         (Some(volume), OwnId::Known(id)) => Some(Key::new(volume, id)),
         _ => None,
     }
@@ -198,7 +219,7 @@ fn is_nobodys(data: &Data<'_>, paging: bool) -> bool {
 fn volume_change(context: Owned<InstanceContext>) -> Option<Mark> {
     context.begin_change(|token| {
         let ledger = state::ledger()?;
-        let mark = ledger.begin_volume_change(context.guid?, token);
+        let mark = ledger.begin_volume_change(context.guid()?, token);
         trace::count(Event::VolumeEpoch);
         Some(mark)
     });
@@ -233,7 +254,7 @@ fn learn_id(data: &Data<'_>, stream: &StreamContext, context: &InstanceContext, 
     stream.state.set_own_id(id);
 }
 
-/// What the operation may do to bytes.
+/// What the operation may do to bytes; the table is core's.
 fn effect(data: &Data<'_>) -> Effect {
     let on_volume = data.file().flags() & FO_VOLUME_OPEN != 0;
     match data.major() {
@@ -241,63 +262,41 @@ fn effect(data: &Data<'_>) -> Effect {
         IRP_MJ_WRITE if data.irp_flags() & (IRP_PAGING_IO | IRP_SYNCHRONOUS_PAGING_IO) != 0 => {
             Effect::Paging
         }
-        IRP_MJ_WRITE | IRP_MJ_PREPARE_MDL_WRITE | IRP_MJ_MDL_WRITE_COMPLETE => Effect::Change,
+        IRP_MJ_WRITE | IRP_MJ_MDL_WRITE_COMPLETE => Effect::Change,
+        IRP_MJ_PREPARE_MDL_WRITE => Effect::Pin,
         IRP_MJ_SET_INFORMATION => set_information_effect(data),
-        IRP_MJ_FILE_SYSTEM_CONTROL => fs_control_effect(data.fs_control().code, on_volume),
+        IRP_MJ_FILE_SYSTEM_CONTROL => operation::of_control(data.fs_control().code, on_volume),
         _ => Effect::None,
     }
 }
 
-/// Information classes that change bytes, or let the file go. A rename or a hard link over
-/// another file changes no bytes of this one; the other one's id is dropped when it is created
-/// anew, and its bytes are as they were for whoever still has it open.
+/// What setting information does. The cache tells the file system how far it has written: those
+/// are no new bytes. A new name is a change only where something makes room for it.
 fn set_information_effect(data: &Data<'_>) -> Effect {
-    const DISPOSITION: i32 = 0x0d;
-    const ALLOCATION: i32 = 0x13;
     const END_OF_FILE: i32 = 0x14;
-    const VALID_DATA_LENGTH: i32 = 0x27;
-    const DISPOSITION_EX: i32 = 0x40;
     let parameters = data.set_information();
-    match parameters.class {
-        // The cache tells the file system how far it has written: no new bytes.
-        END_OF_FILE if parameters.advance_only != 0 => Effect::Paging,
-        DISPOSITION | DISPOSITION_EX | ALLOCATION | END_OF_FILE | VALID_DATA_LENGTH => {
-            Effect::Change
+    match operation::of_class(parameters.class) {
+        Effect::Change if parameters.class == END_OF_FILE && parameters.advance_only != 0 => {
+            Effect::Paging
         }
-        _ => Effect::None,
+        Effect::Name if may_replace(data) => Effect::Change,
+        Effect::Name => Effect::None,
+        effect => effect,
     }
 }
 
-/// Control codes that change bytes. One that no list here knows, and that needs write access,
-/// counts as a change.
-fn fs_control_effect(code: u32, on_volume: bool) -> Effect {
-    const LOCK_VOLUME: u32 = 0x90018;
-    const DISMOUNT_VOLUME: u32 = 0x90020;
-    const SET_REPARSE_POINT: u32 = 0x900a4;
-    const DELETE_REPARSE_POINT: u32 = 0x900ac;
-    const SET_REPARSE_POINT_EX: u32 = 0x9040c;
-    const WRITE_RAW_ENCRYPTED: u32 = 0x900df;
-    const SIS_COPYFILE: u32 = 0x90100;
-    const SET_EXTERNAL_BACKING: u32 = 0x9030c;
-    const DELETE_EXTERNAL_BACKING: u32 = 0x90314;
-    const STREAM_SNAPSHOT: u32 = 0x90440;
-    const SET_COMPRESSION: u32 = 0x9c040;
-    /// Same logical data: encryption, sparse, defragmentation.
-    const SAME_BYTES: [u32; 3] = [0x900d7, 0x900c4, 0x90074];
-    match code {
-        LOCK_VOLUME | DISMOUNT_VOLUME => Effect::VoidVolume,
-        SET_REPARSE_POINT
-        | SET_REPARSE_POINT_EX
-        | DELETE_REPARSE_POINT
-        | WRITE_RAW_ENCRYPTED
-        | SIS_COPYFILE
-        | SET_EXTERNAL_BACKING
-        | DELETE_EXTERNAL_BACKING
-        | STREAM_SNAPSHOT => Effect::Change,
-        SET_COMPRESSION => Effect::None,
-        code if SAME_BYTES.contains(&code) => Effect::None,
-        code if (code >> 14) & 2 != 0 && on_volume => Effect::Volume,
-        code if (code >> 14) & 2 != 0 => Effect::Change,
-        _ => Effect::None,
-    }
+/// Whether a rename or a link may take its name from another file, or exchange the streams of
+/// its own: `evil` of a file can become its unnamed stream without a write. The flags of the
+/// extended classes are not looked at: they are asked for by whoever wants to replace.
+fn may_replace(data: &Data<'_>) -> bool {
+    const RENAME: i32 = 0x0a;
+    const RENAME_UNCHECKED: i32 = 0x38;
+    const LINK: i32 = 0x0b;
+    const LINK_UNCHECKED: i32 = 0x39;
+    let parameters = data.set_information();
+    let replaces = match parameters.class {
+        RENAME | RENAME_UNCHECKED | LINK | LINK_UNCHECKED => parameters.replace_if_exists != 0,
+        _ => true,
+    };
+    replaces || data.renames_stream()
 }

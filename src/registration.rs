@@ -81,7 +81,7 @@ const fn context<T: Kind>() -> FltContextRegistration {
     FltContextRegistration {
         context_type: T::KIND,
         flags: 0,
-        cleanup: None,
+        cleanup: T::CLEANUP,
         size: size_of::<T>(),
         pool_tag: T::TAG.raw(),
         allocate: ptr::null_mut(),
@@ -407,6 +407,19 @@ unsafe extern "system" fn instance_teardown_complete(
     // SAFETY: the related objects are this callback's.
     if let Some(instance) = unsafe { instance_of(related) } {
         instance::teardown_complete(instance);
+    }
+}
+
+/// # Safety
+/// Called by the Filter Manager only, with a stream context that is about to be freed.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub unsafe extern "system" fn stream_cleanup(context: FltContext, _kind: u16) {
+    irql::at_most_apc();
+    // SAFETY: the Filter Manager frees the context after this call, and nobody else has it.
+    if let Some(stream) = unsafe { StreamContext::ending(context) } {
+        invalidate::stream_gone(stream);
     }
 }
 

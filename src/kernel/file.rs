@@ -9,8 +9,9 @@ use super::routine;
 use super::{Status, irql};
 use crate::registration::view::Data;
 use crate::sys::constants::{
-    FILE_FS_ATTRIBUTE_INFORMATION, FILE_ID_INFORMATION, FILE_STANDARD_INFORMATION,
-    FLT_FILE_NAME_OPENED, FLT_FILE_NAME_QUERY_DEFAULT, FO_DELETE_ON_CLOSE,
+    FILE_ATTRIBUTE_TAG_INFORMATION, FILE_FS_ATTRIBUTE_INFORMATION, FILE_ID_INFORMATION,
+    FILE_STANDARD_INFORMATION, FLT_FILE_NAME_OPENED, FLT_FILE_NAME_QUERY_DEFAULT,
+    FO_DELETE_ON_CLOSE, RECALL_ATTRIBUTES,
 };
 use crate::sys::{
     self, FILE_OBJECT, FileFsAttributeInformation, FileIdInformation, FltFileNameInformation, Guid,
@@ -204,6 +205,32 @@ pub fn has_other_names(instance: Instance<'_>, file: File<'_>) -> bool {
             _ => info.number_of_links != 0,
         }
     })
+}
+
+/// `FILE_ATTRIBUTE_TAG_INFORMATION`.
+/// <https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-_file_attribute_tag_information>
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FileAttributeTagInformation {
+    attributes: u32,
+    reparse_tag: u32,
+}
+
+const _: () = assert!(size_of::<FileAttributeTagInformation>() == 8);
+
+/// Whether reading the file would fetch its bytes from elsewhere. The offline attribute alone says
+/// nothing of that: anybody may set it.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, APCs enabled, no top-level IRP.
+#[must_use]
+pub fn must_not_recall(instance: Instance<'_>, file: File<'_>) -> bool {
+    let empty = FileAttributeTagInformation {
+        attributes: 0,
+        reparse_tag: 0,
+    };
+    query(instance, file, FILE_ATTRIBUTE_TAG_INFORMATION, empty)
+        .is_ok_and(|info| info.attributes & RECALL_ATTRIBUTES != 0)
 }
 
 /// Whether a file is one of the memory manager's paging files.

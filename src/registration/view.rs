@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use crate::kernel::file::{self, File, Instance};
 use crate::kernel::{Status, irql};
-use crate::sys::constants::FO_HANDLE_CREATED;
+use crate::sys::constants::{FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, FO_HANDLE_CREATED};
 use crate::sys::{
     self, FltCallbackData, FltIoParameterBlock, FltParameters, FltRelatedObjects, P,
     ParamsAcquireSection, ParamsCreate, ParamsFsControl, ParamsSetInformation,
@@ -27,6 +27,10 @@ pub struct Data<'a> {
     file: File<'a>,
     life: PhantomData<&'a ()>,
 }
+
+/// Offset of the name in `FILE_RENAME_INFORMATION`.
+/// <https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-_file_rename_information>
+const RENAME_NAME_AT: usize = 0x14;
 
 /// What the name in a create says about the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,6 +163,31 @@ impl<'a> Data<'a> {
     pub fn set_information(&self) -> ParamsSetInformation {
         // SAFETY: every bit pattern is a value of this member.
         unsafe { self.parameters().set_information }
+    }
+
+    /// Whether a rename names a stream, so that the file's unnamed bytes may be others after it.
+    /// What cannot be told does.
+    ///
+    /// # IRQL
+    /// At most APC_LEVEL: the buffer may be paged.
+    #[must_use]
+    pub fn renames_stream(&self) -> bool {
+        irql::at_most_apc();
+        let parameters = self.set_information();
+        // SAFETY: the callback data is live (type invariant).
+        let flags = unsafe { (*self.raw.as_ptr()).flags };
+        let system = flags & FLTFL_CALLBACK_DATA_SYSTEM_BUFFER != 0;
+        if !system || parameters.info_buffer.is_null() {
+            return true;
+        }
+        let end = RENAME_NAME_AT.wrapping_add(size_of::<u16>());
+        if (parameters.length as usize) < end {
+            return true;
+        }
+        // SAFETY: the I/O manager's copy has `length` bytes, more than those up to the name.
+        let first = unsafe { parameters.info_buffer.cast::<u8>().add(RENAME_NAME_AT) };
+        // SAFETY: the unit lies inside of the I/O manager's copy, as was seen above.
+        unsafe { first.cast::<u16>().read_unaligned() == u16::from(b':') }
     }
 
     /// The parameters of a file-system control.

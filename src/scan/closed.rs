@@ -52,7 +52,7 @@ impl Drop for Debt {
 fn is_at_stake(instance: &InstanceContext) -> bool {
     let ledger = state::ledger();
     instance
-        .guid
+        .guid()
         .is_some_and(|guid| ledger.is_some_and(|ledger| ledger.is_cover_at_stake(guid)))
 }
 
@@ -64,7 +64,7 @@ pub fn withdraw(instance: &InstanceContext) {
     if !is_at_stake(instance) {
         return;
     }
-    if let (Some(guid), Some(ledger)) = (instance.guid, state::ledger())
+    if let (Some(guid), Some(ledger)) = (instance.guid(), state::ledger())
         && Raise::with(|token| ledger.uncover(guid, token))
     {
         trace::count(Event::CoverageWithdrawn);

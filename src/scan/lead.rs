@@ -15,7 +15,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::closed::Debt;
 use super::job::{Cookie, Job};
 use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
-use crate::kernel::file::Held;
+use crate::kernel::file::{self, Held};
 use crate::kernel::lock::Raise;
 use crate::kernel::pool::{PoolSlice, Tag};
 use crate::kernel::section::ScanSection;
@@ -266,8 +266,15 @@ impl Worker {
             ledger.ticket(&binding, token)
         });
         let ticket = ticket.ok_or(Attempt::Failed(Failure::Changing))?;
+        if job.layer && job.key.is_some() && ticket.stream_mark() != 0 {
+            // The opened stream was changed since its open was told whose bytes it shows.
+            return Err(Attempt::Failed(Failure::Changing));
+        }
         if !job.instance.data_scan {
             return Err(Attempt::FailedForAll(Failure::NoSections));
+        }
+        if file::must_not_recall(held.instance(), held.file()) {
+            return Err(Attempt::Failed(Failure::NotRecalled));
         }
         let section = match job.section.take() {
             Some(section) => section,

@@ -34,10 +34,14 @@ struct ChangeSlot {
     index_and_count: AtomicU64,
 }
 
-/// Memory of one generation. Valid when zero.
-#[repr(transparent)]
+/// Memory of one generation, and of the pins that fall on it. Valid when all zero.
+#[repr(C)]
 #[derive(Default)]
-pub struct Generation(AtomicU64);
+pub struct Generation {
+    moved: AtomicU64,
+    /// Whoever can write to a key of this place without passing us.
+    pins: AtomicU32,
+}
 
 /// A file on a volume of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,8 +96,36 @@ impl<'m> Changing<'m> {
 
     /// The low bits of the hash choose the generation, the high bits the bucket.
     fn generation(&self, hash: u64) -> Option<&'m AtomicU64> {
-        let which = place(hash.rotate_left(32), self.generations.len());
-        self.generations.get(which).map(|generation| &generation.0)
+        self.generations
+            .get(self.generation_place(hash))
+            .map(|generation| &generation.moved)
+    }
+
+    fn generation_place(&self, hash: u64) -> usize {
+        place(hash.rotate_left(32), self.generations.len())
+    }
+
+    /// From now on the key, and every key that falls on the same place, is not to be cached.
+    /// The place, for [`Self::unpin`].
+    pub(crate) fn pin(&self, key: &LocalKey) -> Option<u32> {
+        let which = self.generation_place(self.hash(key));
+        let pins = &self.generations.get(which)?.pins;
+        pins.fetch_add(1, Ordering::SeqCst);
+        u32::try_from(which).ok()
+    }
+
+    /// Takes one pin away.
+    pub(crate) fn unpin(&self, which: u32) {
+        if let Some(generation) = self.generations.get(which as usize) {
+            generation.pins.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether the key is pinned, or shares its place with one that is. Any IRQL, no lock.
+    pub(crate) fn is_pinned(&self, key: &LocalKey) -> bool {
+        self.generations
+            .get(self.generation_place(self.hash(key)))
+            .is_some_and(|generation| generation.pins.load(Ordering::SeqCst) != 0)
     }
 
     /// Marks the key. `None` where the bucket is full: the caller marks the whole volume.

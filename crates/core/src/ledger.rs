@@ -40,8 +40,8 @@ pub struct LedgerMemory<'m> {
 /// What is known about a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lookup {
-    /// Its volume has no live instance of ours, or no unique GUID: changes to it are not seen.
-    /// The open is scanned as one without a key.
+    /// Its volume has no live instance of ours, or no unique GUID, or somebody can write to it
+    /// through a mapping: changes to it are not seen. The open is scanned as one without a key.
     Untracked,
     /// Nothing that can be used.
     Miss,
@@ -57,6 +57,25 @@ pub enum Lookup {
 #[must_use = "a change that is never ended keeps its key out of the cache for ever"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct ChangeMark(Mark);
+
+/// A key that somebody can write to unseen. Give it to [`Ledger::unpin`] exactly once.
+#[must_use = "a pin that is never taken back keeps its key out of the cache for ever"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pin(u32);
+
+impl Pin {
+    /// The pin as a number that is never zero.
+    #[must_use]
+    pub const fn into_raw(self) -> u64 {
+        (self.0 as u64).wrapping_add(1)
+    }
+
+    /// The pin of a number that [`Self::into_raw`] gave; `None` for zero.
+    #[must_use]
+    pub fn from_raw(raw: u64) -> Option<Self> {
+        u32::try_from(raw.checked_sub(1)?).ok().map(Self)
+    }
+}
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Mark {
@@ -172,7 +191,11 @@ impl<'m> Ledger<'m> {
         };
         let local = LocalKey::new(volume.index, key.file);
         let signature = self.signatures.current();
-        match self.cache.get(&local, volume) {
+        let found = self.cache.get(&local, volume);
+        if self.changing.is_pinned(&local) {
+            return Lookup::Untracked;
+        }
+        match found {
             None => Lookup::Miss,
             Some(found) if found.signature == signature => Lookup::Hit(found.verdict),
             Some(Found {
@@ -233,6 +256,21 @@ impl<'m> Ledger<'m> {
         let local = LocalKey::new(volume.index, key.file);
         self.changing.touch(&local);
         self.cache.remove(&local, token)
+    }
+
+    /// Somebody can write to the key's bytes without passing us (a writable section, the pages of
+    /// an MDL write): until the pin is taken back nothing about the key is served or stored. The
+    /// caller then drops the key. A neighbour that shares the key's place is scanned for nothing,
+    /// never the other way round. `None` where the volume is not tracked.
+    pub fn pin(&self, key: &Key, token: &WriteToken<'_>) -> Option<Pin> {
+        let volume = self.volumes.find_sure(key.volume, token)?;
+        let local = LocalKey::new(volume.index, key.file);
+        self.changing.pin(&local).map(Pin)
+    }
+
+    /// Nobody can any more: what was written has come by as paging writes. Any IRQL, no lock.
+    pub fn unpin(&self, pin: Pin) {
+        self.changing.unpin(pin.0);
     }
 
     // Signatures.
@@ -389,7 +427,10 @@ impl<'m> Ledger<'m> {
             verdict,
             signature: ticket.signature,
         };
-        let allowed = || self.key_holds(&key, token);
+        if self.changing.is_pinned(&local) {
+            return Settled::Shared(NotKept::NoKey);
+        }
+        let allowed = || self.key_holds(&key, token) && !self.changing.is_pinned(&local);
         if self
             .cache
             .put(&local, key.volume, found, &self.volumes, token, allowed)

@@ -35,6 +35,7 @@ pub mod hash;
 pub mod key;
 pub mod ledger;
 pub mod limits;
+pub mod operation;
 pub mod reason;
 pub mod route;
 pub mod stream;

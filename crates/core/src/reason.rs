@@ -238,6 +238,7 @@ reasons! {
         ChangeTableFull "change-table-full"
             "The table of changing keys was full: a whole volume counts as changing.",
         VolumeEpoch "volume-epoch" "A volume's epoch moved: all its verdicts are void.",
+        LateGuid "late-guid" "A volume got its GUID after we had attached to it.",
         SignatureEpoch "signature-epoch"
             "New signatures or a new connection: all verdicts are stale.",
         CloseScan "close-scan" "A changed file was queued for a scan at its close.",

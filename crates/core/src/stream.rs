@@ -119,6 +119,12 @@ impl StreamState {
         self.id
     }
 
+    /// Whether no change of it was ever begun.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.changes.mark() == Some(0)
+    }
+
     /// Its counter of changes.
     #[must_use]
     pub const fn changes(&self) -> &ChangeCounter {

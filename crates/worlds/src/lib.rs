@@ -3,6 +3,7 @@
 
 pub mod day;
 pub mod everywhere;
+pub mod gate;
 pub mod layer;
 pub mod marked;
 pub mod report;

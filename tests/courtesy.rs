@@ -1,0 +1,364 @@
+//! Nothing that is not ours is changed or held (I8): no handle, share mode, oplock or reference
+//! outlives a scan, sections give way, writers and volumes never wait for an engine.
+
+use std::sync::Arc;
+
+use filterhost::status::NtStatus;
+use filterhost::user::{FileHandle, OpenOptions, Process, cache};
+use filterhost::volume::share::DELETE;
+use filterhost::volume::{FsKind, Volume};
+use filterhost::wcifs::EcpVariant;
+use filterhost::{Machine, Mode};
+use siloscan_core::reason::Event;
+use siloscan_worlds::everywhere::{everywhere, once};
+use siloscan_worlds::gate::{Gate, HOLD};
+use siloscan_worlds::scene::{TOOL, containers, layer, options};
+use siloscan_worlds::world::{World, WorldOptions};
+
+const FILE: &str = r"C:\notes.txt";
+
+/// A host whose service is started by the scenario.
+fn without_service() -> WorldOptions {
+    WorldOptions {
+        engine: None,
+        ..options()
+    }
+}
+
+/// Starts the service behind a gate.
+fn gated(world: &World) -> Arc<Gate> {
+    let engine = options().engine.expect("the built-in rules");
+    let gate = Gate::new(world.machine(), engine);
+    world.start_service(gate.clone(), 2);
+    gate
+}
+
+/// Clean bytes whose scan a gate holds.
+fn held_bytes() -> Vec<u8> {
+    let mut bytes = HOLD.to_vec();
+    bytes.resize(200, b'x');
+    bytes
+}
+
+/// What somebody does to a file whose scan is held, through a handle that could not wait for it.
+type Conflict = fn(&FileHandle) -> Result<(), NtStatus>;
+
+const CONFLICTS: [Conflict; 5] = [
+    |file| file.set_end_of_file(0),
+    |file| file.set_allocation(0),
+    |file| file.rename("renamed.txt", true),
+    FileHandle::delete,
+    FileHandle::delete_posix,
+];
+
+#[test]
+fn w14_conflicts_get_their_way_during_a_scan_at_open() {
+    everywhere(&without_service(), |world| {
+        let user = world.process("user");
+        let gate = gated(world);
+        for conflict in CONFLICTS {
+            user.run(|p| p.write_file(FILE, &held_bytes()).expect("a new file"));
+            let file = user.run(|p| {
+                let options = OpenOptions::new(FILE).write().delete();
+                p.open(&options).expect("clean")
+            });
+            // It is scanned anew by whoever comes next.
+            let file = user.run(move |_| {
+                file.write_at(0, &held_bytes()).expect("written");
+                file
+            });
+            gate.shut();
+            let opener = user.spawn("opener", |p| p.read_file(FILE));
+            gate.wait_for(1);
+            let done = user.run(move |_| {
+                let done = conflict(&file);
+                file.close().expect("an open handle");
+                done
+            });
+            assert_eq!(done, Ok(()), "while the engine stands still");
+            gate.open();
+            // It read the old bytes, or found them gone.
+            let _either = opener.join();
+            user.run(|p| {
+                for name in [FILE, r"C:\renamed.txt"] {
+                    let _gone = p.delete_file(name);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn w14_conflicts_get_their_way_during_a_scan_at_close() {
+    everywhere(&without_service(), |world| {
+        let user = world.process("user");
+        let gate = gated(world);
+        for (at, conflict) in CONFLICTS.into_iter().enumerate() {
+            let file = user.run(|p| {
+                let options = OpenOptions::new(FILE).write().delete().create();
+                p.open(&options).expect("a new file")
+            });
+            gate.shut();
+            // Another handle closes after a change: the engine hangs in its scan.
+            user.run(|p| {
+                p.write_file(FILE, &held_bytes())
+                    .expect("closing does not wait")
+            });
+            let held = gate.holds(1);
+            assert!(held, "conflict {at}: {:?}", world.counts().named());
+            let done = user.run(move |_| {
+                let done = conflict(&file);
+                file.close().expect("closing does not wait");
+                done
+            });
+            assert_eq!(done, Ok(()), "while the engine stands still");
+            gate.open();
+            user.run(|p| {
+                for name in [FILE, r"C:\renamed.txt"] {
+                    let _gone = p.delete_file(name);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn w14_a_layer_tree_is_renamed_and_deleted_while_it_is_scanned() {
+    everywhere(&without_service(), |world| {
+        let layer = layer(world);
+        let host = world.process("host");
+        host.set_drive('C', &layer.volume);
+        let containers = containers(world, &layer, 1, EcpVariant::default());
+        let gate = gated(world);
+        gate.shut();
+        host.run(|p| {
+            for name in [r"C:\app\one.dll", r"C:\app\two.dll", r"C:\app\three.dll"] {
+                p.write_file(name, &held_bytes()).expect("a new file");
+            }
+        });
+        gate.wait_for(2);
+        host.run(|p| {
+            p.rename_file(r"C:\app", r"C:\gone", false)
+                .expect("the whole tree");
+            for name in ["one.dll", "two.dll", "three.dll", "tool.exe", "other.dll"] {
+                p.delete_file(&format!(r"C:\gone\{name}"))
+                    .expect("a file of it");
+            }
+            let tree = p.open(&OpenOptions::new(r"C:\gone").delete().directory());
+            let tree = tree.expect("the empty directory");
+            tree.delete().expect("nothing is left in it");
+            tree.close().expect("an open handle");
+            assert_eq!(p.list_directory(r"C:\").expect("the root").len(), 0);
+        });
+        gate.open();
+        containers[0].destroy();
+    });
+}
+
+#[test]
+fn a_scratch_volume_goes_away_with_scans_in_flight() {
+    everywhere(&without_service(), |world| {
+        let layer = layer(world);
+        let containers = containers(world, &layer, 2, EcpVariant::default());
+        let gate = gated(world);
+        gate.shut();
+        let app = containers[0].process("app");
+        app.run(|p| {
+            p.write_file(FILE, &held_bytes())
+                .expect("closing does not wait")
+        });
+        gate.wait_for(1);
+        let opener = app.spawn("opener", |p| p.read_file(FILE));
+        containers[0].destroy();
+        // Whatever it got: it does not hang.
+        let _either = opener.join();
+        gate.open();
+        let other = containers[1].process("app");
+        assert!(other.run(|p| p.read_file(TOOL)).is_ok(), "the others go on");
+        containers[1].destroy();
+    });
+}
+
+#[test]
+fn paging_writes_and_closing_writers_never_wait_for_an_engine() {
+    everywhere(&without_service(), |world| {
+        let user = world.process("user");
+        let gate = gated(world);
+        gate.shut();
+        for name in [r"C:\one.txt", r"C:\two.txt", r"C:\three.txt"] {
+            user.run(move |p| p.write_file(name, &held_bytes()).expect("at once"));
+        }
+        gate.wait_for(2);
+        let m = Arc::clone(world.machine());
+        user.run(move |_| cache::settle(&m));
+        user.run(|p| {
+            let file = p.open(&OpenOptions::new(r"C:\one.txt").exact_access(DELETE));
+            file.expect("nothing is shared against it")
+                .close()
+                .expect("an open handle");
+        });
+        gate.open();
+    });
+}
+
+#[test]
+fn w15_a_hit_asks_no_name_and_opens_nothing() {
+    everywhere(&options(), |world| {
+        let user = world.process("user");
+        user.run(|p| {
+            p.write_file(FILE, b"clean").expect("a new file");
+            assert!(p.read_file(FILE).is_ok());
+        });
+        // Held, so that the stream keeps its context.
+        let held = user.run(|p| p.open(&OpenOptions::new(FILE).read()).expect("clean"));
+        let asked = |world: &World| {
+            let calls = world.machine().faults().calls();
+            let names = [
+                "FltGetFileNameInformation",
+                "FltQueryInformationFile",
+                "FltCreateSectionForDataScan",
+                "FltSendMessage",
+            ];
+            names.map(|name| calls.get(name).copied().unwrap_or(0))
+        };
+        let started = world.count(Event::FlightStarted);
+        let before = asked(world);
+        user.run(|p| {
+            for _ in 0..10 {
+                p.open(&OpenOptions::new(FILE).read())
+                    .expect("clean")
+                    .close()
+                    .expect("an open handle");
+            }
+        });
+        let after = asked(world);
+        assert_eq!(before[..3], after[..3]);
+        assert_eq!(world.count(Event::FlightStarted), started);
+        user.run(move |_| held.close().expect("an open handle"));
+    });
+}
+
+/// A small generator of choices: the same for both machines.
+struct Choices(u64);
+
+impl Choices {
+    fn below(&mut self, count: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % count
+    }
+}
+
+/// One operation of the sequence, and what came of it.
+fn step(p: &Process, choices: &mut Choices, open: &mut Vec<FileHandle>) -> String {
+    const NAMES: [&str; 4] = [r"C:\a", r"C:\b", r"C:\c", r"C:\a:stream"];
+    let options = |choices: &mut Choices| {
+        let options = OpenOptions::new(NAMES[choices.below(4)])
+            .share([0, 1, 3, 5, 7, 7][choices.below(6)])
+            .disposition(u32::try_from(choices.below(6)).expect("small"));
+        match choices.below(4) {
+            0 => options.read(),
+            1 => options.write(),
+            2 => options.read().write().delete(),
+            _ => options,
+        }
+    };
+    if open.is_empty() || choices.below(4) == 0 {
+        return match p.open(&options(choices)) {
+            Ok(file) => {
+                let came = format!("open {:?} {}", file.status(), file.information());
+                open.push(file);
+                came
+            }
+            Err(status) => format!("open {status:?}"),
+        };
+    }
+    let at = choices.below(open.len());
+    let number = choices.below(300) as u64;
+    let file = &open[at];
+    match choices.below(13) {
+        0 => format!("write {:?}", file.write_at(number, b"some bytes")),
+        1 => format!("read {:?}", file.read_at(number, 50)),
+        2 => format!("eof {:?}", file.set_end_of_file(number)),
+        3 => format!("allocation {:?}", file.set_allocation(number)),
+        4 => format!("rename {:?}", file.rename("b", number % 2 == 0)),
+        5 => format!("link {:?}", file.hard_link("c", number % 2 == 0)),
+        6 => format!("delete {:?}", file.delete()),
+        7 => format!("lock {:?}", file.lock(number, 10, number % 2 == 0)),
+        8 => format!("flush {:?}", file.flush()),
+        9 => format!(
+            "control {:?}",
+            file.control(
+                0x9_aaf0 + (u32::try_from(number).expect("small") << 2),
+                &[1; 16],
+                64
+            )
+        ),
+        10 => format!(
+            "set {:?}",
+            file.set(100 + i32::try_from(number).expect("small"), &[1; 16])
+        ),
+        11 => format!("look {:?}", file.info()),
+        _ => {
+            let file = open.remove(at);
+            format!("close {:?}", file.close())
+        }
+    }
+}
+
+/// A sequence of a user's operations, and what came of each.
+fn day(p: &Process, seed: u64) -> Vec<String> {
+    let mut choices = Choices(seed);
+    let mut open = Vec::new();
+    let mut came: Vec<_> = (0..120).map(|_| step(p, &mut choices, &mut open)).collect();
+    open.into_iter()
+        .for_each(|file| came.push(format!("close {:?}", file.close())));
+    for name in [r"C:\a", r"C:\b", r"C:\c", r"C:\a:stream"] {
+        came.push(format!("{:?}", p.read_file(name)));
+    }
+    came
+}
+
+#[test]
+fn i8_a_user_sees_the_same_with_and_without_the_driver() {
+    for seed in 0..40 {
+        let without = Machine::builder()
+            .scheduler(Mode::Seeded(seed))
+            .run(move |m| {
+                let volume = Volume::mount_kind(m, FsKind::Ntfs);
+                Process::create(m, "user", &volume, None).run(move |p| day(p, seed))
+            });
+        let without = without.unwrap_or_else(|report| panic!("{report}")).value;
+        let scenario = Arc::new(move |world: &World| {
+            let with = world.process("user").run(move |p| day(p, seed));
+            for (at, (with, without)) in with.iter().zip(&without).enumerate() {
+                assert_eq!(with, without, "operation {at} of seed {seed}");
+            }
+            assert_eq!(with.len(), without.len());
+        });
+        if let Err(report) = once(Mode::Seeded(seed), &options(), scenario) {
+            panic!("{report}");
+        }
+    }
+}
+
+#[test]
+fn i8_a_scan_changes_no_time_and_no_size() {
+    const BASIC_INFORMATION: i32 = 4;
+    everywhere(&options(), |world| {
+        world.process("user").run(|p| {
+            p.write_file(FILE, &held_bytes()).expect("a new file");
+            let file = p.open(&OpenOptions::new(FILE)).expect("attributes only");
+            let look = || (file.query(BASIC_INFORMATION, 40), file.info());
+            let before = look();
+            // Asks for a scan, or finds the verdict of the one at close.
+            p.open(&OpenOptions::new(FILE).read())
+                .expect("clean")
+                .close()
+                .expect("an open handle");
+            assert_eq!(look(), before);
+        });
+    });
+}
