@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use filterhost::machine;
 use filterhost::status::NtStatus;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::scene::INFECTED;
 
@@ -69,7 +70,7 @@ pub struct Look {
 }
 
 /// How many opens were judged, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Opens for reading, judged or not.
     pub opens: u64,
