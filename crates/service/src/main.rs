@@ -2,6 +2,9 @@
 //!
 //! Exit codes: 0 nothing was detected, 1 something was, 2 the service could not do its work.
 
+#[cfg(windows)]
+mod controller;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,6 +56,11 @@ struct Options {
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory_mib: u64,
 
+    /// Run under the service controller, as `sc create` is told to start it
+    #[cfg(windows)]
+    #[arg(long)]
+    service: bool,
+
     /// End when the connection to the driver ends, and fail if there is none at the start
     #[arg(long)]
     once: bool,
@@ -68,6 +76,10 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
+    #[cfg(windows)]
+    if options.service {
+        return controller::run(|| run(&Options::parse()));
+    }
     match run(&options) {
         Ok(detected) => ExitCode::from(u8::from(detected)),
         Err(cause) => {
@@ -186,8 +198,9 @@ fn end_on_signals(flag: &Arc<AtomicBool>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// On Windows the console or the service controller ends the process; nothing is lost by that.
+/// On Windows the service controller asks; a console ends the process, and nothing is lost by that.
 #[cfg(windows)]
-fn end_on_signals(_flag: &Arc<AtomicBool>) -> std::io::Result<()> {
+fn end_on_signals(flag: &Arc<AtomicBool>) -> std::io::Result<()> {
+    controller::stop_sets(flag);
     Ok(())
 }

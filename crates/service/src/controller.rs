@@ -1,0 +1,82 @@
+//! siloscand under Windows' service controller: it starts the program, asks it to stop, and is told
+//! how it goes. Only there does the process carry `NT SERVICE\siloscand`, whom the port admits.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use windows_service::service::{
+    ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus, ServiceType,
+};
+use windows_service::service_control_handler::{self, ServiceControlHandlerResult};
+use windows_service::{Result, define_windows_service, service_dispatcher};
+
+/// The service's name, and so its SID.
+const NAME: &str = "siloscand";
+/// How long a stop may take: the scans in flight are told to end at once.
+const STOP_HINT: Duration = Duration::from_secs(20);
+
+/// Set when the controller asks the program to end.
+static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+/// What the program does, and what it came to: true if something was detected.
+static WORK: OnceLock<fn() -> std::result::Result<bool, String>> = OnceLock::new();
+
+define_windows_service!(entry, service_main);
+
+/// Hands the program over to the controller until it has stopped.
+pub fn run(work: fn() -> std::result::Result<bool, String>) -> ExitCode {
+    WORK.get_or_init(|| work);
+    match service_dispatcher::start(NAME, entry) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            eprintln!("siloscand: --service is for the service controller alone: {cause}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// From now on a stop sets `flag`.
+pub fn stop_sets(flag: &Arc<AtomicBool>) {
+    ASKED.get_or_init(|| Arc::clone(flag));
+}
+
+fn service_main(_arguments: Vec<OsString>) {
+    if let Err(cause) = serve() {
+        eprintln!("siloscand: the service controller: {cause}");
+    }
+}
+
+fn serve() -> Result<()> {
+    let told = service_control_handler::register(NAME, |control| match control {
+        ServiceControl::Stop | ServiceControl::Shutdown => {
+            if let Some(flag) = ASKED.get() {
+                flag.store(true, Ordering::SeqCst);
+            }
+            ServiceControlHandlerResult::NoError
+        }
+        ServiceControl::Interrogate => ServiceControlHandlerResult::NoError,
+        _ => ServiceControlHandlerResult::NotImplemented,
+    })?;
+    let state = |current_state, exit_code| ServiceStatus {
+        service_type: ServiceType::OWN_PROCESS,
+        current_state,
+        controls_accepted: ServiceControlAccept::STOP | ServiceControlAccept::SHUTDOWN,
+        exit_code,
+        checkpoint: 0,
+        wait_hint: STOP_HINT,
+        process_id: None,
+    };
+    told.set_service_status(state(ServiceState::Running, ServiceExitCode::NO_ERROR))?;
+    let outcome = WORK.get().map(|work| work());
+    let code = match outcome {
+        Some(Ok(_)) => ServiceExitCode::NO_ERROR,
+        Some(Err(cause)) => {
+            eprintln!("siloscand: {cause}");
+            ServiceExitCode::ServiceSpecific(2)
+        }
+        None => ServiceExitCode::ServiceSpecific(3),
+    };
+    told.set_service_status(state(ServiceState::Stopped, code))
+}
