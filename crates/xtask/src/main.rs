@@ -42,9 +42,9 @@ enum Task {
     Test(TestLine),
     /// Make a folder that a Windows machine in test-signing mode installs from.
     Package {
-        /// Leave siloscand.exe out; its rule engine takes long to compile.
+        /// Build siloscand.exe too; its rule engine takes half an hour of one core the first time.
         #[arg(long)]
-        no_service: bool,
+        with_service: bool,
     },
     /// Build the driver and show it guarding a host full of containers.
     Demo {
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     let done = match Line::parse().task {
         Task::Build(line) => build(&line),
         Task::Test(line) => test(&line),
-        Task::Package { no_service } => package::run(&own_root(), !no_service),
+        Task::Package { with_service } => package::run(&own_root(), with_service),
         Task::Demo { arguments } => demo::run(&own_root(), &arguments),
         Task::Sim { arguments } => demo::simulate(&own_root(), &arguments),
     };

@@ -38,7 +38,7 @@ pub fn build(root: &Path, say: &mut Say) -> Outcome<PathBuf> {
     say.clear();
     if !done {
         return Err(Trouble::new("the service does not build for Windows")
-            .next("see what the compiler says above, or leave it out with --no-service"));
+            .next("see what the compiler says above, or leave --with-service out"));
     }
     let text = match compiled {
         0 => "nothing to do".to_owned(),
