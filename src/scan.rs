@@ -2,6 +2,7 @@
 //! opener only waits; leaders (`scan/lead.rs`) do the work.
 #![forbid(unsafe_code)]
 
+pub mod chunks;
 pub mod closed;
 pub mod job;
 pub mod lead;
@@ -266,6 +267,7 @@ pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
     match closed_job(data, stream, instance) {
         Ok(job) => queue_closed(flights, data, Job { debt, ..job }),
         Err(Closing::Empty) => debt.into_iter().for_each(|mut debt| debt.pay()),
+        Err(Closing::Left) => trace::count(Event::CloseLeft),
         Err(Closing::Failed) => trace::count(Event::CloseFailed),
     }
 }
@@ -274,6 +276,8 @@ pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
 enum Closing {
     /// There is nothing to scan.
     Empty,
+    /// No section can keep the bytes: the next open scans them.
+    Left,
     /// The bytes cannot be had.
     Failed,
 }
@@ -287,7 +291,7 @@ fn closed_job(
     use crate::sys::constants::STATUS_END_OF_FILE;
     let failed = |_| Closing::Failed;
     if !instance.data_scan {
-        return Err(Closing::Failed);
+        return Err(Closing::Left);
     }
     let held = Held::new(data.instance(), data.file()).map_err(failed)?;
     let cacheable = !instance.dax && !instance.csv && !stream.state.writable_section();

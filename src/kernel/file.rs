@@ -11,6 +11,7 @@ use crate::registration::view::Data;
 use crate::sys::constants::{
     FILE_ATTRIBUTE_TAG_INFORMATION, FILE_FS_ATTRIBUTE_INFORMATION, FILE_ID_INFORMATION,
     FILE_STANDARD_INFORMATION, FLT_FILE_NAME_OPENED, FLT_FILE_NAME_QUERY_DEFAULT,
+    FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET, FLTFL_IO_OPERATION_NON_CACHED,
     FO_DELETE_ON_CLOSE, RECALL_ATTRIBUTES,
 };
 use crate::sys::{
@@ -231,6 +232,66 @@ pub fn must_not_recall(instance: Instance<'_>, file: File<'_>) -> bool {
     };
     query(instance, file, FILE_ATTRIBUTE_TAG_INFORMATION, empty)
         .is_ok_and(|info| info.attributes & RECALL_ATTRIBUTES != 0)
+}
+
+/// The file's size in bytes.
+///
+/// # Errors
+/// What the file system says.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, APCs enabled.
+pub fn size(instance: Instance<'_>, file: File<'_>) -> Result<u64, Status> {
+    let empty = FileStandardInformation {
+        allocation_size: 0,
+        end_of_file: 0,
+        number_of_links: 0,
+        delete_pending: 0,
+        directory: 0,
+    };
+    let standard = query(instance, file, FILE_STANDARD_INFORMATION, empty)?;
+    Ok(u64::try_from(standard.end_of_file).unwrap_or(0))
+}
+
+/// Reads from an open file and says how many bytes came: fewer than asked for at its end. Past the
+/// cache, so that the opener's file object is left without a cache map, and with its byte offset
+/// as it was. Offset and length are whole sectors, and the buffer is aligned for any device.
+/// <https://learn.microsoft.com/windows-hardware/drivers/ddi/fltkernel/nf-fltkernel-fltreadfile>
+///
+/// # Errors
+/// What the file system says: `STATUS_END_OF_FILE`, `STATUS_FILE_LOCK_CONFLICT` and others.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, APCs enabled, no lock held.
+pub fn read(
+    instance: Instance<'_>,
+    file: File<'_>,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<usize, Status> {
+    irql::passive();
+    let refused = Status::failure(sys::constants::STATUS_INVALID_PARAMETER);
+    let mut offset = i64::try_from(offset).map_err(|_| refused)?;
+    let length = u32::try_from(buffer.len()).map_err(|_| refused)?;
+    let mut count = 0;
+    // SAFETY: instance and file live (types); the buffer is nonpaged memory of the length given,
+    // and with no callback the call returns only when the read is over.
+    let status = unsafe {
+        sys::FltReadFile(
+            instance.as_ptr(),
+            file.as_ptr(),
+            &raw mut offset,
+            length,
+            buffer.as_mut_ptr().cast(),
+            FLTFL_IO_OPERATION_NON_CACHED | FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET,
+            &raw mut count,
+            ptr::null_mut(),
+            ptr::null_mut(),
+        )
+    };
+    core::hint::black_box(());
+    Status::check(status)?;
+    Ok(buffer.len().min(count as usize))
 }
 
 /// Whether a file is one of the memory manager's paging files.

@@ -101,6 +101,22 @@ impl<T> PoolSlice<T> {
         Ok(Self { start, length, tag })
     }
 
+    /// `length` values of zero bytes, of a type for which that is a value: made in place, for what
+    /// is too large for a kernel stack.
+    ///
+    /// # Errors
+    /// As [`PoolSlice::new`].
+    ///
+    /// # IRQL
+    /// At most DISPATCH_LEVEL.
+    pub fn zeros(length: usize, tag: Tag) -> Result<Self, Status>
+    where
+        T: zerocopy::FromZeros,
+    {
+        // SAFETY: `FromZeros` says that zero bytes are a value of the type.
+        unsafe { Self::zeroed(length, tag) }
+    }
+
     /// Lends the values for longer than a borrow can say.
     ///
     /// # Safety

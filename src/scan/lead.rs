@@ -12,6 +12,7 @@ use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{Scan, ScanFlags, ScanReply, ScanRequest};
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::chunks::{self, Buffer};
 use super::closed::Debt;
 use super::job::{Cookie, Job};
 use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
@@ -94,6 +95,7 @@ impl thread::Body for Leader {
 struct Messages {
     scan: PoolSlice<Scan>,
     reply: PoolSlice<ScanReply>,
+    chunks: Buffer,
 }
 
 impl Messages {
@@ -103,7 +105,11 @@ impl Messages {
             let scan = PoolSlice::new(1, Tag::MESSAGE, |_| Scan::new_zeroed());
             let reply = PoolSlice::new(1, Tag::MESSAGE, |_| ScanReply::new_zeroed());
             if let (Ok(scan), Ok(reply)) = (scan, reply) {
-                return Some(Self { scan, reply });
+                return Some(Self {
+                    scan,
+                    reply,
+                    chunks: Buffer::default(),
+                });
             }
             if state::is_stopping() {
                 return None;
@@ -121,7 +127,7 @@ struct Worker {
 
 /// One attempt to read a file: what is kept of the job while the opener may already be gone.
 struct Reading {
-    section: ScanSection,
+    source: Source,
     stream: Option<Owned<StreamContext>>,
     instance: Owned<InstanceContext>,
     key: Option<Key>,
@@ -130,6 +136,32 @@ struct Reading {
     debt: Option<Debt>,
     /// Dropped last: the section belongs to the instance.
     _held: Held,
+}
+
+/// Where the service has the bytes from.
+enum Source {
+    /// A section, to be handed over with the request.
+    Section(ScanSection),
+    /// So many bytes were sent already.
+    Sent(u64),
+}
+
+impl Source {
+    /// The file's size in bytes.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Section(section) => section.size(),
+            Self::Sent(size) => *size,
+        }
+    }
+
+    /// Whether an operation needs the section gone. Bytes that were sent are in nobody's way.
+    fn in_conflict(&self) -> bool {
+        match self {
+            Self::Section(section) => section.in_conflict(),
+            Self::Sent(_) => false,
+        }
+    }
 }
 
 impl Reading {
@@ -234,9 +266,9 @@ impl Worker {
         if !lead.live {
             return Err(Attempt::Changed);
         }
-        let reading = self.section_of(lead, &mut job);
-        if reading.is_ok() {
-            self.describe(lead, &job);
+        let reading = self.bytes_of(lead, &mut job);
+        if let Ok(reading) = &reading {
+            self.describe(lead, &job, &reading.source);
         }
         if lead.detached {
             drop(job);
@@ -250,8 +282,8 @@ impl Worker {
         reading
     }
 
-    /// The ticket, then the section.
-    fn section_of(&self, lead: &Lead, job: &mut Job) -> Result<Reading, Attempt> {
+    /// The ticket, then the section; where there are none, all bytes.
+    fn bytes_of(&mut self, lead: &Lead, job: &mut Job) -> Result<Reading, Attempt> {
         let failed = |status: Status| Attempt::Failed(failure_of(status));
         let held = Held::new(job.held.instance(), job.held.file()).map_err(failed)?;
         let ledger = state::ledger().ok_or(Attempt::FailedForAll(Failure::Unloading))?;
@@ -270,29 +302,17 @@ impl Worker {
             // The opened stream was changed since its open was told whose bytes it shows.
             return Err(Attempt::Failed(Failure::Changing));
         }
-        if !job.instance.data_scan {
-            return Err(Attempt::FailedForAll(Failure::NoSections));
-        }
         if file::must_not_recall(held.instance(), held.file()) {
             return Err(Attempt::Failed(Failure::NotRecalled));
         }
-        let section = match job.section.take() {
-            Some(section) => section,
-            None => {
-                let stream = job.stream.as_ref().map(|stream| stream.state.id());
-                let context = SectionContext::new(lead.subject, stream);
-                let context = Owned::new(context).map_err(failed)?;
-                match ScanSection::create(held.instance(), held.file(), context) {
-                    Ok(section) => section,
-                    Err(status) if status.code() == STATUS_END_OF_FILE => {
-                        return Err(Attempt::Empty);
-                    }
-                    Err(status) => return Err(failed(status)),
-                }
-            }
+        let source = if job.instance.data_scan {
+            Source::Section(section_of(lead, job, &held)?)
+        } else {
+            let buffer = &mut self.messages.chunks;
+            Source::Sent(chunks::send(self.flights, lead, &held, buffer)?)
         };
         Ok(Reading {
-            section,
+            source,
             stream: job.stream.as_ref().map(Owned::again),
             instance: job.instance.again(),
             key: job.key,
@@ -304,7 +324,7 @@ impl Worker {
     }
 
     /// Fills the message, but for the section.
-    fn describe(&mut self, lead: &Lead, job: &Job) {
+    fn describe(&mut self, lead: &Lead, job: &Job, source: &Source) {
         let Some(scan) = self.messages.scan.as_mut().first_mut() else {
             return;
         };
@@ -315,6 +335,9 @@ impl Worker {
         };
         if job.layer {
             flags |= ScanFlags::LAYER;
+        }
+        if matches!(source, Source::Sent(_)) {
+            flags |= ScanFlags::SENT;
         }
         let request = ScanRequest {
             request: lead.request,
@@ -330,23 +353,16 @@ impl Worker {
         scan.fill(&request, name.iter().copied());
     }
 
-    /// Hands the section to the service and waits for its answer.
+    /// Hands the section, if there is one, to the service and waits for its answer.
     fn ask(&mut self, lead: &Lead, reading: &mut Reading) -> Attempt {
         let no_service = Attempt::FailedForAll(Failure::NoService);
-        let Some(process) = port::scanner() else {
-            return no_service;
-        };
-        let Some(handle) = reading.section.handle() else {
-            return no_service;
-        };
         self.desk.begin(lead.request);
-        if !self.flights.table.lock().sending(lead.flight) || reading.section.in_conflict() {
+        if !self.flights.table.lock().sending(lead.flight) || reading.source.in_conflict() {
             return Attempt::Failed(Failure::Conflict);
         }
-        let Ok(given) = process.give_section(handle) else {
+        let Some(given) = give(&reading.source) else {
             return no_service;
         };
-        drop(process);
         let answer = {
             let (Some(scan), Some(reply)) = (
                 self.messages.scan.as_mut().first_mut(),
@@ -355,7 +371,7 @@ impl Worker {
                 return no_service;
             };
             scan.section.set(given);
-            scan.size.set(reading.section.size());
+            scan.size.set(reading.source.size());
             port::ask(scan, reply, lead.deadline)
         };
         match answer {
@@ -363,18 +379,10 @@ impl Worker {
             Err(Unanswered::NoService) => no_service,
             Err(Unanswered::TimedOut) => {
                 // The service may or may not have taken the section: it is told to let go.
-                self.forget(lead.request);
+                forget(lead.request);
                 Attempt::Failed(Failure::TooSlow)
             }
             Err(Unanswered::Failed) => Attempt::Failed(Failure::BadReply),
-        }
-    }
-
-    /// Tells the service to let go of a section whose request ended without an answer.
-    fn forget(&self, request: u64) {
-        let deadline = clock::after(clock::now(), service::TELL_MS);
-        if service::stop(request, deadline).is_err() {
-            port::hang_up();
         }
     }
 
@@ -391,7 +399,7 @@ impl Worker {
             Ok(verdict) => verdict,
             Err(failure) => return Attempt::Failed(failure),
         };
-        if reading.section.in_conflict() {
+        if reading.source.in_conflict() {
             return Attempt::Failed(Failure::Conflict);
         }
         let Some(ledger) = state::ledger() else {
@@ -448,7 +456,41 @@ impl Worker {
     }
 }
 
-/// What a status of the section's making says about the file.
+/// The section of a file that is lent, or the one that was made when it was closed.
+fn section_of(lead: &Lead, job: &mut Job, held: &Held) -> Result<ScanSection, Attempt> {
+    if let Some(section) = job.section.take() {
+        return Ok(section);
+    }
+    let failed = |status: Status| Attempt::Failed(failure_of(status));
+    let stream = job.stream.as_ref().map(|stream| stream.state.id());
+    let context = SectionContext::new(lead.subject, stream);
+    let context = Owned::new(context).map_err(failed)?;
+    ScanSection::create(held.instance(), held.file(), context).map_err(|status| {
+        match status.code() {
+            STATUS_END_OF_FILE => Attempt::Empty,
+            _ => failed(status),
+        }
+    })
+}
+
+/// A handle of the section in the service's process; zero where the bytes were sent. `None` where
+/// there is no service.
+fn give(source: &Source) -> Option<u64> {
+    match source {
+        Source::Section(section) => port::scanner()?.give_section(section.handle()?).ok(),
+        Source::Sent(_) => Some(0),
+    }
+}
+
+/// Tells the service to let go of the bytes of a request that ended without an answer.
+pub fn forget(request: u64) {
+    let deadline = clock::after(clock::now(), service::TELL_MS);
+    if service::stop(request, deadline).is_err() {
+        port::hang_up();
+    }
+}
+
+/// What a status of the section's making, or of a read, says about the file.
 #[must_use]
 pub fn failure_of(status: Status) -> Failure {
     match status.code() {

@@ -1,4 +1,8 @@
 //! Who else is on a volume's stacks.
+#![expect(
+    unsafe_code,
+    reason = "foreign functions can only be declared in an unsafe block"
+)]
 
 use super::{FltFilter, FltInstance, FltVolume, NTSTATUS, P, PCUNICODE_STRING};
 

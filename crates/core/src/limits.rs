@@ -353,9 +353,18 @@ pub const COVERED: usize = 256;
 pub const NAME_UNITS: usize = 512;
 /// Bytes of a rule's name that a reply carries.
 pub const RULE_BYTES: usize = 64;
+/// Bytes of one piece of a file that is sent because its volume has no data-scan sections. A
+/// multiple of every sector size, and small enough for one message.
+pub const CHUNK_BYTES: usize = 32 << 10;
+/// Bytes of the largest file that is sent in pieces; a larger one cannot be scanned there.
+pub const SENT_BYTES_MAX: u64 = 64 << 20;
 /// How long the service may keep a section after a stop.
 pub const STOP_GRACE_MS: u32 = 100;
 
+const _: () = assert!(
+    CHUNK_BYTES.is_multiple_of(4096) && CHUNK_BYTES <= 48 << 10,
+    "a piece is whole sectors and fits into one frame of every transport"
+);
 const _: () = assert!(
     FLIGHTS <= WAITERS,
     "every flight has a waiter or is a close scan"

@@ -205,8 +205,6 @@ reasons! {
         Unloading "unloading" "The driver or the instance goes away.",
         BadReply "bad-reply" "The service's reply made no sense.",
         ServiceError "service-error" "The service could not scan, for a reason of its own.",
-        NoSections "no-sections"
-            "The volume has no data-scan sections; reading by chunks is not there yet.",
         Breaker "breaker" "The service missed its heartbeat; nobody waits until it is back.",
         Unreadable "unreadable" "The bytes could not be had from the file system.",
         Locked "locked" "Somebody holds a byte-range lock on the file.",
@@ -218,6 +216,8 @@ reasons! {
         NotRecalled "not-recalled"
             "The bytes are not on this machine and a scan must not fetch them.",
         Unscannable "unscannable" "The engine could not look inside.",
+        TooLarge "too-large"
+            "More bytes than are sent to the service from a volume without data-scan sections.",
     }
     "event" /// What else is counted.
     Event {
@@ -257,6 +257,8 @@ reasons! {
         ConnectRefused "connect-refused" "A connection to the port was refused.",
         Connected "connected" "A scan service connected.",
         Disconnected "disconnected" "The scan service went away.",
+        CloseLeft "close-left"
+            "A changed file was closed where no section keeps its bytes: its next open scans it.",
         Retried "retried" "An open that could not be scanned was tried again within its deadline.",
     }
 }
@@ -272,7 +274,6 @@ impl Failure {
             | Self::Unloading
             | Self::BadReply
             | Self::ServiceError
-            | Self::NoSections
             | Self::Breaker => Origin::Ours,
             Self::ShareUsed
             | Self::Unreadable
@@ -282,6 +283,7 @@ impl Failure {
             | Self::TooSlow
             | Self::Oplock
             | Self::NotRecalled
+            | Self::TooLarge
             | Self::Unscannable => Origin::File,
         }
     }

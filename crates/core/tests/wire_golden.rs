@@ -1,12 +1,12 @@
 //! The protocol byte for byte, and what becomes of every wrong message (I7).
 
 use siloscan_core::key::{FileId, Key, VolumeGuid};
-use siloscan_core::limits::{NAME_UNITS, RULE_BYTES};
+use siloscan_core::limits::{CHUNK_BYTES, NAME_UNITS, RULE_BYTES, SENT_BYTES_MAX};
 use siloscan_core::reason::Failure;
 use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{
-    Command, Hello, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply,
-    ScanRequest, Stop, WireError, WireVerdict,
+    Chunk, ChunkReply, ChunkState, Command, Hello, Message, News, Piece, Poll, PollFlags,
+    PollReply, Scan, ScanFlags, ScanReply, ScanRequest, Stop, Taken, WireError, WireVerdict,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -118,14 +118,154 @@ fn poll_reply_bytes() {
     );
 }
 
+fn piece() -> Piece {
+    Piece {
+        request: 3,
+        size: CHUNK_BYTES as u64 + 2,
+        offset: CHUNK_BYTES as u64,
+        used: 2,
+        deadline_ms: 30_000,
+    }
+}
+
+fn chunk(piece: &Piece) -> Box<Chunk> {
+    let mut chunk = Box::new(Chunk::new_zeroed());
+    chunk.describe(piece);
+    chunk.bytes[..2].copy_from_slice(b"MZ");
+    chunk
+}
+
+#[test]
+fn chunk_bytes() {
+    let mut expected = hex("0100 0800 00820000  0300000000000000  0280000000000000
+         0080000000000000  02000000 30750000");
+    expected.resize(512, 0);
+    expected.extend_from_slice(b"MZ");
+    expected.resize(512 + CHUNK_BYTES, 0);
+    assert_eq!(chunk(&piece()).as_bytes(), expected);
+    assert_eq!(Chunk::decode(&expected), Ok((piece(), b"MZ".as_slice())));
+}
+
+#[test]
+fn chunk_reply_bytes() {
+    let expected = hex("0100 0900 20000000  0300000000000000  0280000000000000  01000000 00000000");
+    let reply = ChunkReply::new(3, CHUNK_BYTES as u64 + 2, ChunkState::TAKEN);
+    assert_eq!(reply.as_bytes(), expected);
+    assert_eq!(ChunkReply::decode(&expected, &piece()), Ok(Taken::Next));
+}
+
+#[test]
+fn i7_a_piece_whose_numbers_contradict_each_other_is_refused() {
+    let right = piece();
+    let wrong = [
+        Piece {
+            request: 0,
+            ..right
+        },
+        Piece { used: 0, ..right },
+        Piece { used: 1, ..right },
+        Piece { used: 3, ..right },
+        Piece {
+            used: u32::MAX,
+            ..right
+        },
+        Piece { offset: 1, ..right },
+        Piece { offset: 0, ..right },
+        Piece {
+            offset: u64::MAX,
+            ..right
+        },
+        Piece {
+            offset: right.size,
+            ..right
+        },
+        Piece { size: 0, ..right },
+        Piece {
+            size: u64::MAX,
+            ..right
+        },
+        Piece {
+            size: CHUNK_BYTES as u64,
+            ..right
+        },
+        Piece {
+            size: SENT_BYTES_MAX + 1,
+            offset: 0,
+            used: CHUNK_BYTES as u32,
+            ..right
+        },
+    ];
+    for piece in wrong {
+        let chunk = chunk(&piece);
+        assert_eq!(
+            Chunk::decode(chunk.as_bytes()),
+            Err(WireError::Field),
+            "{piece:?}"
+        );
+    }
+    let largest = Piece {
+        size: SENT_BYTES_MAX,
+        offset: 0,
+        used: CHUNK_BYTES as u32,
+        ..right
+    };
+    assert!(Chunk::decode(chunk(&largest).as_bytes()).is_ok());
+}
+
+#[test]
+fn i7_whatever_the_numbers_are_a_piece_lies_within_its_file() {
+    let mut state = 1_u64;
+    let mut chunk = chunk(&piece());
+    for _ in 0..20_000 {
+        for place in 8..40 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(99);
+            if state >> 60 == 0 {
+                chunk.as_mut_bytes()[place] = (state >> 40) as u8;
+            }
+        }
+        if let Ok((piece, bytes)) = Chunk::decode(chunk.as_bytes()) {
+            assert_eq!(bytes.len(), piece.used as usize);
+            assert!(piece.is_sound() && piece.offset + bytes.len() as u64 <= piece.size);
+        }
+    }
+}
+
+#[test]
+fn i7_only_one_answer_lets_the_next_piece_go() {
+    let held = CHUNK_BYTES as u64 + 2;
+    for state in (0..=u32::from(u16::MAX)).chain([u32::MAX]) {
+        let reply = ChunkReply::new(3, held, ChunkState(state));
+        let expected = match state {
+            1 => Ok(Taken::Next),
+            2 => Ok(Taken::Later),
+            3 => Err(Failure::TooLarge),
+            _ => Err(Failure::BadReply),
+        };
+        assert_eq!(ChunkReply::decode(reply.as_bytes(), &piece()), expected);
+    }
+    for (request, held) in [(3, held - 1), (3, 0), (3, u64::MAX), (4, held), (0, held)] {
+        let reply = ChunkReply::new(request, held, ChunkState::TAKEN);
+        let decoded = ChunkReply::decode(reply.as_bytes(), &piece());
+        assert_eq!(decoded, Err(Failure::BadReply), "{request} {held}");
+    }
+    let reply = ChunkReply::new(3, held, ChunkState::TAKEN);
+    for length in 0..size_of::<ChunkReply>() {
+        let decoded = ChunkReply::decode(&reply.as_bytes()[..length], &piece());
+        assert_eq!(decoded, Err(Failure::BadReply), "{length}");
+    }
+}
+
 type Decoder = fn(&[u8]) -> Result<(), WireError>;
 
-/// The six messages, each with a decoder that says only whether it was accepted.
+/// The messages, each with a decoder that says only whether it was accepted.
 fn all() -> Vec<(&'static str, Vec<u8>, Decoder)> {
     let hello = Hello::new(digest());
     let poll = Poll::new(1, 1, PollFlags(0));
     let reply = ScanReply::new(1, digest(), WireVerdict::CLEAN, 0, "");
     let poll_reply = PollReply::new(1, digest(), News::Nothing);
+    let chunk_reply = ChunkReply::new(1, 1, ChunkState::TAKEN);
     vec![
         ("hello", hello.as_bytes().to_vec(), |bytes| {
             Hello::decode(bytes).map(drop)
@@ -141,6 +281,9 @@ fn all() -> Vec<(&'static str, Vec<u8>, Decoder)> {
         }),
         ("scan reply", reply.as_bytes().to_vec(), |bytes| {
             ScanReply::decode(bytes, 1).map(drop)
+        }),
+        ("chunk reply", chunk_reply.as_bytes().to_vec(), |bytes| {
+            ChunkReply::view(bytes).map(drop)
         }),
         ("poll reply", poll_reply.as_bytes().to_vec(), |bytes| {
             PollReply::decode(bytes, 1).map(drop)
@@ -162,6 +305,22 @@ fn i7_every_other_length_is_refused() {
             );
         }
     }
+}
+
+#[test]
+fn i7_a_piece_of_another_length_is_refused() {
+    let chunk = chunk(&piece());
+    let bytes = chunk.as_bytes();
+    for length in (0..600).chain(bytes.len() - 8..bytes.len()) {
+        assert_eq!(
+            Chunk::decode(&bytes[..length]),
+            Err(WireError::Length),
+            "{length}"
+        );
+    }
+    let mut longer = bytes.to_vec();
+    longer.push(0);
+    assert_eq!(Chunk::decode(&longer), Err(WireError::Length));
 }
 
 #[test]
@@ -274,6 +433,11 @@ fn a_scan_that_cannot_be_is_refused() {
     let mut bytes = scan("x").as_bytes().to_vec();
     bytes[8..16].fill(0);
     assert_eq!(Scan::decode(&bytes).map(drop), Err(WireError::Field));
+    let mut bytes = scan("x").as_bytes().to_vec();
+    bytes[88] |= ScanFlags::SENT as u8;
+    assert_eq!(Scan::decode(&bytes).map(drop), Err(WireError::Field));
+    bytes[16..24].fill(0);
+    assert!(Scan::decode(&bytes).is_ok());
     let mut bytes = scan("x").as_bytes().to_vec();
     bytes[48..64].fill(0);
     assert_eq!(Scan::decode(&bytes).unwrap().0.key, None);

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use siloscan_core::wire::{ScanFlags, ScanRequest, WireVerdict};
 
 use crate::engine::{EngineError, Finding};
 use crate::events::ScanRecord;
+use crate::pieces::Sent;
 use crate::platform::{Delivery, SectionError};
 
 /// A request and how far it has come.
@@ -14,6 +16,8 @@ pub(crate) struct Job {
     pub(crate) delivery: Delivery,
     pub(crate) request: ScanRequest,
     pub(crate) name: String,
+    /// The file's bytes, where they came before the request and there is no section.
+    sent: Mutex<Option<Sent>>,
     /// When it arrived, by the platform's clock.
     pub(crate) received: Duration,
     /// The driver wants the section back.
@@ -80,17 +84,24 @@ impl Job {
         delivery: Delivery,
         request: ScanRequest,
         name: String,
+        sent: Option<Sent>,
         received: Duration,
     ) -> Self {
         Self {
             delivery,
             request,
             name,
+            sent: Mutex::new(sent),
             received,
             stopped: AtomicBool::new(false),
             released: AtomicBool::new(false),
             answered: AtomicBool::new(false),
         }
+    }
+
+    /// The file's bytes, once, where they were sent.
+    pub(crate) fn take_sent(&self) -> Option<Sent> {
+        self.sent.lock().take()
     }
 
     /// Asks for an early end. True when the section is let go already, so that the caller may

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod events;
 mod job;
 mod memory;
+mod pieces;
 pub mod platform;
 pub mod rules;
 mod scan;

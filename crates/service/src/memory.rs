@@ -1,5 +1,6 @@
 //! Keeps the copies of files that are being scanned within a stated amount of memory.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An amount of memory that several scans share.
@@ -11,8 +12,8 @@ pub(crate) struct Budget {
 /// A part of the budget; it goes back when this is dropped.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Share<'b> {
-    budget: &'b Budget,
+pub(crate) struct Share {
+    budget: Arc<Budget>,
     bytes: u64,
 }
 
@@ -24,20 +25,20 @@ impl Budget {
     }
 
     /// Takes `bytes`, or nothing when there are not so many left.
-    pub(crate) fn take(&self, bytes: u64) -> Option<Share<'_>> {
+    pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Option<Share> {
         self.free
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| {
                 free.checked_sub(bytes)
             })
             .ok()
             .map(|_| Share {
-                budget: self,
+                budget: Arc::clone(self),
                 bytes,
             })
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Share {
     fn drop(&mut self) {
         self.budget.free.fetch_add(self.bytes, Ordering::AcqRel);
     }
@@ -49,7 +50,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_comes_back() {
-        let budget = Budget::new(10);
+        let budget = Arc::new(Budget::new(10));
         let first = budget.take(7);
         assert!(first.is_some());
         assert!(budget.take(4).is_none());

@@ -27,6 +27,11 @@ pub use windows::WindowsPlatform;
 /// Name of the driver's communication port.
 pub const PORT_NAME: &str = r"\SiloscanPort";
 
+/// The longest message, without header, that the service takes: one that is longer would stay at
+/// the head of the driver's queue.
+const MESSAGE_BYTES_MAX: usize = 48 << 10;
+const _: () = assert!(size_of::<siloscan_core::wire::Chunk>() <= MESSAGE_BYTES_MAX);
+
 /// The work that several threads do together; the argument is the thread's number, from 0.
 pub type Work = Arc<dyn Fn(usize) + Send + Sync>;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::engine::Scanner;
 use crate::job::{Job, Outcome};
+use crate::memory::Share;
 use crate::platform::{Platform, Port, Section, SectionError};
 use crate::session::Session;
 
@@ -33,22 +34,22 @@ impl Bench {
     ) -> Outcome {
         let service = &session.service;
         if job.request.size > service.settings.file_bytes_max {
-            session.port.close_section(job.request.section);
-            job.note_released();
+            session.let_go(job);
             return Outcome::TooLarge;
         }
-        let _share = loop {
-            if let Some(outcome) = over_before_it_began(session, job) {
-                session.port.close_section(job.request.section);
-                job.note_released();
-                return outcome;
+        let (_share, copied) = match job.take_sent() {
+            Some(sent) => {
+                self.bytes = sent.bytes;
+                (sent.share, Ok(()))
             }
-            match service.memory.take(job.request.size) {
-                Some(share) => break share,
-                None => service.platform.sleep(MEMORY_WAIT),
-            }
+            None => match share_of(session, job) {
+                Ok(share) => (share, self.copy(session, job)),
+                Err(outcome) => {
+                    session.let_go(job);
+                    return outcome;
+                }
+            },
         };
-        let copied = self.copy(session, job);
         job.note_released();
         let outcome = match copied {
             Ok(()) => over_before_it_began(session, job).unwrap_or_else(|| {
@@ -91,6 +92,20 @@ impl Bench {
             offset += chunk.len() as u64;
         }
         Ok(())
+    }
+}
+
+/// Waits for memory for the copy of a section.
+fn share_of<P: Platform>(session: &Session<P>, job: &Job) -> Result<Share, Outcome> {
+    let service = &session.service;
+    loop {
+        if let Some(outcome) = over_before_it_began(session, job) {
+            return Err(outcome);
+        }
+        match service.memory.take(job.request.size) {
+            Some(share) => return Ok(share),
+            None => service.platform.sleep(MEMORY_WAIT),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Service<P: Platform> {
     pub(crate) settings: Settings,
     pub(crate) events: Box<dyn EventSink>,
     pub(crate) stats: Stats,
-    pub(crate) memory: Budget,
+    pub(crate) memory: Arc<Budget>,
     /// The rule set in use. Replaced as a whole; scans that run keep the one they began with.
     engine: RwLock<Arc<dyn Engine>>,
     /// The connection that lives now.
@@ -47,7 +47,7 @@ impl<P: Platform> Service<P> {
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
         Ok(Arc::new(Self {
-            memory: Budget::new(settings.memory_bytes_max),
+            memory: Arc::new(Budget::new(settings.memory_bytes_max)),
             platform,
             settings,
             events,

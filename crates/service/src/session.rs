@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siloscan_core::wire::{
-    Counts, Header, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanReply, Stop,
-    VERSION, WireError,
+    Chunk, ChunkReply, Counts, Header, Kind, Message, News, Poll, PollFlags, PollReply, Scan,
+    ScanFlags, ScanReply, Stop, VERSION, WireError,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::engine::{Digest, Finding};
 use crate::events::Event;
 use crate::job::{Job, Outcome};
+use crate::pieces::Pieces;
 use crate::platform::{Delivery, Platform, Port, PortError};
 use crate::scan::Bench;
 use crate::service::Service;
@@ -34,6 +35,8 @@ pub(crate) struct Session<P: Platform> {
     pub(crate) service: Arc<Service<P>>,
     pub(crate) port: P::Port,
     board: Mutex<Board>,
+    /// Files whose bytes come before the request. Never locked over a call of the platform.
+    pieces: Mutex<Pieces>,
     closed: AtomicBool,
 }
 
@@ -79,6 +82,7 @@ impl<P: Platform> Session<P> {
                 told,
                 news: VecDeque::new(),
             }),
+            pieces: Mutex::new(Pieces::default()),
             closed: AtomicBool::new(false),
         }
     }
@@ -125,6 +129,8 @@ impl<P: Platform> Session<P> {
             return Next::Leave;
         }
         self.answer_poll_if_due();
+        let now = self.service.platform.now();
+        self.pieces.lock().forget_late(now);
         match self.port.get(message, self.listen_time()) {
             Ok(delivery) => self.receive(delivery, message),
             Err(PortError::TimedOut) => Next::Listen,
@@ -166,6 +172,10 @@ impl<P: Platform> Session<P> {
         self.service.stats.messages.one();
         let handled = match kind_of(message) {
             Ok(Kind::SCAN) => return self.receive_scan(delivery, message),
+            Ok(Kind::CHUNK) => {
+                self.receive_chunk(delivery, message);
+                Ok(())
+            }
             Ok(Kind::POLL) => Poll::view(message).map(|poll| self.receive_poll(delivery, poll)),
             Ok(Kind::STOP) => Stop::view(message).map(|stop| self.receive_stop(stop.request.get())),
             Ok(Kind::COUNTS) => Counts::decode(message)
@@ -189,6 +199,31 @@ impl<P: Platform> Session<P> {
         self.reply(delivery, STATUS_INVALID_PARAMETER, &[]);
     }
 
+    /// Keeps a piece of a file until the request to scan it comes.
+    fn receive_chunk(&self, delivery: Delivery, message: &[u8]) {
+        self.service.stats.pieces.one();
+        let (piece, bytes) = match Chunk::decode(message) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let cause = format!("piece of a file: {error:?}");
+                return self.refuse(delivery, message, &cause);
+            }
+        };
+        let now = self.service.platform.now();
+        let largest = self.service.settings.file_bytes_max;
+        let taken = self
+            .pieces
+            .lock()
+            .take((&piece, bytes), now, &self.service.memory, largest);
+        match taken {
+            Ok((state, held)) => {
+                let reply = ChunkReply::new(piece.request, held, state);
+                self.reply(delivery, 0, reply.as_bytes());
+            }
+            Err(error) => self.refuse(delivery, message, &error.to_string()),
+        }
+    }
+
     fn receive_scan(&self, delivery: Delivery, message: &[u8]) -> Next {
         let (request, name) = match Scan::decode(message) {
             Ok((request, scan)) => (request, name_text(scan)),
@@ -197,18 +232,29 @@ impl<P: Platform> Session<P> {
                 return Next::Listen;
             }
         };
+        let sent = if request.flags.has(ScanFlags::SENT) {
+            let sent = self.pieces.lock().whole(request.request, request.size);
+            if sent.is_none() {
+                self.refuse(delivery, message, "scan request: its bytes were not sent");
+                return Next::Listen;
+            }
+            sent
+        } else {
+            None
+        };
         self.service.stats.scan_requests.one();
         let job = Arc::new(Job::new(
             delivery,
             request,
             name,
+            sent,
             self.service.platform.now(),
         ));
         match self.admit(&job) {
             Admission::Scan => Next::Scan(job),
             Admission::Wait => Next::Listen,
             Admission::Busy => {
-                self.port.close_section(request.section);
+                self.let_go(&job);
                 self.answer(&job, &Outcome::Busy, self.service.engine().digest());
                 Next::Listen
             }
@@ -261,16 +307,28 @@ impl<P: Platform> Session<P> {
             }
         };
         let Some(job) = job else {
-            self.service.stats.stop_misses.one();
+            if !self.pieces.lock().forget(request) {
+                self.service.stats.stop_misses.one();
+            }
             return;
         };
         if was_waiting {
-            self.port.close_section(job.request.section);
-            job.note_released();
+            self.let_go(&job);
         }
         if job.stop() {
             self.answer(&job, &Outcome::Stopped, self.service.engine().digest());
         }
+    }
+
+    /// Lets go of bytes that no engine is going to look at: closes the section, or frees what was
+    /// sent.
+    pub(crate) fn let_go(&self, job: &Job) {
+        if job.request.flags.has(ScanFlags::SENT) {
+            drop(job.take_sent());
+        } else {
+            self.port.close_section(job.request.section);
+        }
+        job.note_released();
     }
 
     fn receive_poll(&self, delivery: Delivery, poll: &Poll) {
@@ -340,8 +398,8 @@ impl<P: Platform> Session<P> {
             _ => "",
         };
         let reply = ScanReply::new(job.request.request, digest.0, verdict, detail, rule);
-        self.reply(job.delivery, 0, reply.as_bytes());
         self.count(job, outcome);
+        self.reply(job.delivery, 0, reply.as_bytes());
         let record = || job.record(self.service.platform.now());
         if let Outcome::Scanned(Finding::Infected { rule, origin }) = outcome {
             self.service.events.report(Event::Detection {
@@ -393,8 +451,9 @@ impl<P: Platform> Session<P> {
             board.jobs.clear();
             (std::mem::take(&mut board.backlog), board.poll.take())
         };
+        self.pieces.lock().clear();
         for job in jobs {
-            self.port.close_section(job.request.section);
+            self.let_go(&job);
             self.answer(&job, &Outcome::Stopped, self.service.engine().digest());
         }
         if let Some(poll) = poll {

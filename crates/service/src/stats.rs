@@ -75,6 +75,8 @@ counts! {
     connections,
     /// Messages that arrived, of every kind.
     messages,
+    /// Pieces of files that came without a section.
+    pieces,
     /// Requests to scan.
     scan_requests,
     /// Scans that ended without a match.

@@ -1,6 +1,7 @@
 //! The service behind its port: every request answered once, nothing held, nothing believed.
 
 mod driver_side;
+mod sent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

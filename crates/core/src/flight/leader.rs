@@ -57,6 +57,16 @@ impl FlightTable<'_> {
         self.flights.led(flight).is_some_and(|slot| slot.listed)
     }
 
+    /// Whether the opener whose file object is lent wants to go: a leader that reads through it for
+    /// long gives it back.
+    #[must_use]
+    pub fn is_wanted_back(&self, flight: FlightId) -> bool {
+        let tried = self.flights.led(flight).and_then(|slot| slot.tried);
+        tried
+            .and_then(|waiter| self.waiters.get(waiter))
+            .is_some_and(|slot| slot.lent && slot.leaving)
+    }
+
     /// The request of a killed flight that the service still works on, each once. A stop can
     /// overtake its scan on the way: the service remembers stops of requests that it never saw.
     pub fn take_stop(&mut self) -> Option<u64> {

@@ -6,10 +6,12 @@
 //! why not. Numbers that later versions may extend are open: an unknown one is kept as it is and
 //! read in the conservative way.
 
+mod chunk;
 mod counts;
 mod poll;
 mod scan;
 
+pub use chunk::{Chunk, ChunkReply, ChunkState, Piece, Taken};
 pub use counts::{COUNT_PLACES, Counts};
 pub use poll::{Command, News, Poll, PollAnswer, PollFlags, PollReply};
 pub use scan::{Scan, ScanAnswer, ScanFlags, ScanReply, ScanRequest, Stop, WireVerdict};
@@ -45,6 +47,10 @@ impl Kind {
     pub const STOP: Self = Self(6);
     /// Driver to service: all counters. Has no reply.
     pub const COUNTS: Self = Self(7);
+    /// Driver to service: a piece of a file that is going to be scanned.
+    pub const CHUNK: Self = Self(8);
+    /// Service to driver: the reply to [`Self::CHUNK`].
+    pub const CHUNK_REPLY: Self = Self(9);
 }
 
 /// The first 8 bytes of every message.
@@ -157,6 +163,8 @@ message! {
     PollReply POLL_REPLY,
     Stop STOP,
     Counts COUNTS,
+    Chunk CHUNK,
+    ChunkReply CHUNK_REPLY,
 }
 
 impl Hello {

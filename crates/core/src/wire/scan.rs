@@ -16,7 +16,8 @@ pub struct Scan {
     pub header: Header,
     /// Names this request in the reply and in a stop. Never zero, never used twice.
     pub request: U64,
-    /// A read-only section handle in the receiver's own process, which closes it.
+    /// A read-only section handle in the receiver's own process, which closes it. Zero where the
+    /// bytes were sent before ([`ScanFlags::SENT`]).
     pub section: U64,
     /// Bytes of the file when the section was made.
     pub size: U64,
@@ -53,6 +54,8 @@ impl ScanFlags {
     pub const NAME_CUT: u32 = 4;
     /// The bytes come from a layer.
     pub const LAYER: u32 = 8;
+    /// There is no section: the bytes were sent in pieces ([`super::Chunk`]).
+    pub const SENT: u32 = 16;
 
     /// Whether any of these bits is set.
     #[must_use]
@@ -197,10 +200,14 @@ impl Scan {
     /// What the message says.
     ///
     /// # Errors
-    /// Not a scan request of this version, no request number, or a name longer than its field.
+    /// Not a scan request of this version, no request number, a name longer than its field, or a
+    /// section beside bytes that were sent.
     pub fn decode(bytes: &[u8]) -> Result<(ScanRequest, &Self), WireError> {
         let scan = Self::view(bytes)?;
         if scan.request.get() == 0 || usize::from(scan.name_units.get()) > NAME_UNITS {
+            return Err(WireError::Field);
+        }
+        if ScanFlags(scan.flags.get()).has(ScanFlags::SENT) && scan.section.get() != 0 {
             return Err(WireError::Field);
         }
         let volume = VolumeGuid::from_bytes(scan.volume);

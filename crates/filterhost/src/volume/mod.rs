@@ -26,6 +26,7 @@ pub mod stream;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -64,6 +65,7 @@ pub struct Volume {
     fs: MemFs,
     device: Arc<Object>,
     disk: Option<(Arc<Object>, Arc<Disk>)>,
+    data_scan: AtomicBool,
 }
 
 /// The device object of a volume.
@@ -122,6 +124,7 @@ impl Volume {
             fs,
             device,
             disk,
+            data_scan: AtomicBool::new(options.kind.data_scan()),
         });
         list.mounted.push(Arc::clone(&volume));
         volume
@@ -209,7 +212,13 @@ impl Volume {
     /// True if sections for a data scan can be made.
     #[must_use]
     pub fn supports_data_scan(&self) -> bool {
-        self.kind().data_scan()
+        self.data_scan.load(Ordering::Relaxed)
+    }
+
+    /// The Filter Manager does not support data scans for this volume. No page says which volumes
+    /// that are, so any may be one; said before the volume is used first.
+    pub fn refuse_data_scan(&self) {
+        self.data_scan.store(false, Ordering::Relaxed);
     }
 
     /// The device object.

@@ -16,12 +16,10 @@ use filterhost::volume::SectionBytes;
 use filterhost::{Machine, ThreadRef};
 
 use super::{
-    ConnectError, Delivery, PORT_NAME, Platform, Port, PortError, Section, SectionError, Work,
+    ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, Section,
+    SectionError, Work,
 };
 use crate::service::Service;
-
-/// The longest message, without header, that the service takes.
-const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
 /// A simulated machine, and the process in it that the service is.
 pub struct SimulatedPlatform {

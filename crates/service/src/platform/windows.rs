@@ -28,11 +28,10 @@ use windows_sys::Win32::System::Threading::{CreateEventW, GetCurrentProcess, Wai
 
 use super::host::{HostClock, together};
 use super::{
-    ConnectError, Delivery, PORT_NAME, Platform, Port, PortError, Section, SectionError, Work,
+    ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, Section,
+    SectionError, Work,
 };
 
-/// The longest message, without header, that the service takes. The protocol's are far shorter.
-const MESSAGE_BYTES_MAX: usize = 16 << 10;
 const HEADER_BYTES: usize = size_of::<FILTER_MESSAGE_HEADER>();
 const _: () = assert!(HEADER_BYTES == 16 && size_of::<FILTER_REPLY_HEADER>() == 16);
 

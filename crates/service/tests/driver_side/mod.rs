@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use siloscan_core::wire::{
-    Poll, PollAnswer, PollFlags, PollReply, Scan, ScanAnswer, ScanFlags, ScanReply, ScanRequest,
-    Stop,
+    Chunk, ChunkReply, Piece, Poll, PollAnswer, PollFlags, PollReply, Scan, ScanAnswer, ScanFlags,
+    ScanReply, ScanRequest, Stop,
 };
 use siloscan_service::engine::Engine;
 use siloscan_service::events::{Event, EventSink};
@@ -130,6 +130,31 @@ impl DriverSide {
                 .push_back((delivery, scan.as_bytes().to_vec()));
             state.next
         })
+    }
+
+    /// Sends a piece of a file; returns the message's number.
+    pub fn send_piece(&self, piece: &Piece, bytes: &[u8]) -> u64 {
+        let mut chunk = Box::new(Chunk::new_zeroed());
+        chunk.describe(piece);
+        chunk.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.send(chunk.as_bytes(), size_of::<ChunkReply>() as u32)
+    }
+
+    /// Asks for the scan of bytes that were sent as `request`; returns the message's number.
+    pub fn ask_for_sent(&self, request: u64, size: u64) -> u64 {
+        let request = ScanRequest {
+            request,
+            section: 0,
+            size,
+            key: None,
+            container: [7; 16],
+            process: 4321,
+            flags: ScanFlags(ScanFlags::OPEN | ScanFlags::SENT),
+            deadline_ms: 30_000,
+        };
+        let mut scan = Scan::new_zeroed();
+        scan.fill(&request, r"\Device\HarddiskVolume9\a.txt".encode_utf16());
+        self.send(scan.as_bytes(), size_of::<ScanReply>() as u32)
     }
 
     pub fn stop(&self, request: u64) {

@@ -262,6 +262,35 @@ CASE(post_create, FltReadFile, STATUS_END_OF_FILE)
     CHECK(count == 0);
     return 0;
 }
+CASE(post_create, FltReadFile, NONCACHED)
+{
+    // Whole sectors; fewer bytes come where the file ends. The byte offset stays as it was.
+    UCHAR *bytes = ExAllocatePoolWithTag(NonPagedPoolNx, 4096, TAG);
+    LARGE_INTEGER offset = { 0 };
+    ULONG count = 0;
+    CHECK(bytes != NULL);
+    NTSTATUS got = FltReadFile(in->Instance, in->File, &offset, 4096, bytes, 1 | 4, &count, NULL,
+        NULL);
+    BOOLEAN right = count == 11 && same(bytes, "hello world", 11);
+    ExFreePoolWithTag(bytes, TAG);
+    EXPECT(got, STATUS_SUCCESS);
+    CHECK(right);
+    return 0;
+}
+CASE(locked_post_create, FltReadFile, STATUS_FILE_LOCK_CONFLICT)
+{
+    // Somebody else has locked the first four bytes.
+    UCHAR *bytes = ExAllocatePoolWithTag(NonPagedPoolNx, 4096, TAG);
+    LARGE_INTEGER offset = { 0 };
+    ULONG count = 7;
+    CHECK(bytes != NULL);
+    NTSTATUS got = FltReadFile(in->Instance, in->File, &offset, 4096, bytes, 1 | 4, &count, NULL,
+        NULL);
+    ExFreePoolWithTag(bytes, TAG);
+    EXPECT(got, STATUS_FILE_LOCK_CONFLICT);
+    CHECK(count == 0);
+    return 0;
+}
 CASE(post_create, FltFsControlFile, STATUS_INVALID_DEVICE_REQUEST)
 {
     // The file system's own status for a code that it does not know.
