@@ -8,7 +8,7 @@
 use siloscan_core::ecp::{Redirection, RedirectionFlags};
 use siloscan_core::key::{FileId, Key};
 use siloscan_core::limits::Parameters;
-use siloscan_core::reason::{Counted, DenyReason, Event, Failure, LookupReason};
+use siloscan_core::reason::{Counted, DenyReason, Event, Failure, IgnoreReason, LookupReason};
 use siloscan_core::route::{self, Facts, LookUp, OpenFacts, PreRoute, Route, Waiting, Which};
 use siloscan_core::stream::{OwnId, StreamName};
 use siloscan_core::verdict::{self, Decision, End, Opener};
@@ -20,7 +20,7 @@ use crate::kernel::{Status, clock, silo, thread};
 use crate::registration::view::{Data, NameHint};
 use crate::scan::{self, Wanted};
 use crate::sys::constants::*;
-use crate::trace::{self, Detection};
+use crate::trace::{self, Detection, Tale};
 use crate::{instance, invalidate, port, state};
 
 /// Access that reads, runs or changes data. What is not yet resolved counts as all of it.
@@ -79,15 +79,16 @@ impl Carried {
 /// # IRQL
 /// PASSIVE_LEVEL.
 pub fn before(data: &Data<'_>) -> Option<Carried> {
+    let tale = Tale::begin();
     let (open, list) = facts_before(data);
     let attached = match route::pre_route(open) {
         PreRoute::Leave(reason) => {
-            trace::count(reason);
+            tell_ignored(data, &tale, reason);
             return None;
         }
         PreRoute::Watch(reason) => {
             if !can_change(data) {
-                trace::count(reason);
+                tell_ignored(data, &tale, reason);
                 return None;
             }
             Attached::Nothing
@@ -96,6 +97,12 @@ pub fn before(data: &Data<'_>) -> Option<Carried> {
         PreRoute::Container => attach(list.as_ref()),
     };
     Some(Carried { open, attached })
+}
+
+/// An open that is none of our business.
+fn tell_ignored(data: &Data<'_>, tale: &Tale, reason: IgnoreReason) {
+    tale.route(reason);
+    tale.end(|| ([0; 16], data.process_id()));
 }
 
 /// What is known before the file is open, and the list of ECPs where one was looked for.
@@ -166,16 +173,17 @@ pub fn drained(carried: Carried) {
 /// # IRQL
 /// PASSIVE_LEVEL.
 pub fn after(data: &Data<'_>, carried: Carried) {
+    let tale = Tale::begin();
     let open = facts_after(data, carried.open);
     if open.has(OpenFacts::FAILED.with(OpenFacts::REPARSE)) {
         if let Some(reason) = route::ignored(open) {
-            trace::count(reason);
+            tell_ignored(data, &tale, reason);
         }
         return;
     }
     let Ok(instance) = Owned::<InstanceContext>::of(data.instance()) else {
         // Torn down while we were here: nothing can be known of the volume.
-        trace::count(siloscan_core::reason::IgnoreReason::Draining);
+        trace::count(IgnoreReason::Draining);
         return;
     };
     instance::ask_for_guid(&instance, data);
@@ -185,6 +193,7 @@ pub fn after(data: &Data<'_>, carried: Carried) {
         stream: stream_of(data, open, &instance),
         instance,
         parameters: state::parameters(),
+        tale,
     };
     opening.run(carried.attached);
 }
@@ -254,6 +263,7 @@ struct Opening<'a> {
     stream: Option<Owned<StreamContext>>,
     instance: Owned<InstanceContext>,
     parameters: Parameters,
+    tale: Tale,
 }
 
 impl Opening<'_> {
@@ -267,20 +277,20 @@ impl Opening<'_> {
             redirection,
         };
         match route::route(&facts, &self.parameters.layer_policy()) {
-            Route::Ignore(reason) => trace::count(reason),
-            Route::Skip(reason) => trace::count(reason),
+            Route::Ignore(reason) => self.tale.route(reason),
+            Route::Skip(reason) => self.tale.route(reason),
             Route::LookUp(look_up) => self.look_up(&look_up),
             Route::LookUpThenSkip(key, reason) => {
-                trace::count(LookupReason::CoveredLayer);
+                self.tale.route(LookupReason::CoveredLayer);
                 match scan::look_up(&key, &self.parameters) {
                     Some(End::Cached(verdict::Verdict::Infected) | End::StaleInfected) => {
                         self.finish(|_| End::CoveredInfected, Waiting::Never)
                     }
-                    _ => trace::count(reason),
+                    _ => self.tale.decision(reason),
                 }
             }
             Route::Scan(reason, waiting) => {
-                trace::count(reason);
+                self.tale.route(reason);
                 self.finish(
                     |deadline| self.scan(None, false, waiting, deadline),
                     waiting,
@@ -290,6 +300,12 @@ impl Opening<'_> {
         if let Some(stream) = &self.stream {
             stream.state.note_open();
         }
+        self.tale.end(|| (self.container(), self.data.process_id()));
+    }
+
+    /// The container's id, or zero.
+    fn container(&self) -> [u8; 16] {
+        silo::of(self.data.file()).map_or([0; 16], |silo| silo.container)
     }
 
     /// The answer to the redirection question. The first one that is worth something makes the
@@ -349,7 +365,7 @@ impl Opening<'_> {
 
     /// Looks the key up; a miss is scanned.
     fn look_up(&self, look_up: &LookUp) {
-        trace::count(look_up.reason);
+        self.tale.route(look_up.reason);
         let (key, layer) = match look_up.of {
             Which::Layer(key) => (self.is_untouched().then_some(key), true),
             Which::Own => (
@@ -435,7 +451,7 @@ impl Opening<'_> {
         loop {
             let end = end(deadline);
             if let End::Failed(failure) = end {
-                trace::count(failure);
+                self.tale.failure(failure);
             }
             let can_retry =
                 waiting == Waiting::Allowed && clock::after(clock::now(), RETRY_MS) < deadline;
@@ -447,7 +463,7 @@ impl Opening<'_> {
             };
             match verdict::decide(end, &opener, &policy) {
                 Decision::Allow(reason) => {
-                    trace::count(reason);
+                    self.tale.decision(reason);
                     if matches!(end, End::Failed(_))
                         && let Some(stream) = &self.stream
                     {
@@ -456,7 +472,7 @@ impl Opening<'_> {
                     return;
                 }
                 Decision::Deny(reason) => {
-                    trace::count(reason);
+                    self.tale.decision(reason);
                     self.refuse(reason);
                     return;
                 }
@@ -489,7 +505,7 @@ impl Opening<'_> {
         trace::detection(&Detection {
             file: name.as_ref().map_or(&[][..], Name::bytes),
             rule: &[],
-            container: silo::of(self.data.file()).map_or([0; 16], |silo| silo.container),
+            container: self.container(),
             process: self.data.process_id(),
             reason: reason.name(),
         });

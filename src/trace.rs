@@ -2,10 +2,12 @@
 //! the service. On a hit there is one counter and nothing else.
 #![forbid(unsafe_code)]
 
-use siloscan_core::reason::{Counted, Counters};
+use core::cell::Cell;
+
+use siloscan_core::reason::{Counted, CounterIndex, Counters};
 
 use crate::kernel::clock::{self, MILLISECOND};
-use crate::kernel::etw::{self, Level, Piece, Shape, kind};
+use crate::kernel::etw::{self, Level, Piece, Shape, keyword, kind};
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,6 +67,7 @@ static DETECTIONS: Rate = Rate::new();
 /// The detection event.
 static DETECTION: Shape = Shape {
     level: Level::Warning,
+    keyword: keyword::DETECTIONS,
     metadata: &DETECTION_METADATA,
 };
 
@@ -157,6 +160,106 @@ pub fn detection(found: &Detection<'_>) {
             Piece(found.reason.as_bytes()),
         ],
     );
+}
+
+/// The event of one open.
+static OPEN: Shape = Shape {
+    level: Level::Verbose,
+    keyword: keyword::OPENS,
+    metadata: &OPEN_METADATA,
+};
+
+const OPEN_METADATA: [u8; 79] = metadata(
+    b"Open",
+    &[
+        (b"Route", kind::COUNTED_ANSI),
+        (b"Reason", kind::COUNTED_ANSI),
+        (b"Decision", kind::COUNTED_ANSI),
+        (b"Failure", kind::COUNTED_ANSI),
+        (b"Duration100ns", kind::U64),
+        (b"Container", kind::GUID),
+        (b"ProcessId", kind::U64),
+    ],
+);
+
+/// What happens to one open, for its event; nothing where nobody listens.
+#[derive(Default)]
+pub struct Tale {
+    /// When it began, in 100 ns; `None` where nobody listens.
+    since: Option<u64>,
+    route: Cell<Option<CounterIndex>>,
+    decision: Cell<Option<CounterIndex>>,
+    failure: Cell<Option<CounterIndex>>,
+}
+
+impl Tale {
+    /// Begins, if a session listens for opens.
+    ///
+    /// # IRQL
+    /// Any.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            since: etw::opens_wanted().then(clock::precise),
+            ..Self::default()
+        }
+    }
+
+    /// Counts the reason of the route that was taken, and notes it.
+    pub fn route(&self, reason: impl Counted) {
+        count(reason);
+        self.route.set(Some(reason.counter()));
+    }
+
+    /// Counts the decision, and notes it.
+    pub fn decision(&self, reason: impl Counted) {
+        count(reason);
+        self.decision.set(Some(reason.counter()));
+    }
+
+    /// Counts why it could not be scanned, and notes it; the last one is told.
+    pub fn failure(&self, reason: impl Counted) {
+        count(reason);
+        self.failure.set(Some(reason.counter()));
+    }
+
+    /// Writes the event, if it was begun. `who`, container and process, is asked only then.
+    ///
+    /// # IRQL
+    /// At most APC_LEVEL.
+    pub fn end(&self, who: impl FnOnce() -> ([u8; 16], u64)) {
+        let (Some(since), Some(route)) = (self.since, self.route.get()) else {
+            return;
+        };
+        let took = clock::precise().saturating_sub(since);
+        let (container, process) = who();
+        let route = route.entry();
+        let name = |index: &Cell<Option<CounterIndex>>| index.get().map_or("", |i| i.entry().name);
+        let texts = [
+            route.kind,
+            route.name,
+            name(&self.decision),
+            name(&self.failure),
+        ];
+        let [l0, l1, l2, l3] = texts.map(|text| length(text.as_bytes()));
+        let [t0, t1, t2, t3] = texts.map(str::as_bytes);
+        etw::write(
+            &OPEN,
+            &[
+                Piece(&l0),
+                Piece(t0),
+                Piece(&l1),
+                Piece(t1),
+                Piece(&l2),
+                Piece(t2),
+                Piece(&l3),
+                Piece(t3),
+                Piece(&took.to_le_bytes()),
+                Piece(&container),
+                Piece(&process.to_le_bytes()),
+            ],
+        );
+    }
 }
 
 /// A counted string's length in bytes.

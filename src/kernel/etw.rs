@@ -2,8 +2,9 @@
 //! travel with the event, so no manifest has to be installed.
 #![expect(unsafe_code, reason = "calls the event tracer")]
 
+use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::irql;
 use crate::sys::{EventDataDescriptor, EventDescriptor, Guid};
@@ -27,11 +28,21 @@ const PROVIDER_METADATA: u32 = 2;
 
 static HANDLE: AtomicU64 = AtomicU64::new(0);
 
+/// Whether a session listens for opens: told by the tracer, so that an open asks nobody.
+static OPENS: AtomicBool = AtomicBool::new(false);
+
+/// `EVENT_CONTROL_CODE_DISABLE_PROVIDER`.
+const DISABLE: u32 = 0;
+/// `EVENT_CONTROL_CODE_ENABLE_PROVIDER`.
+const ENABLE: u32 = 1;
+
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
     /// Something was found, or protection is not as it should be.
     Warning = 3,
+    /// Each single open.
+    Verbose = 5,
 }
 
 /// The shape of an event: level, and metadata as TraceLogging encodes it (size, a zero tag, the
@@ -39,8 +50,18 @@ pub enum Level {
 pub struct Shape {
     /// How bad.
     pub level: Level,
+    /// Which kind of event, for sessions that choose.
+    pub keyword: u64,
     /// The encoded metadata.
     pub metadata: &'static [u8],
+}
+
+/// The kinds of events that a session can choose.
+pub mod keyword {
+    /// What was found.
+    pub const DETECTIONS: u64 = 1;
+    /// Each open with its route, reason and time.
+    pub const OPENS: u64 = 2;
 }
 
 /// TraceLogging's type bytes.
@@ -60,7 +81,7 @@ pub mod kind {
 pub struct Piece<'a>(pub &'a [u8]);
 
 /// Most pieces of one event.
-pub const PIECES: usize = 8;
+pub const PIECES: usize = 12;
 
 /// Registers the provider. Without it there are no events, which is no reason not to load.
 ///
@@ -69,11 +90,12 @@ pub const PIECES: usize = 8;
 pub fn register() {
     irql::passive();
     let mut handle = 0;
-    // SAFETY: the provider is a static; there is no callback; the output outlives the call.
+    // SAFETY: provider and callback live as long as the image, from which the provider is taken
+    // away before it goes; the output outlives the call.
     let status = unsafe {
         wdk_sys::ntddk::EtwRegister(
             (&raw const PROVIDER).cast(),
-            None,
+            Some(enabled),
             ptr::null_mut(),
             &raw mut handle,
         )
@@ -81,6 +103,43 @@ pub fn register() {
     if status >= 0 {
         HANDLE.store(handle, Ordering::Release);
     }
+}
+
+/// A session begins or ends to listen. The numbers are those of all sessions together.
+/// <https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nc-wdm-etwenablecallback>
+///
+/// # Safety
+/// Called by the event tracer only.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+unsafe extern "C" fn enabled(
+    _source: wdk_sys::LPCGUID,
+    code: u32,
+    level: u8,
+    any: u64,
+    _all: u64,
+    _filter: wdk_sys::PEVENT_FILTER_DESCRIPTOR,
+    _context: *mut c_void,
+) {
+    irql::passive();
+    let level_fits = level == 0 || level >= Level::Verbose as u8;
+    let kind_fits = any == 0 || any & keyword::OPENS != 0;
+    match code {
+        ENABLE => OPENS.store(level_fits && kind_fits, Ordering::Relaxed),
+        DISABLE => OPENS.store(false, Ordering::Relaxed),
+        _ => {}
+    }
+}
+
+/// Whether a session listens for opens. One relaxed load, and all that tracing costs an open
+/// while none does.
+///
+/// # IRQL
+/// Any.
+#[must_use]
+pub fn opens_wanted() -> bool {
+    OPENS.load(Ordering::Relaxed)
 }
 
 /// Takes the provider away.
@@ -113,7 +172,7 @@ pub fn write(shape: &'static Shape, pieces: &[Piece<'_>]) {
         level: shape.level as u8,
         opcode: 0,
         task: 0,
-        keyword: 0,
+        keyword: shape.keyword,
     };
     let event = (&raw const descriptor).cast();
     // SAFETY: the handle is registered and the descriptor outlives the call.

@@ -6,6 +6,7 @@ pub mod everywhere;
 pub mod gate;
 pub mod layer;
 pub mod marked;
+pub mod opens;
 pub mod report;
 pub mod scene;
 pub mod sim;

@@ -11,10 +11,10 @@ use crate::exports;
 use crate::irql::{self, Irql};
 use crate::layout::{
     CompletedAsyncIo, ConnectNotify, ContextAllocate, ContextCleanup, ContextFree,
-    DeferredIoRoutine, DisconnectNotify, EcpCleanup, FLT_CALLBACK_DATA, FLT_RELATED_OBJECTS,
-    FilterUnload, GUID, GenericWorkItemRoutine, InstanceQueryTeardown, InstanceSetup,
-    InstanceTeardown, MessageNotify, PVOID, PostOperation, PreOperation, SectionNotification,
-    TransactionNotification, Zeroed,
+    DeferredIoRoutine, DisconnectNotify, EcpCleanup, EtwEnable, FLT_CALLBACK_DATA,
+    FLT_RELATED_OBJECTS, FilterUnload, GUID, GenericWorkItemRoutine, InstanceQueryTeardown,
+    InstanceSetup, InstanceTeardown, MessageNotify, PVOID, PostOperation, PreOperation,
+    SectionNotification, TransactionNotification, Zeroed,
 };
 use crate::machine;
 use crate::status::NtStatus;
@@ -250,6 +250,16 @@ pub(crate) fn message(
         // SAFETY: given by the driver with the port; what it does with user addresses is its own.
         unsafe { callback(cookie, input, input_length, output, output_length, returned) }
     })
+}
+
+/// The tracer's sessions have changed: a provider is told.
+pub(crate) fn etw_enable(callback: EtwEnable, (code, level): (u32, u8), context: PVOID) {
+    let session = GUID::zeroed();
+    let filter = core::ptr::null_mut();
+    guarded("ETW enable callback", || {
+        // SAFETY: registered by the driver with this context; the session's id outlives the call.
+        unsafe { callback(&raw const session, code, level, 0, 0, filter, context) }
+    });
 }
 
 pub(crate) fn work_item(callback: GenericWorkItemRoutine, item: PVOID, object: PVOID, ctx: PVOID) {

@@ -9,7 +9,7 @@
 
 pub mod altitude;
 mod blocks;
-mod call;
+pub(crate) mod call;
 pub mod context;
 pub mod dispatch;
 pub mod ecp;

@@ -1,14 +1,14 @@
 //! Event tracing: providers register, and what they write is kept for tests to read.
 
-use core::ffi::c_void;
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
 use crate::crash;
 use crate::exports;
+use crate::fltmgr::call;
 use crate::image::Images;
-use crate::layout::GUID;
+use crate::layout::{EtwEnable, GUID, PVOID};
 use crate::machine::Machine;
 use crate::memory;
 use crate::status::{
@@ -20,6 +20,12 @@ use crate::status::{
 const DESCRIPTORS_MAX: u32 = 128;
 /// Largest event in bytes.
 const EVENT_MAX: usize = 64 << 10;
+/// The level of the session that listens unless told otherwise: informational.
+const LEVEL: u8 = 4;
+/// `EVENT_CONTROL_CODE_DISABLE_PROVIDER`.
+const DISABLE: u32 = 0;
+/// `EVENT_CONTROL_CODE_ENABLE_PROVIDER`.
+const ENABLE: u32 = 1;
 /// Events that are kept.
 const KEPT_MAX: usize = 0x1_0000;
 
@@ -70,16 +76,41 @@ pub struct Tracing {
 
 struct Provider {
     id: GUID,
+    /// Told whenever sessions change.
+    callback: Option<(EtwEnable, usize)>,
     /// Where it was registered, for the report when it is left at unload.
     stack: Vec<usize>,
 }
 
-#[derive(Default)]
 struct State {
     next: u64,
     providers: BTreeMap<u64, Provider>,
     events: Vec<Event>,
-    disabled: bool,
+    /// The most verbose level that is listened to; `None` while no session is there.
+    level: Option<u8>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            providers: BTreeMap::new(),
+            events: Vec::new(),
+            level: Some(LEVEL),
+        }
+    }
+}
+
+impl State {
+    /// Whether an event of this level is listened to. Level 0 is for every session.
+    fn listens(&self, level: u8) -> bool {
+        self.level.is_some_and(|most| level <= most)
+    }
+
+    /// What providers are told of the sessions.
+    fn told(&self) -> (u32, u8) {
+        self.level.map_or((DISABLE, 0), |level| (ENABLE, level))
+    }
 }
 
 impl Tracing {
@@ -89,9 +120,25 @@ impl Tracing {
         self.state.lock().events.clone()
     }
 
-    /// Whether a session listens; one does unless told otherwise.
-    pub fn set_enabled(&self, on: bool) {
-        self.state.lock().disabled = !on;
+    /// All events since the last call, oldest first.
+    #[must_use]
+    pub fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.state.lock().events)
+    }
+
+    /// Up to which level a session listens, if one does; unless told otherwise, to everything but
+    /// what is verbose. Providers with a callback are told, on the calling simulated thread.
+    pub fn listen(&self, level: Option<u8>) {
+        let (told, callbacks) = {
+            let mut state = self.state.lock();
+            state.level = level;
+            let providers = state.providers.values();
+            let callbacks: Vec<_> = providers.filter_map(|provider| provider.callback).collect();
+            (state.told(), callbacks)
+        };
+        for (callback, context) in callbacks {
+            tell(callback, told, context);
+        }
     }
 
     /// Stacks of registrations that are still there and were made by code in `image`.
@@ -107,19 +154,27 @@ impl Tracing {
     }
 }
 
-fn is_enabled(m: &Machine, handle: u64) -> bool {
+fn is_enabled(m: &Machine, handle: u64, level: u8) -> bool {
     let tracing = m.state::<Tracing>();
     let state = tracing.state.lock();
-    !state.disabled && state.providers.contains_key(&handle)
+    state.listens(level) && state.providers.contains_key(&handle)
+}
+
+fn tell(callback: EtwEnable, told: (u32, u8), context: usize) {
+    call::etw_enable(
+        callback,
+        told,
+        std::ptr::with_exposed_provenance_mut(context),
+    );
 }
 
 exports! {
     EXPORTS = "ntoskrnl.exe";
 
-    /// Registers a provider.
+    /// Registers a provider. Its callback hears at once of the sessions that are there.
     [PASSIVE, 0, "wdm/nf-wdm-etwregister", fails STATUS_INSUFFICIENT_RESOURCES]
     fn EtwRegister(
-        c, id: *const GUID, _callback: *const c_void, _context: *const c_void, out: *mut u64,
+        c, id: *const GUID, callback: Option<EtwEnable>, context: PVOID, out: *mut u64,
     ) -> NTSTATUS {
         if id.is_null() || out.is_null() {
             return STATUS_INVALID_PARAMETER;
@@ -128,14 +183,20 @@ exports! {
         let stack = crash::addresses(c.m, c.thread);
         debug_assert!(c.m.state::<Images>().all().len() < KEPT_MAX);
         let tracing = c.m.state::<Tracing>();
-        let handle = {
+        let callback = callback.map(|callback| (callback, context.expose_provenance()));
+        let (handle, told) = {
             let mut state = tracing.state.lock();
             state.next += 1;
             let handle = state.next;
-            state.providers.insert(handle, Provider { id, stack });
-            handle
+            state.providers.insert(handle, Provider { id, callback, stack });
+            (handle, state.told())
         };
         memory::write(out, handle);
+        if let Some((callback, context)) = callback
+            && told.0 == ENABLE
+        {
+            tell(callback, told, context);
+        }
         STATUS_SUCCESS
     }
 
@@ -150,13 +211,13 @@ exports! {
     /// Whether anybody listens for an event.
     [ANY, 0, "wdm/nf-wdm-etweventenabled"]
     fn EtwEventEnabled(c, handle: u64, descriptor: *const EventDescriptor) -> u8 {
-        u8::from(!descriptor.is_null() && is_enabled(c.m, handle))
+        u8::from(!descriptor.is_null() && is_enabled(c.m, handle, memory::read(descriptor).level))
     }
 
     /// Whether anybody listens at a level for a keyword.
     [ANY, 0, "wdm/nf-wdm-etwproviderenabled"]
-    fn EtwProviderEnabled(c, handle: u64, _level: u8, _keyword: u64) -> u8 {
-        u8::from(is_enabled(c.m, handle))
+    fn EtwProviderEnabled(c, handle: u64, level: u8, _keyword: u64) -> u8 {
+        u8::from(is_enabled(c.m, handle, level))
     }
 
     /// Writes an event.
@@ -185,7 +246,7 @@ exports! {
         let Some(provider) = state.providers.get(&handle).map(|provider| provider.id) else {
             return STATUS_INVALID_HANDLE;
         };
-        if !state.disabled && state.events.len() < KEPT_MAX {
+        if state.listens(descriptor.level) && state.events.len() < KEPT_MAX {
             state.events.push(Event { provider, descriptor, data });
         }
         STATUS_SUCCESS

@@ -1,5 +1,6 @@
 //! What a minifilter registers, and the shapes of its callbacks.
 
+use super::GUID;
 use super::{FLT_CALLBACK_DATA, FLT_RELATED_OBJECTS, PVOID, UNICODE_STRING, Zeroed, layout, plain};
 use crate::status::NtStatus;
 
@@ -41,6 +42,9 @@ pub type SectionNotification =
 /// A transaction that the filter enlisted in changed its state.
 pub type TransactionNotification =
     unsafe extern "win64" fn(*const FLT_RELATED_OBJECTS, PVOID, u32) -> NtStatus;
+
+/// (session, control code, level, any keyword, all keywords, filter data, context).
+pub type EtwEnable = unsafe extern "win64" fn(*const GUID, u32, u8, u64, u64, PVOID, PVOID);
 
 /// (client port, server cookie, context, its size, connection cookie out).
 pub type ConnectNotify = unsafe extern "win64" fn(PVOID, PVOID, PVOID, u32, *mut PVOID) -> NtStatus;

@@ -114,8 +114,7 @@ impl World {
             fltmgr::dispatch::set_post_level(m, fltmgr::dispatch::PostLevel::Dispatch);
         }
         if case.situation.beside == Beside::Untraced {
-            m.state::<filterhost::kernel::etw::Tracing>()
-                .set_enabled(false);
+            m.state::<filterhost::kernel::etw::Tracing>().listen(None);
         }
         let early = case.situation.mounted.then(|| mount(m, &case.situation));
         if let Some(volume) = &early {

@@ -20,7 +20,8 @@ use filterhost::wcifs::Layer;
 use filterhost::{Container, LoadOptions, Machine};
 
 use crate::layer::LayerFolder;
-use crate::report::figures::{Figures, RouteRow, Timings};
+use crate::opens;
+use crate::report::figures::{Figures, RouteRow};
 use crate::world::{ALTITUDE, INSTANCE, SERVICE, SERVICE_SID};
 use outside::Outside;
 
@@ -78,6 +79,7 @@ fn day(
         .value("Parameters", "LayerVerdicts", Value::dword(share));
     let before = m.pool().mark();
     let driver = m.load_driver(&load).map_err(|error| error.to_string())?;
+    opens::listen(m);
     let user_sid = Some(security::sid(5, &SERVICE_SID));
     let server = Server::start(
         m,
@@ -208,14 +210,4 @@ fn account(figures: &mut Figures, told: &outside::Told, containers: &[Named]) {
         });
         attack.rule = found.map(|found| found.rule.clone()).unwrap_or_default();
     }
-}
-
-/// Adds up what several threads measured.
-fn merge(parts: Vec<(Timings, u64)>) -> (Timings, u64) {
-    let mut all = (Timings::default(), 0);
-    for (timings, opens) in parts {
-        all.0.merge(timings);
-        all.1 += opens;
-    }
-    all
 }

@@ -16,10 +16,10 @@ pub struct RouteRow {
     pub opens: u64,
 }
 
-/// How long opens of one route took, as the opening program saw it.
+/// How much time the driver added to opens that went one way, as its events tell.
 #[derive(Debug, Clone, Serialize)]
 pub struct TimeRow {
-    /// Route that the driver reported for these opens.
+    /// Route, reason and decision, and the failure if there was one, in the driver's words.
     pub route: String,
     /// Number of opens measured.
     pub opens: usize,
@@ -95,13 +95,6 @@ impl Timings {
             .entry(route.to_owned())
             .or_default()
             .push(took);
-    }
-
-    /// Adds all that `other` holds.
-    pub fn merge(&mut self, other: Timings) {
-        for (route, took) in other.by_route {
-            self.by_route.entry(route).or_default().extend(took);
-        }
     }
 
     /// One row a route, in the order of the routes' names.

@@ -43,7 +43,7 @@ pub fn render(with: &Figures, without: Option<&Figures>) -> String {
                 (scans(with, without))
                 h2 { "Opens by route and reason" }
                 (routes(with))
-                h2 { "Time of one open, by route" }
+                h2 { "Time that the driver added to one open" }
                 (times(with))
                 h2 { "Attacks" }
                 (attacks(with))
@@ -115,7 +115,7 @@ fn times(f: &Figures) -> Markup {
     html! {
         table {
             tr {
-                th { "route" } th.n { "opens" } th.n { "median µs" } th.n { "95 % µs" }
+                th { "route, decision" } th.n { "opens" } th.n { "median µs" } th.n { "95 % µs" }
                 th.n { "slowest µs" } th { "95 %" }
             }
             @for t in &f.times {

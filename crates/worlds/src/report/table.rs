@@ -15,7 +15,7 @@ pub fn render(with: &Figures, without: Option<&Figures>) -> String {
     section("Opens by route and reason", routes(with));
     section("Scans", scans(with, without));
     section(
-        "Time of one open, by route (in the filter host, not on Windows)",
+        "Time that the driver added to one open (in the filter host, not on Windows)",
         times(with),
     );
     section("Attacks", attacks(with));
@@ -74,7 +74,13 @@ fn scans(with: &Figures, without: Option<&Figures>) -> Table {
 
 fn times(figures: &Figures) -> Table {
     let mut t = table(
-        &["route", "opens", "median µs", "95 % µs", "slowest µs"],
+        &[
+            "route, decision",
+            "opens",
+            "median µs",
+            "95 % µs",
+            "slowest µs",
+        ],
         &[1, 2, 3, 4],
     );
     for row in &figures.times {

@@ -344,6 +344,48 @@ CASE(passive, EtwRegister, STATUS_SUCCESS)
     EXPECT(EtwUnregister(provider), STATUS_SUCCESS);
     return 0;
 }
+static ULONG EtwCode;
+static UCHAR EtwLevel;
+static PVOID EtwContext;
+static void EtwEnabled(const GUID *session, ULONG code, UCHAR level, ULONGLONG any, ULONGLONG all,
+    PVOID filter, PVOID context)
+{
+    (void)session; (void)any; (void)all; (void)filter;
+    EtwCode = code;
+    EtwLevel = level;
+    EtwContext = context;
+}
+CASE(passive, EtwRegister, CALLBACK)
+{
+    // A session listens already: the provider is told that it is enabled, at which level.
+    REGHANDLE provider = 0;
+    EtwCode = 7;
+    EXPECT(EtwRegister(&Provider, (PVOID)EtwEnabled, &EtwCode, &provider), STATUS_SUCCESS);
+    EXPECT(EtwUnregister(provider), STATUS_SUCCESS);
+    CHECK(EtwCode == 1 && EtwLevel != 0 && EtwContext == &EtwCode);
+    return 0;
+}
+CASE(untraced_passive, EtwRegister, CALLBACK_NOT_YET)
+{
+    // Nobody listens: nothing is told.
+    REGHANDLE provider = 0;
+    EtwCode = 7;
+    EXPECT(EtwRegister(&Provider, (PVOID)EtwEnabled, &EtwCode, &provider), STATUS_SUCCESS);
+    EXPECT(EtwUnregister(provider), STATUS_SUCCESS);
+    CHECK(EtwCode == 7);
+    return 0;
+}
+CASE(passive, EtwEventEnabled, VERBOSE)
+{
+    // The session listens, but not to this level.
+    static const EVENT_DESCRIPTOR verbose = { 1, 0, 0, 5, 0, 0, 0 };
+    REGHANDLE provider = 0;
+    EXPECT(EtwRegister(&Provider, NULL, NULL, &provider), STATUS_SUCCESS);
+    BOOLEAN heard = EtwEventEnabled(provider, &verbose);
+    EXPECT(EtwUnregister(provider), STATUS_SUCCESS);
+    CHECK(!heard);
+    return 0;
+}
 CASE(passive, EtwRegister, STATUS_INVALID_PARAMETER)
 {
     REGHANDLE provider = 0;
