@@ -16,6 +16,8 @@ use siloscan_core::ledger::{ChangeMark, Pin};
 use siloscan_core::stream::{InstanceState, StreamId, StreamState};
 use siloscan_core::sync::WriteToken;
 
+use crate::kernel::clock::Time;
+use crate::kernel::event::{self, Event};
 use crate::kernel::file::{File, Instance};
 use crate::kernel::lock::SpinLock;
 use crate::kernel::pool::Tag;
@@ -35,6 +37,12 @@ pub trait Kind: Sync {
     const TAG: Tag;
     /// Called before the memory goes.
     const CLEANUP: Option<ContextCleanup> = None;
+
+    /// Finishes a value that has reached its final place, before anybody else sees it.
+    ///
+    /// # Safety
+    /// Called once, by [`Owned::new`], on memory of the context's own in nonpaged pool.
+    unsafe fn place(&self) {}
 }
 
 /// One counted reference to a context, given back when dropped.
@@ -76,6 +84,10 @@ impl<T: Kind> Owned<T> {
         let place = NonNull::new(context.cast::<T>()).ok_or(Status::failure(0))?;
         // SAFETY: the memory is ours alone, large enough and aligned for pool's 16 bytes.
         unsafe { place.write(value) };
+        // SAFETY: the value was written above and nobody else knows of it.
+        let value = unsafe { place.as_ref() };
+        // SAFETY: this is the one call, on nonpaged memory that the value never leaves.
+        unsafe { value.place() };
         // INVARIANT: allocated with one reference and initialised above.
         Ok(Self(place, PhantomData))
     }
@@ -538,11 +550,18 @@ pub struct SectionContext {
     pub stream: Option<StreamId>,
     /// 0 open, 1 in conflict, 2 closed.
     state: AtomicU32,
+    /// Signalled from the close on.
+    gone: Event,
 }
 
 impl Kind for SectionContext {
     const KIND: u16 = FLT_SECTION_CONTEXT;
     const TAG: Tag = Tag::SECTION;
+
+    unsafe fn place(&self) {
+        // SAFETY: the caller vouches that this is the final, nonpaged place, and that it is ours.
+        unsafe { self.gone.place(event::Kind::Notification) };
+    }
 }
 
 impl SectionContext {
@@ -553,6 +572,7 @@ impl SectionContext {
             subject,
             stream,
             state: AtomicU32::new(0),
+            gone: Event::blank(),
         }
     }
 
@@ -573,12 +593,15 @@ impl SectionContext {
     /// The section is closed.
     pub fn closed(&self) {
         self.state.store(2, Ordering::Release);
+        self.gone.set();
     }
 
-    /// Whether the section is closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Acquire) == 2
+    /// Waits until the section is closed, but not beyond `deadline`.
+    ///
+    /// # IRQL
+    /// At most APC_LEVEL.
+    pub fn wait_closed(&self, deadline: Time) {
+        self.gone.wait(deadline);
     }
 
     /// Takes another reference to the context that the conflict callback was given.

@@ -21,8 +21,8 @@ use crate::kernel::{Status, clock, irql, silo, thread};
 use crate::registration::{self, view::Data};
 use crate::sys::constants::{
     MM_COPY_MEMORY_VIRTUAL, OBJ_CASE_INSENSITIVE, STATUS_ACCESS_DENIED,
-    STATUS_CONNECTION_COUNT_LIMIT, STATUS_INVALID_PARAMETER, STATUS_PORT_DISCONNECTED,
-    STATUS_REVISION_MISMATCH, STATUS_SUCCESS, STATUS_TIMEOUT,
+    STATUS_CONNECTION_COUNT_LIMIT, STATUS_FLT_DELETING_OBJECT, STATUS_INVALID_PARAMETER,
+    STATUS_PORT_DISCONNECTED, STATUS_REVISION_MISMATCH, STATUS_SUCCESS, STATUS_TIMEOUT,
 };
 use crate::sys::{self, FltPort, NTSTATUS, P};
 use crate::{state, trace};
@@ -151,14 +151,19 @@ pub fn close() {
         // SAFETY: the swap makes this the only close of a port that was opened.
         unsafe { sys::FltCloseCommunicationPort(server) };
     }
+    // Whoever is being looked at becomes a connection, in a moment; nobody does after that.
+    while matches!(*CONNECTION.lock(), Connection::Connecting) {
+        thread::sleep(1);
+    }
     hang_up();
 }
 
-/// Ends the connection, if there is one: whoever waits for its answers is told at once.
+/// Ends the connection, if there is one: whoever waits for its answers is told at once. Returns
+/// whether there was one.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub fn hang_up() {
+pub fn hang_up() -> bool {
     irql::passive();
     let process = {
         let mut connection = CONNECTION.lock();
@@ -166,7 +171,7 @@ pub fn hang_up() {
             Connection::Connected(process) => process,
             other => {
                 *connection = other;
-                return;
+                return false;
             }
         }
     };
@@ -177,6 +182,7 @@ pub fn hang_up() {
     drop(process);
     trace::count(Event::Disconnected);
     state::service_gone();
+    true
 }
 
 /// Whether a service is connected.
@@ -327,6 +333,10 @@ fn accept(client: FltPort, context: P, size: u32) -> Result<(), Status> {
     let process = Process::current().ok_or(Status::failure(STATUS_ACCESS_DENIED))?;
     {
         let mut connection = CONNECTION.lock();
+        // Asked under the lock: after `close` has looked nobody gets in.
+        if state::is_stopping() {
+            return Err(Status::failure(STATUS_FLT_DELETING_OBJECT));
+        }
         if !matches!(*connection, Connection::None) {
             return Err(Status::failure(STATUS_CONNECTION_COUNT_LIMIT));
         }

@@ -21,7 +21,6 @@ use crate::kernel::event::Waited;
 use crate::kernel::file::{self, Held, Instance, Name};
 use crate::kernel::section::ScanSection;
 use crate::kernel::silo::Silo;
-use crate::kernel::thread;
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
 use crate::{instance, invalidate, port, trace};
@@ -420,8 +419,5 @@ pub fn give_way(context: &SectionContext) {
     if let Some(stream) = context.stream {
         kill_subject(&Subject::Stream(stream));
     }
-    let until = clock::after(clock::now(), GIVE_WAY_MS);
-    while !context.is_closed() && clock::now() < until {
-        thread::sleep(1);
-    }
+    context.wait_closed(clock::after(clock::now(), GIVE_WAY_MS));
 }

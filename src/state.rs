@@ -153,8 +153,16 @@ impl Flights {
     /// # IRQL
     /// PASSIVE_LEVEL.
     pub fn wait(&self, signal: Signal, milliseconds: u64) {
+        self.wait_until(signal, clock::after(clock::now(), milliseconds));
+    }
+
+    /// Waits for `signal`, but not beyond `deadline`.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
+    pub fn wait_until(&self, signal: Signal, deadline: clock::Time) {
         if let Some(event) = self.signals.get(signal as usize) {
-            event.wait(clock::after(clock::now(), milliseconds));
+            event.wait(deadline);
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum Waited {
 /// How an event passes its signal on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
+    /// It stays signalled, for everybody.
+    Notification = 0,
     /// One waiter consumes the signal.
     Synchronization = 1,
 }
@@ -32,8 +34,8 @@ pub enum Kind {
 /// A kernel event.
 ///
 /// # Invariants
-/// Initialised in its final place in nonpaged pool, never moved: it can only be had inside a
-/// [`PoolSlice`] made by [`events`].
+/// Initialised in its final place in nonpaged pool, never moved: it is had inside a [`PoolSlice`]
+/// made by [`events`], or in a filter context that [`Event::place`]s it before it is shared.
 #[repr(transparent)]
 pub struct Event(UnsafeCell<KEVENT>);
 
@@ -64,6 +66,25 @@ impl Event {
     #[must_use]
     pub fn as_ptr(&self) -> *mut KEVENT {
         self.0.get()
+    }
+
+    /// Memory for an event, to be [`Event::place`]d.
+    #[must_use]
+    pub const fn blank() -> Self {
+        // SAFETY: a kernel event is integers and pointers, of which zero is a value.
+        Self(UnsafeCell::new(unsafe { core::mem::zeroed() }))
+    }
+
+    /// Makes a blank event, in its final place, an unsignalled one of this kind.
+    ///
+    /// # Safety
+    /// The event lies in nonpaged memory, is never moved again, and nobody else has it yet.
+    ///
+    /// # IRQL
+    /// Any.
+    pub unsafe fn place(&self, kind: Kind) {
+        // SAFETY: the caller vouches for the place and that nobody waits.
+        unsafe { wdk_sys::ntddk::KeInitializeEvent(self.0.get(), kind as _, 0) };
     }
 
     /// Signals the event.

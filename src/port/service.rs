@@ -3,8 +3,6 @@
 //! change has made worthless.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::Ordering;
-
 use siloscan_core::ledger::Ledger;
 use siloscan_core::limits::ParameterId;
 use siloscan_core::reason::Event;
@@ -16,19 +14,16 @@ use crate::kernel::lock::Raise;
 use crate::kernel::pool::{PoolSlice, Tag};
 use crate::kernel::{clock, thread};
 use crate::port;
+use crate::scan::lead::Desk;
 use crate::state::{self, Flights, Signal};
 use crate::trace;
 
 /// How long the service may take to take a message that has no answer, in milliseconds.
 pub const TELL_MS: u64 = 1_000;
-/// How long the service may keep the section of a scan that it was told to stop, in milliseconds.
-const KEEP_MS: u64 = 1_000;
 /// Polls per heartbeat.
 const POLLS: u64 = 5;
 /// How long the thread that sends stops sleeps where nobody wakes it, in milliseconds.
 const IDLE_MS: u64 = 1_000;
-/// How long it sleeps while it waits for a stop to be obeyed.
-const WATCH_MS: u64 = 50;
 
 /// Asks the service at regular times.
 pub struct Poller;
@@ -132,15 +127,16 @@ fn missed() {
     }
 }
 
-/// Tells the service to let go of the section of a request.
+/// Tells the service to let go of the section of a request. A section that is not zero is closed
+/// there even if the request was never read.
 ///
 /// # Errors
 /// No service, or it did not take the message in time.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub fn stop(request: u64, deadline: clock::Time) -> Result<(), Unanswered> {
-    port::tell(&Stop::new(request), deadline)
+pub fn stop(request: u64, section: u64, deadline: clock::Time) -> Result<(), Unanswered> {
+    port::tell(&Stop::new(request, section), deadline)
 }
 
 /// Sends stops, and hangs up on a service that does not obey.
@@ -153,54 +149,41 @@ impl thread::Body for Stopper {
         };
         while !state::is_stopping() {
             send_stops(flights);
-            let pause = match overdue(flights) {
-                Obeyed::All => IDLE_MS,
-                Obeyed::NotYet => WATCH_MS,
-                Obeyed::TooLate => {
-                    port::hang_up();
-                    IDLE_MS
+            let now = clock::now();
+            let due = next_due(flights, now).unwrap_or(clock::after(now, IDLE_MS));
+            if due <= now {
+                // What was told is told to a connection that ends here.
+                flights.desks.iter().for_each(Desk::forget);
+                if port::hang_up() {
+                    trace::count(Event::SectionKept);
                 }
-            };
-            flights.wait(Signal::Stop, pause);
+            } else {
+                flights.wait_until(Signal::Stop, due);
+            }
         }
     }
 }
 
+/// Tells the service of every scan that has died. The time that it has to let go begins when it
+/// has read that.
 fn send_stops(flights: &Flights) {
     loop {
         let request = flights.table.lock().take_stop();
         let Some(request) = request else { return };
-        let now = clock::now();
-        for desk in flights.desks.iter() {
-            if desk.request.load(Ordering::Acquire) == request {
-                desk.stopped.store(now.max(1), Ordering::Release);
-            }
-        }
-        if stop(request, clock::after(now, TELL_MS)) == Err(Unanswered::TimedOut) {
+        let told = stop(request, 0, clock::after(clock::now(), TELL_MS));
+        if told == Err(Unanswered::TimedOut) {
             port::hang_up();
         }
+        let now = clock::now();
+        for desk in flights.desks.iter() {
+            desk.note_told(request, now);
+        }
     }
 }
 
-/// Whether the service has let go of what it was told to let go of.
-enum Obeyed {
-    All,
-    NotYet,
-    TooLate,
-}
-
-fn overdue(flights: &Flights) -> Obeyed {
-    let now = clock::now();
-    let mut obeyed = Obeyed::All;
-    for desk in flights.desks.iter() {
-        let stopped = desk.stopped.load(Ordering::Acquire);
-        if stopped == 0 || desk.request.load(Ordering::Acquire) == 0 {
-            continue;
-        }
-        if clock::after(stopped, KEEP_MS) < now {
-            return Obeyed::TooLate;
-        }
-        obeyed = Obeyed::NotYet;
-    }
-    obeyed
+/// When the service must have let go of the section that it was told to let go of first.
+fn next_due(flights: &Flights, now: clock::Time) -> Option<clock::Time> {
+    let grace = u64::from(state::parameters().get(ParameterId::SectionGraceMs));
+    let told = flights.desks.iter().filter_map(|desk| desk.told_since(now));
+    told.min().map(|first| clock::after(first, grace))
 }

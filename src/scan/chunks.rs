@@ -73,7 +73,7 @@ pub fn send(
     }
     let sent = pieces(flights, lead, held, chunk, size);
     if sent.is_err() {
-        lead::forget(lead.request);
+        lead::forget(lead.request, 0);
     }
     sent.map(|()| size)
 }

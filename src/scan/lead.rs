@@ -16,6 +16,7 @@ use super::chunks::{self, Buffer};
 use super::closed::Debt;
 use super::job::{Cookie, Job};
 use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
+use crate::kernel::clock::Time;
 use crate::kernel::file::{self, Held};
 use crate::kernel::lock::Raise;
 use crate::kernel::pool::{PoolSlice, Tag};
@@ -37,7 +38,11 @@ const IDLE_MS: u64 = 1_000;
 pub struct Desk {
     /// The request under way; zero is none.
     pub request: AtomicU64,
-    /// When the service was told to stop it; zero while it was not.
+    /// When its leader stops waiting for the answer.
+    pub deadline: AtomicU64,
+    /// The request that the service was told to stop last.
+    pub told: AtomicU64,
+    /// When it was told.
     pub stopped: AtomicU64,
 }
 
@@ -47,18 +52,42 @@ impl Desk {
     pub const fn new() -> Self {
         Self {
             request: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             stopped: AtomicU64::new(0),
         }
     }
 
-    fn begin(&self, request: u64) {
-        self.stopped.store(0, Ordering::Release);
+    fn begin(&self, request: u64, deadline: Time) {
+        self.deadline.store(deadline, Ordering::Release);
         self.request.store(request, Ordering::Release);
     }
 
     fn end(&self) {
         self.request.store(0, Ordering::Release);
-        self.stopped.store(0, Ordering::Release);
+    }
+
+    /// The service has read that it must stop `request`.
+    pub fn note_told(&self, request: u64, when: Time) {
+        if self.request.load(Ordering::Acquire) == request {
+            self.stopped.store(when, Ordering::Release);
+            self.told.store(request, Ordering::Release);
+        }
+    }
+
+    /// Nobody waits any more for the service to let go.
+    pub fn forget(&self) {
+        self.told.store(0, Ordering::Release);
+    }
+
+    /// Since when the service has known that the request under way must stop, if it must. After
+    /// the request's own deadline its leader sees to that, as soon as it gets to run.
+    #[must_use]
+    pub fn told_since(&self, now: Time) -> Option<Time> {
+        let told = self.told.load(Ordering::Acquire);
+        let since = self.stopped.load(Ordering::Acquire);
+        let waits = self.deadline.load(Ordering::Acquire) > now;
+        (told != 0 && waits && self.request.load(Ordering::Acquire) == told).then_some(since)
     }
 }
 
@@ -356,7 +385,7 @@ impl Worker {
     /// Hands the section, if there is one, to the service and waits for its answer.
     fn ask(&mut self, lead: &Lead, reading: &mut Reading) -> Attempt {
         let no_service = Attempt::FailedForAll(Failure::NoService);
-        self.desk.begin(lead.request);
+        self.desk.begin(lead.request, lead.deadline);
         if !self.flights.table.lock().sending(lead.flight) || reading.source.in_conflict() {
             return Attempt::Failed(Failure::Conflict);
         }
@@ -377,12 +406,15 @@ impl Worker {
         match answer {
             Ok(()) => self.settle(lead, reading),
             Err(Unanswered::NoService) => no_service,
+            // The service may or may not have read the request: it is told to let go.
             Err(Unanswered::TimedOut) => {
-                // The service may or may not have taken the section: it is told to let go.
-                forget(lead.request);
+                forget(lead.request, given);
                 Attempt::Failed(Failure::TooSlow)
             }
-            Err(Unanswered::Failed) => Attempt::Failed(Failure::BadReply),
+            Err(Unanswered::Failed) => {
+                forget(lead.request, given);
+                Attempt::Failed(Failure::BadReply)
+            }
         }
     }
 
@@ -482,10 +514,11 @@ fn give(source: &Source) -> Option<u64> {
     }
 }
 
-/// Tells the service to let go of the bytes of a request that ended without an answer.
-pub fn forget(request: u64) {
+/// Tells the service to let go of the bytes of a request that ended without an answer: of the
+/// section that it was given, or of pieces where that is zero.
+pub fn forget(request: u64, section: u64) {
     let deadline = clock::after(clock::now(), service::TELL_MS);
-    if service::stop(request, deadline).is_err() {
+    if service::stop(request, section, deadline).is_err() {
         port::hang_up();
     }
 }

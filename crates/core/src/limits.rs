@@ -57,10 +57,12 @@ pub enum ParameterId {
     AuditOnly,
     /// See the table.
     LayerVerdicts,
+    /// See the table.
+    SectionGraceMs,
 }
 
 /// How many parameters there are.
-pub const PARAMETER_COUNT: usize = 13;
+pub const PARAMETER_COUNT: usize = 14;
 
 /// The table.
 pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
@@ -197,6 +199,17 @@ pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
         live: true,
         doc: "Whether the verdict of a package file serves all containers. 1 switches the \
               optimisation off: to compare with, and a way out should Windows misreport.",
+    },
+    Parameter {
+        id: ParameterId::SectionGraceMs,
+        name: "SectionGraceMs",
+        unit: "ms",
+        min: 50,
+        max: 10_000,
+        default: 100,
+        live: true,
+        doc: "How long the service may keep the section of a scan after it has read that it must \
+              stop; it is disconnected when it keeps one longer.",
     },
 ];
 
@@ -358,8 +371,6 @@ pub const RULE_BYTES: usize = 64;
 pub const CHUNK_BYTES: usize = 32 << 10;
 /// Bytes of the largest file that is sent in pieces; a larger one cannot be scanned there.
 pub const SENT_BYTES_MAX: u64 = 64 << 20;
-/// How long the service may keep a section after a stop.
-pub const STOP_GRACE_MS: u32 = 100;
 
 const _: () = assert!(
     CHUNK_BYTES.is_multiple_of(4096) && CHUNK_BYTES <= 48 << 10,

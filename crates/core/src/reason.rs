@@ -259,6 +259,8 @@ reasons! {
         Disconnected "disconnected" "The scan service went away.",
         CloseLeft "close-left"
             "A changed file was closed where no section keeps its bytes: its next open scans it.",
+        SectionKept "section-kept"
+            "The service kept a section for too long after a stop, and was disconnected.",
         Retried "retried" "An open that could not be scanned was tried again within its deadline.",
     }
 }

@@ -86,8 +86,8 @@ fn poll_bytes() {
 #[test]
 fn stop_bytes() {
     assert_eq!(
-        Stop::new(9).as_bytes(),
-        hex("0100 0600 10000000 0900000000000000")
+        Stop::new(9, 0x44).as_bytes(),
+        hex("0100 0600 18000000 0900000000000000 4400000000000000")
     );
 }
 
@@ -276,7 +276,7 @@ fn all() -> Vec<(&'static str, Vec<u8>, Decoder)> {
         ("poll", poll.as_bytes().to_vec(), |bytes| {
             Poll::view(bytes).map(drop)
         }),
-        ("stop", Stop::new(1).as_bytes().to_vec(), |bytes| {
+        ("stop", Stop::new(1, 0).as_bytes().to_vec(), |bytes| {
             Stop::view(bytes).map(drop)
         }),
         ("scan reply", reply.as_bytes().to_vec(), |bytes| {

@@ -29,6 +29,9 @@ use crate::service::Service;
 const STATUS_INVALID_PARAMETER: i32 = 0xC000_000D_u32.cast_signed();
 /// News that wait for a poll at most; the oldest is dropped for one more.
 const NEWS_MAX: usize = 1024;
+/// Request numbers that are remembered after their end, or before their beginning: more than the
+/// driver can have under way at once.
+const REMEMBERED: usize = 1024;
 
 /// One connection.
 pub(crate) struct Session<P: Platform> {
@@ -46,6 +49,10 @@ struct Board {
     jobs: BTreeMap<u64, Arc<Job>>,
     /// Those of them that no thread has begun.
     backlog: VecDeque<Arc<Job>>,
+    /// Requests that have come, newest last.
+    seen: VecDeque<u64>,
+    /// Requests that were to be stopped and have not come, newest last.
+    early: VecDeque<EarlyStop>,
     /// Threads that scan.
     scanning: usize,
     /// The poll that is held until there is news.
@@ -53,6 +60,14 @@ struct Board {
     /// The digest that the driver was told last.
     told: Digest,
     news: VecDeque<News>,
+}
+
+/// A stop that overtook its request.
+#[derive(Clone, Copy)]
+struct EarlyStop {
+    request: u64,
+    /// The section went with the stop.
+    closed: bool,
 }
 
 struct HeldPoll {
@@ -77,6 +92,8 @@ impl<P: Platform> Session<P> {
             board: Mutex::new(Board {
                 jobs: BTreeMap::new(),
                 backlog: VecDeque::new(),
+                seen: VecDeque::new(),
+                early: VecDeque::new(),
                 scanning: 0,
                 poll: None,
                 told,
@@ -177,7 +194,8 @@ impl<P: Platform> Session<P> {
                 Ok(())
             }
             Ok(Kind::POLL) => Poll::view(message).map(|poll| self.receive_poll(delivery, poll)),
-            Ok(Kind::STOP) => Stop::view(message).map(|stop| self.receive_stop(stop.request.get())),
+            Ok(Kind::STOP) => Stop::view(message)
+                .map(|stop| self.receive_stop(stop.request.get(), stop.section.get())),
             Ok(Kind::COUNTS) => Counts::decode(message)
                 .map(|values| self.service.stats.driver.set(values.collect())),
             Ok(_) => Err(WireError::Kind),
@@ -258,6 +276,13 @@ impl<P: Platform> Session<P> {
                 self.answer(&job, &Outcome::Busy, self.service.engine().digest());
                 Next::Listen
             }
+            Admission::Stopped { closed } => {
+                if !closed {
+                    self.let_go(&job);
+                }
+                self.answer(&job, &Outcome::Stopped, self.service.engine().digest());
+                Next::Listen
+            }
             Admission::Twice => {
                 // The number is in use, so the section may be too: it is left alone.
                 self.refuse(delivery, message, "scan request: its number is in use");
@@ -270,6 +295,12 @@ impl<P: Platform> Session<P> {
         let mut board = self.board.lock();
         if board.jobs.contains_key(&job.request.request) {
             return Admission::Twice;
+        }
+        remember(&mut board.seen, job.request.request);
+        let early = |stop: &EarlyStop| stop.request == job.request.request;
+        if let Some(at) = board.early.iter().position(early) {
+            let closed = board.early.remove(at).is_some_and(|stop| stop.closed);
+            return Admission::Stopped { closed };
         }
         let settings = &self.service.settings;
         if board.scanning < settings.threads {
@@ -291,7 +322,9 @@ impl<P: Platform> Session<P> {
         board.jobs.remove(&job.request.request);
     }
 
-    fn receive_stop(&self, request: u64) {
+    /// Lets go of a request's section. `section` is not zero where the driver's question ended
+    /// without an answer: if it was never read, nobody else knows of the handle.
+    fn receive_stop(&self, request: u64, section: u64) {
         self.service.stats.stop_requests.one();
         let (job, was_waiting) = {
             let mut board = self.board.lock();
@@ -310,6 +343,7 @@ impl<P: Platform> Session<P> {
             if !self.pieces.lock().forget(request) {
                 self.service.stats.stop_misses.one();
             }
+            self.stop_unknown(request, section);
             return;
         };
         if was_waiting {
@@ -329,6 +363,32 @@ impl<P: Platform> Session<P> {
             self.port.close_section(job.request.section);
         }
         job.note_released();
+    }
+
+    /// A stop of a request that is over, or has not come yet, or never will.
+    fn stop_unknown(&self, request: u64, section: u64) {
+        let close = {
+            let mut board = self.board.lock();
+            if board.seen.contains(&request) {
+                return;
+            }
+            let known = board.early.iter_mut().find(|stop| stop.request == request);
+            let close = section != 0 && known.as_ref().is_none_or(|stop| !stop.closed);
+            match known {
+                Some(stop) => stop.closed |= close,
+                None => remember(
+                    &mut board.early,
+                    EarlyStop {
+                        request,
+                        closed: close,
+                    },
+                ),
+            }
+            close
+        };
+        if close {
+            self.port.close_section(section);
+        }
     }
 
     fn receive_poll(&self, delivery: Delivery, poll: &Poll) {
@@ -466,7 +526,20 @@ enum Admission {
     Scan,
     Wait,
     Busy,
+    /// The driver wanted it stopped before it came.
+    Stopped {
+        /// Its section is closed already.
+        closed: bool,
+    },
     Twice,
+}
+
+/// Adds to a list that forgets its oldest entry when it is full.
+fn remember<T>(list: &mut VecDeque<T>, entry: T) {
+    if list.len() >= REMEMBERED {
+        list.pop_front();
+    }
+    list.push_back(entry);
 }
 
 /// The kind of a message of this version.

@@ -9,7 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use driver_side::{DriverSide, FileBytes, Running};
-use siloscan_core::wire::{Hello, Kind, News, PollReply, Scan, ScanRequest, Stop, WireVerdict};
+use siloscan_core::wire::{
+    Hello, Kind, News, PollReply, Scan, ScanFlags, ScanReply, ScanRequest, Stop, WireVerdict,
+};
 use siloscan_service::engine::{
     Digest, EICAR_RULE, Engine, EngineError, Finding, Scanner, eicar_test_file,
 };
@@ -17,7 +19,7 @@ use siloscan_service::events::Event;
 use siloscan_service::platform::ConnectError;
 use siloscan_service::rules::load;
 use siloscan_service::settings::Settings;
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 fn quick() -> Settings {
     Settings {
@@ -179,6 +181,10 @@ fn garbage_of_every_length_is_refused_and_the_service_goes_on() {
         }
         // A right header for each kind, then anything.
         for kind in 0..8_u16 {
+            if kind == Kind::STOP.0 && length == size_of::<Stop>() {
+                // That is a good stop, whatever it names.
+                continue;
+            }
             let mut bytes = vec![0xa5; length];
             let header = [1_u16.to_le_bytes(), kind.to_le_bytes()].concat();
             let size = u32::try_from(length).unwrap().to_le_bytes();
@@ -521,10 +527,72 @@ fn a_lost_connection_is_made_anew() {
 #[test]
 fn a_stop_without_a_request_is_counted() {
     let running = Running::start(Arc::new(Gate::default()), quick());
-    running.driver.send(Stop::new(0).as_bytes(), 0);
+    running.driver.send(Stop::new(0, 0).as_bytes(), 0);
     let service = running.service.clone();
     running
         .driver
         .wait(|| (service.figures().stop_misses == 1).then_some(()));
+    running.finish();
+}
+
+/// A request to scan, as the driver's bytes.
+fn scan_request(request: u64, section: u64) -> Vec<u8> {
+    let fields = ScanRequest {
+        request,
+        section,
+        size: 1,
+        key: None,
+        container: [0; 16],
+        process: 1,
+        flags: ScanFlags(ScanFlags::OPEN),
+        deadline_ms: 30_000,
+    };
+    let mut scan = Scan::new_zeroed();
+    scan.fill(&fields, "x".encode_utf16());
+    scan.as_bytes().to_vec()
+}
+
+#[test]
+fn a_stop_that_overtakes_its_request_ends_it_and_every_section_is_closed_once() {
+    let running = Running::start(Arc::new(Gate::default()), quick());
+    let driver = &running.driver;
+    let verdict = |message: u64, request: u64| {
+        let (status, bytes) = driver.reply(message);
+        assert_eq!(status, 0);
+        ScanReply::decode(&bytes, request).expect("a reply").verdict
+    };
+    let ask = |request: u64, section: u64| {
+        let room = size_of::<ScanReply>() as u32;
+        driver.send(&scan_request(request, section), room)
+    };
+    let misses = |count: u64| {
+        driver.wait(|| (running.service.figures().stop_misses == count).then_some(()));
+    };
+
+    // The request comes after its stop: it is answered, its section closed.
+    driver.stop(500);
+    misses(1);
+    let message = ask(500, driver.offer(file(b"!")));
+    assert_eq!(verdict(message, 500), WireVerdict::STOPPED);
+    assert_eq!(driver.sections_left(), (0, 0));
+
+    // The request never comes: the stop brings the section.
+    let lost = driver.offer(file(b"!"));
+    driver.send(Stop::new(600, lost).as_bytes(), 0);
+    misses(2);
+    driver.wait(|| (driver.sections_left() == (0, 0)).then_some(()));
+    // It was only on its way: the section is not closed again.
+    let message = ask(600, lost);
+    assert_eq!(verdict(message, 600), WireVerdict::STOPPED);
+
+    // A request that came and is over: its section's number may be another one's by now.
+    let message = ask(700, driver.offer(file(b"a")));
+    assert_eq!(verdict(message, 700), WireVerdict::CLEAN);
+    let another = driver.offer(file(b"a"));
+    driver.send(Stop::new(700, another).as_bytes(), 0);
+    misses(3);
+    assert_eq!(driver.sections_left(), (1, 0));
+    let message = ask(800, another);
+    assert_eq!(verdict(message, 800), WireVerdict::CLEAN);
     running.finish();
 }

@@ -307,6 +307,12 @@ impl World {
 pub struct Counts(Vec<u64>);
 
 impl Counts {
+    /// Counters in the order of [`ENTRIES`].
+    #[must_use]
+    pub fn from_values(values: Vec<u64>) -> Self {
+        Self(values)
+    }
+
     /// The count of one reason.
     #[must_use]
     pub fn get(&self, reason: impl Counted) -> u64 {

@@ -6,7 +6,8 @@ use crate::reason::Failure;
 
 impl FlightTable<'_> {
     /// The oldest flight that may be led now, if any: one whose silo does not hold its share of
-    /// leaders already, with a waiter whose deadline (units of 100 ns) has not passed. The waiter
+    /// leaders already, with a waiter whose deadline (units of 100 ns) has not passed and whose
+    /// stream no other flight reads just now: it is taken when that one is over. The waiter
     /// cannot leave until [`Self::give_back`].
     pub fn take_next(&mut self, now: u64) -> Option<Lead> {
         if let Some(lead) = self.reap() {
@@ -16,7 +17,8 @@ impl FlightTable<'_> {
             if slot.state != State::Queued || self.is_led_enough(slot.silo) {
                 return None;
             }
-            Some((index, self.willing(index, now)?))
+            let waiter = self.willing(index, now)?;
+            (!self.must_wait(index, waiter)).then_some((index, waiter))
         })?;
         self.accounts.add_leader(self.flights.at(flight)?.silo);
         self.flights.set_state(flight, State::Leading);
@@ -217,6 +219,18 @@ impl FlightTable<'_> {
     fn retire(&mut self, flight: u16, silo: u64) {
         self.accounts.drop_leader(silo);
         self.release(flight);
+    }
+
+    /// Whether the waiter's stream has a section already: another one cannot be made beside it. A
+    /// scan at close has its own, and waits for none that is still queued.
+    fn must_wait(&self, flight: u16, waiter: u16) -> bool {
+        let Some(slot) = self.waiters.at(waiter) else {
+            return false;
+        };
+        slot.stream.is_some_and(|stream| {
+            self.flights
+                .is_read_elsewhere(flight, stream, slot.detached)
+        })
     }
 
     fn is_led_enough(&self, silo: u64) -> bool {

@@ -37,6 +37,9 @@ pub struct FlightSlot {
     /// The stream that the leader reads through.
     source: Option<StreamId>,
     source_owner: u64,
+    /// The stream that it has a section of, or is about to have, until its place is freed: there
+    /// is one section a stream.
+    pub(super) reads: Option<StreamId>,
     pub(super) silo: u64,
     pub(super) request: u64,
     /// The waiter whose file object the leader uses.
@@ -58,6 +61,7 @@ impl FlightSlot {
         subject: None,
         source: None,
         source_owner: 0,
+        reads: None,
         silo: 0,
         request: 0,
         tried: None,
@@ -346,6 +350,16 @@ impl<'m> Flights<'m> {
             .map(|(index, _)| index)
     }
 
+    /// Whether another flight, live or dead, has a section of this stream. One that is queued is
+    /// a scan at close, whose section was made when it was queued.
+    pub(super) fn is_read_elsewhere(&self, index: u16, stream: StreamId, but_queued: bool) -> bool {
+        self.indices().any(|(other, slot)| {
+            other != index
+                && slot.reads == Some(stream)
+                && !(but_queued && slot.state == State::Queued)
+        })
+    }
+
     /// A live flight whose leader reads through a file object of this owner, or whose scan at
     /// close belongs to it.
     pub(super) fn find_led_through(&self, owner: u64) -> Option<u16> {
@@ -366,6 +380,7 @@ impl<'m> Flights<'m> {
             generation: slot.generation.wrapping_add(1),
             subject: Some(request.subject),
             source_owner: if request.detached { request.owner } else { 0 },
+            reads: request.stream.filter(|_| request.detached),
             silo: request.silo,
             previous: last,
             ..FlightSlot::FREE
@@ -448,6 +463,7 @@ impl<'m> Flights<'m> {
     ) -> Option<StreamId> {
         let slot = self.at_mut(index)?;
         slot.source_owner = owner;
+        slot.reads = source;
         core::mem::replace(&mut slot.source, source)
     }
 

@@ -126,11 +126,14 @@ pub struct Stop {
     pub header: Header,
     /// The request of the scan.
     pub request: U64,
+    /// The section handle that the scan request named, where nobody waits for its answer any
+    /// more: the receiver closes it unless it has seen the request. Else zero.
+    pub section: U64,
 }
 
 const _: () = {
     assert!(size_of::<Scan>() == 1128 && size_of::<Scan>().is_multiple_of(8));
-    assert!(size_of::<Stop>() == 16 && size_of::<Stop>().is_multiple_of(8));
+    assert!(size_of::<Stop>() == 24 && size_of::<Stop>().is_multiple_of(8));
     assert!(size_of::<ScanReply>() == 120 && size_of::<ScanReply>().is_multiple_of(8));
     assert!(core::mem::offset_of!(Scan, volume) == 32);
     assert!(core::mem::offset_of!(Scan, process) == 80);
@@ -239,12 +242,13 @@ impl Scan {
 }
 
 impl Stop {
-    /// A stop.
+    /// A stop. `section` is zero unless the request may never have been read.
     #[must_use]
-    pub fn new(request: u64) -> Self {
+    pub fn new(request: u64, section: u64) -> Self {
         Self {
             header: Self::expected_header(),
             request: U64::new(request),
+            section: U64::new(section),
         }
     }
 }

@@ -207,6 +207,12 @@ impl<'m> World<'m> {
             .filter(|(_, other, _)| *other == group)
             .count();
         assert_eq!(led, 0, "I6: two leaders for one scan");
+        let stream = |lead: &Lead| self.sources.get(&lead.cookie).map(|source| source.0);
+        let beside = self
+            .leads
+            .iter()
+            .filter(|(other, ..)| stream(other) == stream(&lead));
+        assert_eq!(beside.count(), 0, "two sections of one stream");
         self.leads.push((lead, group, false));
     }
 

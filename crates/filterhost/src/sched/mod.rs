@@ -317,6 +317,11 @@ impl Sched {
         loop {
             machine::park_if_over();
             let seen = self.generation.load(Ordering::SeqCst);
+            if machine::try_current().is_some_and(|(_, thread)| thread.is_frozen()) {
+                self.trace("suspended", &[1]);
+                self.block("suspended", None, seen);
+                continue;
+            }
             if let Some(value) = ready() {
                 return Ok(value);
             }
@@ -324,11 +329,15 @@ impl Sched {
                 return Err(TimedOut);
             }
             self.trace(what, &[1]);
-            if self.is_seeded() {
-                self.block_seeded(what, deadline);
-            } else {
-                self.block_free(what, deadline, seen);
-            }
+            self.block(what, deadline, seen);
+        }
+    }
+
+    fn block(&self, what: &'static str, deadline: Option<Time>, seen: u64) {
+        if self.is_seeded() {
+            self.block_seeded(what, deadline);
+        } else {
+            self.block_free(what, deadline, seen);
         }
     }
 

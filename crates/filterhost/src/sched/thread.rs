@@ -24,6 +24,7 @@ pub struct SimThread {
     critical_region: AtomicI32,
     guarded_region: AtomicI32,
     terminating: AtomicBool,
+    suspended: AtomicBool,
     finished: AtomicBool,
     calls: Mutex<Vec<CallSite>>,
     stack: OnceLock<(usize, usize)>,
@@ -49,6 +50,7 @@ impl SimThread {
             critical_region: AtomicI32::new(0),
             guarded_region: AtomicI32::new(0),
             terminating: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             calls: Mutex::new(Vec::new()),
             stack: OnceLock::new(),
@@ -180,6 +182,27 @@ impl SimThread {
     /// caller must call [`crate::sched::Sched::notify`].
     pub fn terminate(&self) {
         self.terminating.store(true, Ordering::Release);
+    }
+
+    /// Freezes the thread, as `SuspendThread` does: the kernel's own asynchronous call reaches it
+    /// in its next wait, or in the one that it is in, unless it has such calls switched off; there
+    /// it stays until [`SimThread::resume`]. The caller must call [`crate::sched::Sched::notify`].
+    /// <https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-suspendthread>
+    pub fn suspend(&self) {
+        self.suspended.store(true, Ordering::Release);
+    }
+
+    /// Lets a frozen thread go on. The caller must call [`crate::sched::Sched::notify`].
+    pub fn resume(&self) {
+        self.suspended.store(false, Ordering::Release);
+    }
+
+    /// True where a wait of the thread must not end now: it is frozen.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+            && self.irql() == crate::irql::PASSIVE
+            && self.critical_region() == 0
+            && self.guarded_region() == 0
     }
 
     /// True once the thread's function has returned.

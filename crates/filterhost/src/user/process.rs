@@ -67,6 +67,18 @@ impl<T> Task<T> {
 }
 
 impl<T> Task<T> {
+    /// Freezes the thread where it waits, or will wait next, as `SuspendThread` does.
+    pub fn suspend(&self) {
+        self.thread.suspend();
+        self.m.sched().notify();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.thread.resume();
+        self.m.sched().notify();
+    }
+
     /// Asks for the cancellation of what the thread has under way, as `CancelSynchronousIo`.
     pub fn cancel_io(&self) {
         crate::fltmgr::dispatch::cancel_io(&self.m, self.thread.id());

@@ -158,7 +158,7 @@ impl DriverSide {
     }
 
     pub fn stop(&self, request: u64) {
-        self.send(Stop::new(request).as_bytes(), 0);
+        self.send(Stop::new(request, 0).as_bytes(), 0);
     }
 
     pub fn poll(&self, sequence: u64) -> u64 {

@@ -59,6 +59,11 @@ impl Connection {
         self.pipe.lock().closed
     }
 
+    /// True once the disconnect callback has returned, or is never called.
+    pub(super) fn has_returned(&self) -> bool {
+        self.pipe.lock().returned
+    }
+
     /// True while both ends are open.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -78,6 +83,8 @@ impl Connection {
         if tell {
             self.server.state.lock().connections -= 1;
             disconnect(self);
+            self.pipe.lock().returned = true;
+            m.sched().notify();
         }
     }
 }
@@ -138,6 +145,7 @@ pub fn connect(m: &Arc<Machine>, name: &str, context: &[u8]) -> Result<Arc<Conne
         let mut pipe = connection.pipe.lock();
         pipe.disconnected = true;
         pipe.told = true;
+        pipe.returned = true;
         drop(pipe);
         ports.clients.lock().remove(&connection.id);
         server.state.lock().connections -= 1;

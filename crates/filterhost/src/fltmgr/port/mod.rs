@@ -69,8 +69,10 @@ struct Pipe {
     closed: bool,
     /// The process has closed its end.
     disconnected: bool,
-    /// The disconnect callback ran.
+    /// The disconnect callback runs, or ran.
     told: bool,
+    /// It has returned.
+    returned: bool,
     next: u64,
     queue: VecDeque<Arc<Message>>,
     waiting: BTreeMap<u64, Arc<Message>>,
@@ -127,6 +129,12 @@ pub(crate) fn filter_gone(m: &Arc<Machine>, filter: &Filter) {
     };
     for connection in own {
         connection.end(m);
+        // A callback of the filter's that another thread is in is waited for.
+        let returned = || connection.has_returned().then_some(());
+        let waited = m
+            .sched()
+            .wait_until("a disconnect callback", None, returned);
+        debug_assert!(waited.is_ok(), "a wait without deadline cannot time out");
         if !connection.is_closed() {
             let detail = format!(
                 "the disconnect callback of {} did not call FltCloseClientPort",
