@@ -1,0 +1,240 @@
+//! Unload under load, in every order of teardown: containers run, files are open, scans are in
+//! flight, and the scan service works, hangs, dies or comes just then. After it nothing is left,
+//! or the machine's checkers end the run (I4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use filterhost::container::Container;
+use filterhost::fltmgr::{FilterManager, instance, volume};
+use filterhost::user::{OpenOptions, Process, Task};
+use filterhost::wcifs::EcpVariant;
+use filterhost::{Machine, Mode};
+use siloscan_core::wire::WireVerdict;
+use siloscan_worlds::barrier::Gate;
+use siloscan_worlds::puppet::{Asked, Puppet, hello, service_process};
+use siloscan_worlds::scene::{OTHER, TOOL, containers, layer, options};
+use siloscan_worlds::world::{SERVICE, World, WorldOptions};
+
+const FILE: &str = r"C:\file.bin";
+/// Seeds of each order: a thousand in all.
+const SEEDS: u64 = 200;
+/// Runs of each order in which threads really run at once.
+const FREE: u64 = 5;
+
+/// What the scan service does when the driver is unloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scanner {
+    Absent,
+    Works,
+    /// Its engine never comes back.
+    Hangs,
+    /// Its process is killed at that moment.
+    Dies,
+    /// It connects, leaves and connects again.
+    ComesAndGoes,
+}
+
+const SCANNERS: [Scanner; 5] = [
+    Scanner::Absent,
+    Scanner::Works,
+    Scanner::Hangs,
+    Scanner::Dies,
+    Scanner::ComesAndGoes,
+];
+
+/// What goes away before the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    Nothing,
+    Service,
+    Container,
+    /// Every instance of the driver, by hand.
+    Instances,
+    /// The volume of the layer.
+    Layer,
+}
+
+/// What runs when teardown begins.
+struct Stage {
+    gate: Option<Arc<Gate>>,
+    puppet: Option<Arc<Puppet>>,
+    tasks: Vec<Task<()>>,
+}
+
+fn pause(m: &Machine) {
+    let time = m.sched().random() % 4_000;
+    m.sched().sleep(Duration::from_micros(time));
+}
+
+/// A program that opens, changes and makes files. What it is told does not matter here: volume,
+/// driver or service may be gone.
+fn busy(process: &Process) -> Task<()> {
+    process.spawn("busy", |p| {
+        for round in 0..3_u8 {
+            let _known_to_all = p.read_file(TOOL);
+            let _own = p.read_file(FILE);
+            let _new = p.write_file(r"C:\new.bin", &[round; 100]);
+            let _again = p.read_file(r"C:\new.bin");
+            let _other = p.open(&OpenOptions::new(OTHER).execute());
+        }
+    })
+}
+
+/// Starts the service in the state that it is to be in.
+fn scanner(world: &World, what: Scanner, stage: &mut Stage) {
+    match what {
+        Scanner::Absent => {}
+        Scanner::Works => world.start_service(Gate::taking(Duration::from_millis(1)), 2),
+        Scanner::Hangs => {
+            let gate = Gate::closed();
+            world.start_service(gate.clone(), 2);
+            stage.gate = Some(gate);
+        }
+        Scanner::Dies => {
+            let puppet = Puppet::start(world, 2, |puppet, message| {
+                if !matches!(message.asked, Asked::Scan(_)) {
+                    puppet.behave(message, WireVerdict::CLEAN);
+                }
+            });
+            stage.puppet = Some(puppet.expect("the driver accepts it"));
+        }
+        Scanner::ComesAndGoes => {
+            let coming = service_process(world).spawn("come", |p| {
+                for _ in 0..10 {
+                    if let Ok(port) = p.connect_port(r"\SiloscanPort", &hello()) {
+                        let _asked = port.get_message(4096, Some(Duration::from_millis(1)));
+                        port.close();
+                    }
+                    pause(p.machine());
+                }
+                p.machine().sched().sleep(Duration::from_millis(1));
+            });
+            stage.tasks.push(coming);
+        }
+    }
+}
+
+fn goes(world: &World, first: First, containers: &[Container], layer: &filterhost::wcifs::Layer) {
+    match first {
+        First::Nothing => {}
+        First::Service => world.stop_service(),
+        First::Container => containers[0].destroy(),
+        First::Layer => layer.volume.dismount(world.machine()),
+        First::Instances => {
+            let m = world.machine();
+            let filters = FilterManager::of(m).filters();
+            let ours = filters.iter().find(|filter| filter.name() == SERVICE);
+            let ours = ours.expect("the driver has registered a filter");
+            let scratch = containers.iter().map(Container::scratch);
+            for disk in scratch.chain([world.system(), &layer.volume]) {
+                let attached = volume::attached(m, disk);
+                instance::detach_by_hand(m, ours, &attached, None).expect("it is never refused");
+            }
+        }
+    }
+}
+
+/// One host, brought up, loaded and taken down.
+fn run(mode: Mode, what: Scanner, first: First) {
+    let options = WorldOptions {
+        engine: None,
+        parameters: vec![("OpenDeadlineMs".to_owned(), 1_000)],
+        ..options()
+    };
+    let run = Machine::builder().scheduler(mode).run(move |m| {
+        let world = World::boot(m, &options).unwrap_or_else(|error| panic!("{error}"));
+        let layer = layer(&world);
+        let containers = containers(&world, &layer, 2, EcpVariant::default());
+        let user = world.process("user");
+        let mut processes: Vec<_> = containers.iter().map(|it| it.process("app")).collect();
+        processes.push(user.clone());
+        for process in &processes {
+            process.run(|p| p.write_file(FILE, b"bytes").expect("a new file"));
+        }
+        let kept = user.run(|p| {
+            p.open(&OpenOptions::new(FILE).read().write())
+                .expect("no service")
+        });
+        let mut stage = Stage {
+            gate: None,
+            puppet: None,
+            tasks: Vec::new(),
+        };
+        scanner(&world, what, &mut stage);
+        stage.tasks.extend(processes.iter().map(busy));
+        pause(m);
+        let writer = user.spawn("write", move |_| {
+            for round in 0..4_u8 {
+                let _it_may_be_gone = kept.write_at(0, &[round; 50]);
+                pause(kept.process().machine());
+            }
+            kept.close().expect("an open handle");
+        });
+        if first == First::Service
+            && let Some(gate) = &stage.gate
+        {
+            gate.open();
+        }
+        if let Some(puppet) = stage.puppet.clone() {
+            let killer = world.process("killer");
+            stage
+                .tasks
+                .push(killer.spawn("kill", move |_| puppet.kill()));
+        }
+        goes(&world, first, &containers, &layer);
+        world.driver().unload().expect("it is never refused");
+        if let Some(gate) = &stage.gate {
+            gate.open();
+        }
+        for task in stage.tasks {
+            task.join();
+        }
+        writer.join();
+        world.stop_service();
+        for (index, container) in containers.iter().enumerate() {
+            if index > 0 || first != First::Container {
+                container.destroy();
+            }
+        }
+    });
+    if let Err(report) = run {
+        panic!("{mode:?}, scanner {what:?}, {first:?} first\n{report}");
+    }
+}
+
+fn in_every_state(first: First) {
+    for what in SCANNERS {
+        for _ in 0..FREE {
+            run(Mode::Free, what, first);
+        }
+        for seed in 0..SEEDS / SCANNERS.len() as u64 {
+            run(Mode::Seeded(seed), what, first);
+        }
+    }
+}
+
+#[test]
+fn i4_nothing_is_left_when_the_driver_goes_first() {
+    in_every_state(First::Nothing);
+}
+
+#[test]
+fn i4_nothing_is_left_when_the_service_goes_first() {
+    in_every_state(First::Service);
+}
+
+#[test]
+fn i4_nothing_is_left_when_a_container_goes_first() {
+    in_every_state(First::Container);
+}
+
+#[test]
+fn i4_nothing_is_left_when_the_instances_go_first() {
+    in_every_state(First::Instances);
+}
+
+#[test]
+fn i4_nothing_is_left_when_the_layer_goes_first() {
+    in_every_state(First::Layer);
+}
