@@ -5,29 +5,29 @@
     reason = "contexts are untyped memory of the Filter Manager"
 )]
 
+mod section;
+
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use siloscan_core::flight::Subject;
 use siloscan_core::key::VolumeGuid;
 use siloscan_core::ledger::{ChangeMark, Pin};
 use siloscan_core::stream::{InstanceState, StreamId, StreamState};
 use siloscan_core::sync::WriteToken;
 
-use crate::kernel::clock::Time;
-use crate::kernel::event::{self, Event};
 use crate::kernel::file::{File, Instance};
 use crate::kernel::lock::SpinLock;
 use crate::kernel::pool::Tag;
 use crate::kernel::{Status, clock, irql};
 use crate::registration;
 use crate::sys::constants::{
-    FLT_INSTANCE_CONTEXT, FLT_SECTION_CONTEXT, FLT_SET_CONTEXT_KEEP_IF_EXISTS, FLT_STREAM_CONTEXT,
-    NON_PAGED_POOL_NX, STATUS_FLT_CONTEXT_ALREADY_DEFINED, STATUS_UNSUCCESSFUL,
+    FLT_INSTANCE_CONTEXT, FLT_SET_CONTEXT_KEEP_IF_EXISTS, FLT_STREAM_CONTEXT, NON_PAGED_POOL_NX,
+    STATUS_FLT_CONTEXT_ALREADY_DEFINED, STATUS_UNSUCCESSFUL,
 };
 use crate::sys::{self, ContextCleanup, FltContext};
+pub use section::SectionContext;
 
 /// A kind of context. Its values need no drop: the Filter Manager just frees them.
 pub trait Kind: Sync {
@@ -539,81 +539,5 @@ impl Owned<StreamContext> {
         }
         Status::check(status)?;
         Ok(self)
-    }
-}
-
-/// What the conflict callback needs to know of a section that is being scanned.
-pub struct SectionContext {
-    /// What the scan is for.
-    pub subject: Subject,
-    /// The stream that it reads.
-    pub stream: Option<StreamId>,
-    /// 0 open, 1 in conflict, 2 closed.
-    state: AtomicU32,
-    /// Signalled from the close on.
-    gone: Event,
-}
-
-impl Kind for SectionContext {
-    const KIND: u16 = FLT_SECTION_CONTEXT;
-    const TAG: Tag = Tag::SECTION;
-
-    unsafe fn place(&self) {
-        // SAFETY: the caller vouches that this is the final, nonpaged place, and that it is ours.
-        unsafe { self.gone.place(event::Kind::Notification) };
-    }
-}
-
-impl SectionContext {
-    /// The context of a section that is about to be made.
-    #[must_use]
-    pub const fn new(subject: Subject, stream: Option<StreamId>) -> Self {
-        Self {
-            subject,
-            stream,
-            state: AtomicU32::new(0),
-            gone: Event::blank(),
-        }
-    }
-
-    /// Somebody needs the section gone. Returns whether it is still there.
-    pub fn conflict(&self) -> bool {
-        let before = self
-            .state
-            .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
-        !matches!(before, Err(2))
-    }
-
-    /// Whether a conflict was reported: what was read under it is no verdict.
-    #[must_use]
-    pub fn in_conflict(&self) -> bool {
-        self.state.load(Ordering::Acquire) == 1
-    }
-
-    /// The section is closed.
-    pub fn closed(&self) {
-        self.state.store(2, Ordering::Release);
-        self.gone.set();
-    }
-
-    /// Waits until the section is closed, but not beyond `deadline`.
-    ///
-    /// # IRQL
-    /// At most APC_LEVEL.
-    pub fn wait_closed(&self, deadline: Time) {
-        self.gone.wait(deadline);
-    }
-
-    /// Takes another reference to the context that the conflict callback was given.
-    ///
-    /// # Safety
-    /// `context` is the live section context of a callback of ours.
-    #[must_use]
-    pub unsafe fn from_callback(context: FltContext) -> Option<Owned<Self>> {
-        let place = NonNull::new(context.cast::<Self>())?;
-        // SAFETY: the caller vouches that the context lives during the callback.
-        unsafe { sys::FltReferenceContext(context) };
-        core::hint::black_box(());
-        Some(Owned(place, PhantomData))
     }
 }
