@@ -283,10 +283,10 @@ fn step(p: &Process, choices: &mut Choices, open: &mut Vec<FileHandle>) -> Strin
         1 => format!("read {:?}", file.read_at(number, 50)),
         2 => format!("eof {:?}", file.set_end_of_file(number)),
         3 => format!("allocation {:?}", file.set_allocation(number)),
-        4 => format!("rename {:?}", file.rename("b", number % 2 == 0)),
-        5 => format!("link {:?}", file.hard_link("c", number % 2 == 0)),
+        4 => format!("rename {:?}", file.rename("b", number.is_multiple_of(2))),
+        5 => format!("link {:?}", file.hard_link("c", number.is_multiple_of(2))),
         6 => format!("delete {:?}", file.delete()),
-        7 => format!("lock {:?}", file.lock(number, 10, number % 2 == 0)),
+        7 => format!("lock {:?}", file.lock(number, 10, number.is_multiple_of(2))),
         8 => format!("flush {:?}", file.flush()),
         9 => format!(
             "control {:?}",

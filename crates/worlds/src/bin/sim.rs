@@ -112,7 +112,7 @@ fn soak(options: &Options) -> Result<bool, String> {
     let bar = progress(limit.is_none().then(|| end - options.seeds.start));
     let own = std::env::current_exe().map_err(|cause| format!("where am I? {cause}"))?;
     let (mut all, mut whole, mut next) = (Figures::default(), true, options.seeds.start);
-    while next < end && !limit.is_some_and(|limit| begun.elapsed() >= limit) {
+    while next < end && limit.is_none_or(|limit| begun.elapsed() < limit) {
         let seeds = next..end.min(next + BATCH);
         let (figures, good) = batch(&own, options, &seeds, &bar)?;
         all.add(&figures);
