@@ -26,7 +26,8 @@ use super::{context, guest, name, transaction};
 use crate::layout::{
     FLT_CALLBACK_DATA, FLTFL_CALLBACK_DATA_POST_OPERATION, FileRenameInformation,
     FileRenameInformationBypassAccessCheck, FileRenameInformationEx,
-    FileRenameInformationExBypassAccessCheck, IRP_MJ_CLOSE, IRP_MJ_SET_INFORMATION,
+    FileRenameInformationExBypassAccessCheck, IRP_MJ_CLOSE, IRP_MJ_FILE_SYSTEM_CONTROL,
+    IRP_MJ_SET_INFORMATION,
 };
 use crate::machine::Machine;
 use crate::status::{NtStatus, STATUS_PENDING};
@@ -130,7 +131,9 @@ pub fn call(
     {
         name::forget(m, None);
     }
-    if volume.fs().is_dismounted() {
+    // Only who dismounted it tears down: an operation inside of a filter's callback would wait for
+    // that callback.
+    if original.major_function == IRP_MJ_FILE_SYSTEM_CONTROL && volume.fs().is_dismounted() {
         volume::dismounted(m, volume);
     }
     status
