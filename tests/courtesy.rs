@@ -10,7 +10,7 @@ use filterhost::volume::{FsKind, Volume};
 use filterhost::wcifs::EcpVariant;
 use filterhost::{Machine, Mode};
 use siloscan_core::reason::Event;
-use siloscan_worlds::everywhere::{everywhere, once};
+use siloscan_worlds::everywhere::{SEEDS, everywhere, in_every_order, once};
 use siloscan_worlds::gate::{Gate, HOLD};
 use siloscan_worlds::scene::{TOOL, containers, layer, options};
 use siloscan_worlds::world::{World, WorldOptions};
@@ -321,26 +321,34 @@ fn day(p: &Process, seed: u64) -> Vec<String> {
     came
 }
 
+/// The same sequence with and without the driver; gives the trace hash of the run with it.
+fn compare(mode: Mode, seed: u64) -> u64 {
+    let without = Machine::builder().scheduler(mode).run(move |m| {
+        let volume = Volume::mount_kind(m, FsKind::Ntfs);
+        Process::create(m, "user", &volume, None).run(move |p| day(p, seed))
+    });
+    let without = without.unwrap_or_else(|report| panic!("{report}")).value;
+    let scenario = Arc::new(move |world: &World| {
+        let with = world.process("user").run(move |p| day(p, seed));
+        for (at, (with, without)) in with.iter().zip(&without).enumerate() {
+            assert_eq!(with, without, "operation {at} of seed {seed}");
+        }
+        assert_eq!(with.len(), without.len());
+    });
+    match once(mode, &options(), scenario) {
+        Ok(outcome) => outcome.trace_hash,
+        Err(report) => panic!("{mode:?}\n{report}"),
+    }
+}
+
 #[test]
 fn i8_a_user_sees_the_same_with_and_without_the_driver() {
-    for seed in 0..40 {
-        let without = Machine::builder()
-            .scheduler(Mode::Seeded(seed))
-            .run(move |m| {
-                let volume = Volume::mount_kind(m, FsKind::Ntfs);
-                Process::create(m, "user", &volume, None).run(move |p| day(p, seed))
-            });
-        let without = without.unwrap_or_else(|report| panic!("{report}")).value;
-        let scenario = Arc::new(move |world: &World| {
-            let with = world.process("user").run(move |p| day(p, seed));
-            for (at, (with, without)) in with.iter().zip(&without).enumerate() {
-                assert_eq!(with, without, "operation {at} of seed {seed}");
-            }
-            assert_eq!(with.len(), without.len());
-        });
-        if let Err(report) = once(Mode::Seeded(seed), &options(), scenario) {
-            panic!("{report}");
-        }
+    in_every_order(|mode| match mode {
+        Mode::Free => compare(mode, 0),
+        Mode::Seeded(seed) => compare(mode, seed),
+    });
+    for seed in SEEDS..40 {
+        compare(Mode::Seeded(seed), seed);
     }
 }
 

@@ -13,13 +13,12 @@ use siloscan_core::reason::{AllowReason, DenyReason, Event, Failure, Origin};
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::barrier::Gate;
-use siloscan_worlds::everywhere::once;
+use siloscan_worlds::everywhere::{SEEDS, everywhere};
 use siloscan_worlds::puppet::{Asked, Puppet};
 use siloscan_worlds::scene::{TOOL, containers, layer, options};
 use siloscan_worlds::world::{World, WorldOptions};
 
 const FILE: &str = r"C:\file.bin";
-const SEEDS: u64 = 2;
 
 /// Causes that a scan service, or its absence, can provoke in every route; and a lock, which a
 /// user of the file holds.
@@ -163,10 +162,7 @@ fn open_under(
     route: Route,
 ) -> Vec<Result<(), NtStatus>> {
     let options = host(parameters);
-    // In real time for one route only: most causes take as long as a deadline or a heartbeat.
-    let free = (route == Route::Scratch).then_some(Mode::Free);
-    let modes = (0..SEEDS).map(Mode::Seeded).chain(free);
-    let runs = modes.map(|mode| {
+    let run = |mode: Mode| {
         let unloads = cause == Failure::Unloading;
         let found = std::sync::Arc::new(std::sync::Mutex::new(None));
         let slot = std::sync::Arc::clone(&found);
@@ -181,12 +177,22 @@ fn open_under(
                     world.shut_down();
                 }
             });
-        if let Err(report) = run {
-            panic!("{cause:?}, {route:?}, {mode:?}\n{report}");
-        }
+        let hash = match run {
+            Ok(outcome) => outcome.trace_hash,
+            Err(report) => panic!("{cause:?}, {route:?}, {mode:?}\n{report}"),
+        };
         let opened = found.lock().expect("nobody panics with it").take();
-        opened.expect("the scenario has ended")
-    });
+        (hash, opened.expect("the scenario has ended"))
+    };
+    let (first, _) = run(Mode::Seeded(0));
+    let (again, _) = run(Mode::Seeded(0));
+    assert_eq!(first, again, "one seed is one history");
+    // In real time for one route only: most causes take as long as a deadline or a heartbeat.
+    let free = (route == Route::Scratch).then_some(Mode::Free);
+    let runs = (0..SEEDS)
+        .map(Mode::Seeded)
+        .chain(free)
+        .map(|mode| run(mode).1);
     runs.collect()
 }
 
@@ -238,7 +244,7 @@ fn w3_a_container_that_changes_its_file_without_end_is_denied() {
             p.open(&OpenOptions::new(FILE).write())
                 .expect("before the service")
         });
-        world.start_service(Gate::taking(Duration::from_millis(20)), 2);
+        world.start_service(Gate::taking(Duration::from_millis(200)), 2);
         let ended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let end = std::sync::Arc::clone(&ended);
         let dodger = app.spawn("dodge", move |p| {
@@ -262,17 +268,7 @@ fn w3_a_container_that_changes_its_file_without_end_is_denied() {
         assert!(world.count(Event::FlightKilled) >= 2);
         containers[0].destroy();
     };
-    let scenario = std::sync::Arc::new(scenario);
-    for seed in 0..20 {
-        let run = once(
-            Mode::Seeded(seed),
-            &host(&[]),
-            std::sync::Arc::clone(&scenario),
-        );
-        if let Err(report) = run {
-            panic!("{report}");
-        }
-    }
+    everywhere(&host(&[]), scenario);
 }
 
 /// Opens an infected file again and again, each time with a later allocation failing, until an
@@ -324,11 +320,5 @@ fn an_infected_file_stays_shut_whichever_single_allocation_fails() {
         assert!(outside.run(|p| p.read_file(FILE)).is_ok());
         containers[0].destroy();
     };
-    let scenario = std::sync::Arc::new(scenario);
-    let options = host(&[("OnFailure", 1), ("OnEvasion", 2)]);
-    for mode in (0..SEEDS).map(Mode::Seeded).chain([Mode::Free]) {
-        if let Err(report) = once(mode, &options, std::sync::Arc::clone(&scenario)) {
-            panic!("{mode:?}\n{report}");
-        }
-    }
+    everywhere(&host(&[("OnFailure", 1), ("OnEvasion", 2)]), scenario);
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use filterhost::Mode;
 use filterhost::status::{
     NtStatus, STATUS_ACCESS_DENIED, STATUS_CONNECTION_COUNT_LIMIT, STATUS_INVALID_PARAMETER,
     STATUS_PORT_DISCONNECTED, STATUS_SUCCESS,
@@ -15,7 +14,7 @@ use filterhost::user::{OpenOptions, Process};
 use filterhost::wcifs::EcpVariant;
 use siloscan_core::reason::{DenyReason, Event, Failure};
 use siloscan_core::wire::WireVerdict;
-use siloscan_worlds::everywhere::{Scenario, everywhere, once};
+use siloscan_worlds::everywhere::everywhere;
 use siloscan_worlds::puppet::{
     Asked, Delivered, Puppet, hello, poll_reply, scan_reply, service_process,
 };
@@ -37,16 +36,6 @@ fn host() -> WorldOptions {
         engine: None,
         parameters: values.map(|(name, value)| (name.to_owned(), value)).into(),
         ..options()
-    }
-}
-
-/// As [`everywhere`], for scenarios that go through hundreds of cases themselves.
-fn in_some_orders<S: Scenario>(scenario: S) {
-    let scenario = Arc::new(scenario);
-    for mode in [Mode::Free, Mode::Seeded(0), Mode::Seeded(1)] {
-        if let Err(report) = once(mode, &host(), Arc::clone(&scenario)) {
-            panic!("{mode:?}\n{report}");
-        }
     }
 }
 
@@ -131,7 +120,7 @@ impl Liar {
 #[test]
 fn i7_a_reply_of_any_other_length_is_no_verdict() {
     const GOOD: usize = 120;
-    in_some_orders(|world| {
+    everywhere(&host(), |world| {
         let liar = Liar::start(world, GOOD + 42);
         for length in (0..GOOD + 40).chain([100_000]) {
             let opened = liar.open_on(STATUS_SUCCESS, move |bytes| bytes.resize(length, 0));
@@ -160,7 +149,7 @@ fn i7_a_reply_with_any_field_wrong_is_no_verdict() {
     const DIGEST: usize = 48;
     const VERDICT: usize = 52;
     const GOOD: usize = 120;
-    in_some_orders(|world| {
+    everywhere(&host(), |world| {
         let liar = Liar::start(world, GOOD + 20);
         for at in 0..GOOD {
             let by = u8::try_from(world.machine().sched().random() % 255).unwrap_or(0) + 1;
@@ -199,7 +188,7 @@ fn i7_any_status_in_the_reply_header_is_no_verdict() {
         1,
         u32::MAX,
     ];
-    in_some_orders(|world| {
+    everywhere(&host(), |world| {
         let liar = Liar::start(world, STATUSES.len() + 2);
         for status in STATUSES.map(|status| NtStatus(status.cast_signed())) {
             let opened = liar.open_on(status, |_| {});
@@ -327,7 +316,7 @@ fn i7_nonsense_instead_of_an_answer_to_a_poll_is_a_missed_heartbeat() {
 
 #[test]
 fn i7_only_a_whole_hello_of_this_version_connects() {
-    in_some_orders(|world| {
+    everywhere(&host(), |world| {
         let process = service_process(world);
         let refused = process.run(|p| {
             let mut refused = 0_u64;

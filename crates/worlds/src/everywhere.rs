@@ -37,20 +37,28 @@ pub fn once<S: Scenario>(
     })
 }
 
-/// Runs `scenario` everywhere.
+/// Calls `run` for every order that is worth it: freely, under [`SEEDS`] seeds, and under the first
+/// of them twice. `run` gives the trace hash.
 ///
 /// # Panics
-/// With the report of the first run that goes wrong, which names its seed.
-pub fn everywhere<S: Scenario>(options: &WorldOptions, scenario: S) {
-    let scenario = Arc::new(scenario);
-    let run = |mode| match once(mode, options, Arc::clone(&scenario)) {
-        Ok(outcome) => outcome.trace_hash,
-        Err(report) => panic!("{mode:?}\n{report}"),
-    };
+/// When one seed gives two histories.
+pub fn in_every_order(mut run: impl FnMut(Mode) -> u64) {
     run(Mode::Free);
     let first = run(Mode::Seeded(0));
     assert_eq!(first, run(Mode::Seeded(0)), "one seed is one history");
     for seed in 1..SEEDS {
         run(Mode::Seeded(seed));
     }
+}
+
+/// Runs `scenario` everywhere.
+///
+/// # Panics
+/// With the report of the first run that goes wrong, which names its seed.
+pub fn everywhere<S: Scenario>(options: &WorldOptions, scenario: S) {
+    let scenario = Arc::new(scenario);
+    in_every_order(|mode| match once(mode, options, Arc::clone(&scenario)) {
+        Ok(outcome) => outcome.trace_hash,
+        Err(report) => panic!("{mode:?}\n{report}"),
+    });
 }

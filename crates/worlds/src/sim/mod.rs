@@ -89,16 +89,24 @@ impl std::fmt::Display for Broken {
     }
 }
 
-/// Runs the world of a plan.
+/// Runs the world of a plan, its threads in the order of the plan's seed.
 ///
 /// # Errors
 /// What went wrong, not made smaller.
 pub fn run(plan: &Plan, options: &WorldOptions) -> Result<(Figures, u64), Broken> {
+    run_in(Mode::Seeded(plan.seed), plan, options)
+}
+
+/// The same with threads that really run at once, where `mode` says so.
+///
+/// # Errors
+/// What went wrong, not made smaller.
+pub fn run_in(mode: Mode, plan: &Plan, options: &WorldOptions) -> Result<(Figures, u64), Broken> {
     let oracle = Arc::new(Oracle::default());
     let (own, plan, options) = (Arc::clone(&oracle), *plan, armed(options));
     let played = catch_unwind(AssertUnwindSafe(|| {
         filterhost::Machine::builder()
-            .scheduler(Mode::Seeded(plan.seed))
+            .scheduler(mode)
             .run(move |m| {
                 let world = World::boot(m, &options).unwrap_or_else(|error| panic!("{error}"));
                 let world = Arc::new(world);
