@@ -21,7 +21,8 @@ pub struct Parameter {
     pub max: u32,
     /// What holds where the value is absent, of another type, or out of range.
     pub default: u32,
-    /// Whether a change takes effect without a reload.
+    /// Whether a change may take effect while the driver runs. Nothing reads the registry again
+    /// yet: all are read at load.
     pub live: bool,
     /// What it does, in plain words.
     pub doc: &'static str,

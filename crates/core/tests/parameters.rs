@@ -1,0 +1,66 @@
+//! `docs/parameters.md` is made from the table in `limits.rs`; each value is range-checked.
+//!
+//! `SILOSCAN_WRITE_DOCS=1` writes the page instead of comparing it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use siloscan_core::limits::{PARAMETERS, Parameters};
+
+fn page() -> String {
+    let mut page = String::from(
+        "# The driver's parameters\n\n\
+         `REG_DWORD` values below `HKLM\\SYSTEM\\CurrentControlSet\\Services\\siloscan\\Parameters`, read when\n\
+         the driver is loaded. A value that is absent, of another type or out of range counts as its\n\
+         default; it never keeps the driver from loading. Made from `crates/core/src/limits.rs`\n\
+         (`SILOSCAN_WRITE_DOCS=1 cargo test -p siloscan-core --test parameters`).\n\n\
+         | name | unit or choices | from | to | default | what it does |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for parameter in &PARAMETERS {
+        let doc: Vec<_> = parameter.doc.split_whitespace().collect();
+        writeln!(
+            page,
+            "| `{}` | {} | {} | {} | {} | {} |",
+            parameter.name,
+            parameter.unit,
+            parameter.min,
+            parameter.max,
+            parameter.default,
+            doc.join(" ")
+        )
+        .expect("a string takes everything");
+    }
+    page
+}
+
+#[test]
+fn the_page_is_made_from_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/parameters.md");
+    if std::env::var_os("SILOSCAN_WRITE_DOCS").is_some() {
+        fs::write(&path, page()).expect("the page can be written");
+    }
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(there, page(), "run with SILOSCAN_WRITE_DOCS=1");
+}
+
+#[test]
+fn nonsense_gives_the_default_and_every_value_in_range_counts() {
+    for parameter in &PARAMETERS {
+        let mut all = Parameters::DEFAULT;
+        let mut set = |value| {
+            all.set(parameter, value);
+            all.get(parameter.id)
+        };
+        assert_eq!(set(Some(parameter.min)), parameter.min, "{parameter:?}");
+        assert_eq!(set(Some(parameter.max)), parameter.max, "{parameter:?}");
+        assert_eq!(set(None), parameter.default, "{parameter:?}");
+        if let Some(below) = parameter.min.checked_sub(1) {
+            assert_eq!(set(Some(below)), parameter.default, "{parameter:?}");
+        }
+        if let Some(above) = parameter.max.checked_add(1) {
+            assert_eq!(set(Some(above)), parameter.default, "{parameter:?}");
+        }
+    }
+}
