@@ -11,9 +11,11 @@ use siloscan_core::limits::{PARAMETERS, Parameters};
 fn page() -> String {
     let mut page = String::from(
         "# The driver's parameters\n\n\
-         `REG_DWORD` values below `HKLM\\SYSTEM\\CurrentControlSet\\Services\\siloscan\\Parameters`, read when\n\
-         the driver is loaded. A value that is absent, of another type or out of range counts as its\n\
-         default; it never keeps the driver from loading. Made from `crates/core/src/limits.rs`\n\
+         `REG_DWORD` values below \
+         `HKLM\\SYSTEM\\CurrentControlSet\\Services\\siloscan\\Parameters`, read when\n\
+         the driver is loaded. A value that is absent, of another type or out of range counts \
+         as its\ndefault; it never keeps the driver from loading. Made from \
+         `crates/core/src/limits.rs`\n\
          (`SILOSCAN_WRITE_DOCS=1 cargo test -p siloscan-core --test parameters`).\n\n\
          | name | unit or choices | from | to | default | what it does |\n\
          | --- | --- | --- | --- | --- | --- |\n",
