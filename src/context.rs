@@ -21,12 +21,12 @@ use crate::kernel::file::{File, Instance};
 use crate::kernel::lock::SpinLock;
 use crate::kernel::pool::Tag;
 use crate::kernel::{Status, clock, irql};
-use crate::registration;
 use crate::sys::constants::{
     FLT_INSTANCE_CONTEXT, FLT_SET_CONTEXT_KEEP_IF_EXISTS, FLT_STREAM_CONTEXT, NON_PAGED_POOL_NX,
     STATUS_FLT_CONTEXT_ALREADY_DEFINED, STATUS_UNSUCCESSFUL,
 };
 use crate::sys::{self, ContextCleanup, FltContext};
+use crate::{registration, state};
 pub use section::SectionContext;
 
 /// A kind of context. Its values need no drop: the Filter Manager just frees them.
@@ -511,6 +511,19 @@ impl Owned<StreamContext> {
         core::hint::black_box(());
         Status::check(status)?;
         Self::adopt(context)
+    }
+
+    /// The stream's context, made where it has none.
+    ///
+    /// # Errors
+    /// Not supported, no memory, or that the instance goes away.
+    ///
+    /// # IRQL
+    /// At most APC_LEVEL; the file is open.
+    pub fn of_or_new(instance: Instance<'_>, file: File<'_>) -> Result<Self, Status> {
+        Self::of(instance, file).or_else(|_| {
+            Self::new(StreamContext::new(state::next_stream()))?.attach(instance, file)
+        })
     }
 
     /// Ties a new context to a stream, or gives the one that somebody else tied to it first.

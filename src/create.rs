@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use siloscan_core::ecp::{Redirection, RedirectionFlags};
-use siloscan_core::key::{FileId, Key};
+use siloscan_core::key::Key;
 use siloscan_core::limits::Parameters;
 use siloscan_core::reason::{Counted, DenyReason, Event, Failure, IgnoreReason, LookupReason};
 use siloscan_core::route::{self, Facts, LookUp, OpenFacts, PreRoute, Route, Waiting, Which};
@@ -235,14 +235,10 @@ fn stream_of(
     if route::ignored(open).is_some() && !can_change(data) {
         return None;
     }
-    let (our, opened) = (data.instance(), data.file());
-    let stream = Owned::<StreamContext>::of(our, opened)
-        .or_else(|_| Owned::new(StreamContext::new(state::next_stream()))?.attach(our, opened))
-        .ok()?;
+    let stream = Owned::<StreamContext>::of_or_new(data.instance(), data.file()).ok()?;
     let may_ask = !open.has(OpenFacts::NESTED) && file::may_query();
-    if may_ask && instance.stable_ids && stream.state.own_id() == OwnId::Unknown {
-        let id = file::file_id(our, opened).ok().and_then(FileId::from_bytes);
-        stream.state.set_own_id(id);
+    if may_ask {
+        invalidate::learn_id(data, &stream, instance);
     }
     if stream.state.name() == StreamName::Unknown {
         if open.has(OpenFacts::UNNAMED) {

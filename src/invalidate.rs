@@ -103,7 +103,7 @@ fn pin(data: &Data<'_>) {
     let Ok(context) = Owned::<InstanceContext>::of(data.instance()) else {
         return;
     };
-    let stream = stream_of(data);
+    let stream = Owned::<StreamContext>::of_or_new(data.instance(), data.file()).ok();
     if let Some(stream) = &stream {
         stream.state.set_writable_section();
         if let (Some(key), Some(ledger)) = (own_key(stream, &context), state::ledger()) {
@@ -129,7 +129,7 @@ fn forget_name(data: &Data<'_>) {
     let renames = data.major() == IRP_MJ_SET_INFORMATION
         && operation::of_class(data.set_information().class) == Effect::Name
         && data.renames_stream();
-    if renames && let Some(stream) = stream_of(data) {
+    if renames && let Ok(stream) = Owned::<StreamContext>::of_or_new(data.instance(), data.file()) {
         stream.state.set_name(false);
     }
 }
@@ -187,7 +187,7 @@ fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
         Ok(stream) if paging && !stream.state.paging_write_counts() => return None,
         Ok(stream) => Some(stream),
         Err(_) if is_nobodys(data, paging) => return None,
-        Err(_) => stream_of(data),
+        Err(_) => Owned::<StreamContext>::of_or_new(data.instance(), data.file()).ok(),
     };
     let Some(stream) = stream else {
         return volume_change(context);
@@ -196,7 +196,9 @@ fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
         // The mapping may be the last thing that holds the file: no close is going to look.
         scan::closed::withdraw(&context);
     }
-    learn_id(data, &stream, &context, paging);
+    if !paging && may_ask() {
+        learn_id(data, &stream, &context);
+    }
     if context.stable_ids && stream.state.own_id() == OwnId::Unknown {
         // The key cannot be named: what is read through the stream dies, and the volume changes.
         after(Some(mark_stream(stream, &context)));
@@ -226,32 +228,27 @@ fn volume_change(context: Owned<InstanceContext>) -> Option<Mark> {
     Some(Mark::Instance(context))
 }
 
-/// The stream's context, made where it has none.
-fn stream_of(data: &Data<'_>) -> Option<Owned<StreamContext>> {
-    let (instance, file) = (data.instance(), data.file());
-    Owned::<StreamContext>::of(instance, file)
-        .or_else(|_| Owned::new(StreamContext::new(state::next_stream()))?.attach(instance, file))
-        .ok()
-}
-
 /// Whether a file that is about to be deleted stays under another name, as far as can be told.
 fn has_other_names(data: &Data<'_>) -> bool {
-    let may_ask = file::may_query() && !file::is_nested();
-    !may_ask || file::has_other_names(data.instance(), data.file())
+    !may_ask() || file::has_other_names(data.instance(), data.file())
 }
 
-/// Asks for the file's id, once, where this thread may ask.
-fn learn_id(data: &Data<'_>, stream: &StreamContext, context: &InstanceContext, paging: bool) {
-    if paging || !context.stable_ids || stream.state.own_id() != OwnId::Unknown {
-        return;
+/// Whether this thread may ask the file system below us.
+fn may_ask() -> bool {
+    file::may_query() && !file::is_nested()
+}
+
+/// Asks for the file's id, once.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, where this thread may ask.
+pub fn learn_id(data: &Data<'_>, stream: &StreamContext, context: &InstanceContext) {
+    if context.stable_ids && stream.state.own_id() == OwnId::Unknown {
+        let id = file::file_id(data.instance(), data.file());
+        stream
+            .state
+            .set_own_id(id.ok().and_then(FileId::from_bytes));
     }
-    if !file::may_query() || file::is_nested() {
-        return;
-    }
-    let id = file::file_id(data.instance(), data.file())
-        .ok()
-        .and_then(FileId::from_bytes);
-    stream.state.set_own_id(id);
 }
 
 /// What the operation may do to bytes; the table is core's.

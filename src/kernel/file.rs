@@ -182,6 +182,17 @@ struct FileStandardInformation {
 
 const _: () = assert!(size_of::<FileStandardInformation>() == 0x18);
 
+fn standard(instance: Instance<'_>, file: File<'_>) -> Result<FileStandardInformation, Status> {
+    let empty = FileStandardInformation {
+        allocation_size: 0,
+        end_of_file: 0,
+        number_of_links: 0,
+        delete_pending: 0,
+        directory: 0,
+    };
+    query(instance, file, FILE_STANDARD_INFORMATION, empty)
+}
+
 /// Whether a file whose deletion is pending stays under another name. What cannot be told, stays.
 ///
 /// It is not documented whether the name that goes is still counted. It is taken not to be: where
@@ -191,14 +202,7 @@ const _: () = assert!(size_of::<FileStandardInformation>() == 0x18);
 /// PASSIVE_LEVEL, APCs enabled, no top-level IRP.
 #[must_use]
 pub fn has_other_names(instance: Instance<'_>, file: File<'_>) -> bool {
-    let empty = FileStandardInformation {
-        allocation_size: 0,
-        end_of_file: 0,
-        number_of_links: 0,
-        delete_pending: 0,
-        directory: 0,
-    };
-    query(instance, file, FILE_STANDARD_INFORMATION, empty).map_or(true, |info| {
+    standard(instance, file).map_or(true, |info| {
         let goes_at_close = file.flags() & FO_DELETE_ON_CLOSE != 0;
         match info.delete_pending {
             0 if goes_at_close => info.number_of_links > 1,
@@ -242,15 +246,8 @@ pub fn must_not_recall(instance: Instance<'_>, file: File<'_>) -> bool {
 /// # IRQL
 /// PASSIVE_LEVEL, APCs enabled.
 pub fn size(instance: Instance<'_>, file: File<'_>) -> Result<u64, Status> {
-    let empty = FileStandardInformation {
-        allocation_size: 0,
-        end_of_file: 0,
-        number_of_links: 0,
-        delete_pending: 0,
-        directory: 0,
-    };
-    let standard = query(instance, file, FILE_STANDARD_INFORMATION, empty)?;
-    Ok(u64::try_from(standard.end_of_file).unwrap_or(0))
+    let info = standard(instance, file)?;
+    Ok(u64::try_from(info.end_of_file).unwrap_or(0))
 }
 
 /// Reads from an open file and says how many bytes came: fewer than asked for at its end. Past the
