@@ -27,8 +27,7 @@ fn without_service() -> WorldOptions {
 
 /// Starts the service behind a gate.
 fn gated(world: &World) -> Arc<Gate> {
-    let engine = options().engine.expect("the built-in rules");
-    let gate = Gate::new(world.machine(), engine);
+    let gate = Gate::choosing();
     world.start_service(gate.clone(), 2);
     gate
 }
@@ -67,16 +66,16 @@ fn w14_conflicts_get_their_way_during_a_scan_at_open() {
                 file.write_at(0, &held_bytes()).expect("written");
                 file
             });
-            gate.shut();
+            gate.close();
             let opener = user.spawn("opener", |p| p.read_file(FILE));
-            gate.wait_for(1);
+            gate.await_held(1);
             let done = user.run(move |_| {
                 let done = conflict(&file);
                 file.close().expect("an open handle");
                 done
             });
             assert_eq!(done, Ok(()), "while the engine stands still");
-            gate.open();
+            gate.empty();
             // It read the old bytes, or found them gone.
             let _either = opener.join();
             user.run(|p| {
@@ -98,7 +97,7 @@ fn w14_conflicts_get_their_way_during_a_scan_at_close() {
                 let options = OpenOptions::new(FILE).write().delete().create();
                 p.open(&options).expect("a new file")
             });
-            gate.shut();
+            gate.close();
             // Another handle closes after a change: the engine hangs in its scan.
             user.run(|p| {
                 p.write_file(FILE, &held_bytes())
@@ -112,7 +111,7 @@ fn w14_conflicts_get_their_way_during_a_scan_at_close() {
                 done
             });
             assert_eq!(done, Ok(()), "while the engine stands still");
-            gate.open();
+            gate.empty();
             user.run(|p| {
                 for name in [FILE, r"C:\renamed.txt"] {
                     let _gone = p.delete_file(name);
@@ -130,13 +129,13 @@ fn w14_a_layer_tree_is_renamed_and_deleted_while_it_is_scanned() {
         host.set_drive('C', &layer.volume);
         let containers = containers(world, &layer, 1, EcpVariant::default());
         let gate = gated(world);
-        gate.shut();
+        gate.close();
         host.run(|p| {
             for name in [r"C:\app\one.dll", r"C:\app\two.dll", r"C:\app\three.dll"] {
                 p.write_file(name, &held_bytes()).expect("a new file");
             }
         });
-        gate.wait_for(2);
+        gate.await_held(2);
         host.run(|p| {
             p.rename_file(r"C:\app", r"C:\gone", false)
                 .expect("the whole tree");
@@ -150,7 +149,7 @@ fn w14_a_layer_tree_is_renamed_and_deleted_while_it_is_scanned() {
             tree.close().expect("an open handle");
             assert_eq!(p.list_directory(r"C:\").expect("the root").len(), 0);
         });
-        gate.open();
+        gate.empty();
         containers[0].destroy();
     });
 }
@@ -161,18 +160,18 @@ fn a_scratch_volume_goes_away_with_scans_in_flight() {
         let layer = layer(world);
         let containers = containers(world, &layer, 2, EcpVariant::default());
         let gate = gated(world);
-        gate.shut();
+        gate.close();
         let app = containers[0].process("app");
         app.run(|p| {
             p.write_file(FILE, &held_bytes())
                 .expect("closing does not wait")
         });
-        gate.wait_for(1);
+        gate.await_held(1);
         let opener = app.spawn("opener", |p| p.read_file(FILE));
         containers[0].destroy();
         // Whatever it got: it does not hang.
         let _either = opener.join();
-        gate.open();
+        gate.empty();
         let other = containers[1].process("app");
         assert!(other.run(|p| p.read_file(TOOL)).is_ok(), "the others go on");
         containers[1].destroy();
@@ -184,11 +183,11 @@ fn paging_writes_and_closing_writers_never_wait_for_an_engine() {
     everywhere(&without_service(), |world| {
         let user = world.process("user");
         let gate = gated(world);
-        gate.shut();
+        gate.close();
         for name in [r"C:\one.txt", r"C:\two.txt", r"C:\three.txt"] {
             user.run(move |p| p.write_file(name, &held_bytes()).expect("at once"));
         }
-        gate.wait_for(2);
+        gate.await_held(2);
         let m = Arc::clone(world.machine());
         user.run(move |_| cache::settle(&m));
         user.run(|p| {
@@ -197,7 +196,7 @@ fn paging_writes_and_closing_writers_never_wait_for_an_engine() {
                 .close()
                 .expect("an open handle");
         });
-        gate.open();
+        gate.empty();
     });
 }
 

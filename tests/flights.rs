@@ -8,8 +8,8 @@ use filterhost::wcifs::EcpVariant;
 use siloscan_core::reason::{Event, LookupReason, ScanReason};
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::engine::eicar_test_file;
-use siloscan_worlds::barrier::Gate;
 use siloscan_worlds::everywhere::everywhere;
+use siloscan_worlds::gate::Gate;
 use siloscan_worlds::puppet::{Asked, Delivered, Puppet};
 use siloscan_worlds::scene::{INFECTED, OTHER, TOOL, containers, layer, options};
 use siloscan_worlds::world::{World, WorldOptions};
@@ -96,11 +96,11 @@ fn changed_in_mid_scan(world: &World, before: Vec<u8>, after: Vec<u8>) -> bool {
     world.start_service(gate.clone(), 3);
     let opener = user.spawn("open", |p| p.read_file(FILE));
     let joiner = user.spawn("open", |p| p.read_file(FILE));
-    gate.await_running(1);
+    gate.await_held(1);
     let new = after.clone();
     user.run(move |_| writer.write_at(0, &new).map(drop).expect("never held up"));
     // The scan of what the file was still runs, and reaches nobody: another one has begun.
-    gate.await_running(2);
+    gate.await_held(2);
     assert_eq!(gate.begun(&after), 1);
     gate.open();
     let first = opener.join();
@@ -188,7 +188,7 @@ fn i6_an_open_waits_for_the_scan_at_close_of_its_stream_and_no_longer() {
             p.write_file(FILE, &eicar_test_file())
                 .expect("writing is allowed")
         });
-        gate.await_running(1);
+        gate.await_held(1);
         let opener = app.spawn("open", |p| p.read_file(FILE));
         world.machine().sched().sleep(Duration::from_millis(70));
         let start = world.machine().sched().now();

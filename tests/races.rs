@@ -42,8 +42,7 @@ fn without_service() -> WorldOptions {
 
 /// Starts the service behind a gate.
 fn gated(world: &World, threads: usize) -> Arc<Gate> {
-    let engine = options().engine.expect("the built-in rules");
-    let gate = Gate::new(world.machine(), engine);
+    let gate = Gate::choosing();
     world.start_service(gate.clone(), threads);
     gate
 }
@@ -119,16 +118,16 @@ fn w1_an_open_does_not_join_a_scan_of_older_bytes() {
             let options = OpenOptions::new(FILE).write();
             Arc::new(p.open(&options).expect("clean"))
         });
-        gate.shut();
+        gate.close();
         let first = user.spawn("first", |p| p.read_file(FILE));
-        gate.wait_for(1);
+        gate.await_held(1);
         user.run(move |_| {
             file.write_at(0, &eicar_test_file()).expect("written");
             file.close().expect("an open handle");
         });
         let second = user.spawn("second", |p| p.read_file(FILE));
         assert_eq!(second.join(), Err(INFECTED), "while the first is held");
-        gate.open();
+        gate.empty();
         assert_eq!(first.join(), Err(INFECTED), "it waits for the new bytes");
         user.run(|p| assert_eq!(p.read_file(FILE), Err(INFECTED)));
         assert!(world.count(Event::FlightKilled) >= 1);
@@ -149,15 +148,15 @@ fn i2_a_placeholder_that_is_overwritten_during_the_scan_leaves_no_verdict() {
         let containers = containers(world, &layer, 2, EcpVariant::default());
         // One thread, held: the section of the next scan is made and nobody reads it yet.
         let gate = gated(world, 1);
-        gate.shut();
+        gate.close();
         let busy = user.spawn("busy", |p| p.read_file(FILE));
-        gate.wait_for(1);
+        gate.await_held(1);
         let malware = containers[0].process("malware");
         let opener = malware.spawn("opener", |p| p.read_file(EVIL));
         world.machine().sched().sleep(Duration::from_millis(20));
         let writer = malware.spawn("writer", |p| p.write_file(EVIL, &[b'x'; 68]));
         world.machine().sched().sleep(Duration::from_millis(20));
-        gate.open();
+        gate.empty();
         assert!(busy.join().is_ok());
         // Either of the two may come first; what counts is what the others get.
         let _either = (opener.join(), writer.join());

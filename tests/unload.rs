@@ -11,7 +11,7 @@ use filterhost::user::{OpenOptions, Process, Task};
 use filterhost::wcifs::EcpVariant;
 use filterhost::{Machine, Mode};
 use siloscan_core::wire::WireVerdict;
-use siloscan_worlds::barrier::Gate;
+use siloscan_worlds::gate::Gate;
 use siloscan_worlds::puppet::{Asked, Puppet, hello, service_process};
 use siloscan_worlds::scene::{OTHER, TOOL, containers, layer, options};
 use siloscan_worlds::world::{SERVICE, World, WorldOptions};

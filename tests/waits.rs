@@ -11,8 +11,8 @@ use filterhost::wcifs::EcpVariant;
 use siloscan_core::reason::{DenyReason, Event, Failure};
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::engine::eicar_test_file;
-use siloscan_worlds::barrier::Gate;
 use siloscan_worlds::everywhere::everywhere;
+use siloscan_worlds::gate::Gate;
 use siloscan_worlds::puppet::{Asked, Puppet};
 use siloscan_worlds::scene::{INFECTED, TOOL, containers, layer, options};
 use siloscan_worlds::world::{World, WorldOptions};
@@ -78,7 +78,7 @@ fn i3_w8_an_engine_that_never_answers_delays_each_open_by_its_own_deadline_only(
         let inside = containers[0].process("app");
         let start = now(world);
         let early = opener(&user);
-        gate.await_running(1);
+        gate.await_held(1);
         // One that comes half a deadline later waits for half a deadline longer.
         world.machine().sched().sleep(DEADLINE / 2);
         let late = opener(&user);
@@ -102,7 +102,7 @@ fn i3_an_opener_that_is_cancelled_or_killed_leaves_at_once_and_stalls_nobody() {
         let (user, gate) = behind_the_gate(world, BYTES, 2);
         let start = now(world);
         let first = opener(&user);
-        gate.await_running(1);
+        gate.await_held(1);
         let others: Vec<_> = (0..3).map(|_| opener(&user)).collect();
         let killed = opener(&user);
         while world.count(Event::FlightJoined) < 4 {
@@ -170,7 +170,7 @@ fn i3_a_suspended_opener_stalls_nobody() {
     everywhere(&host(&[]), |world| {
         let (user, gate) = behind_the_gate(world, BYTES, 2);
         let frozen = opener(&user);
-        gate.await_running(1);
+        gate.await_held(1);
         let start = now(world);
         frozen.suspend();
         let other = opener(&user);
@@ -288,9 +288,9 @@ fn i3_one_container_cannot_use_up_what_the_others_need() {
             .cloned()
             .map(|file| greedy.spawn("open", move |p| p.read_file(&file)))
             .collect();
-        gate.await_running(2);
+        gate.await_held(2);
         let other = opener(&modest);
-        gate.await_running(3);
+        gate.await_held(3);
         assert_eq!(
             gate.begun(BYTES),
             1,
@@ -324,7 +324,7 @@ fn a_crowd(world: &World) {
         .take(CROWD / 2)
         .map(|it| it.spawn("open", |p| p.read_file(TOOL)))
         .collect();
-    gate.await_running(2);
+    gate.await_held(2);
     gate.open();
     for opener in outside {
         assert_eq!(opener.join(), Err(INFECTED), "nobody slips through");

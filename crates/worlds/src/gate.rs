@@ -1,111 +1,207 @@
-//! An engine that can be held in mid-scan, so that a test can do something meanwhile.
+//! A scan engine that a scenario can hold: scans wait at a gate until it is opened, and the engine
+//! keeps its own account of what ran beside what.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use filterhost::Machine;
+use filterhost::machine;
+use parking_lot::Mutex;
 use siloscan_service::engine::{Digest, Engine, EngineError, Finding, Scanner};
+use siloscan_service::rules;
 
-/// An engine in front of another one. While it is shut, every scan of bytes that begin with
-/// `hold` waits; others pass.
-pub struct Gate {
-    m: Arc<Machine>,
-    inner: Arc<dyn Engine>,
-    shut: AtomicBool,
-    failing: AtomicBool,
-    held: AtomicU32,
-}
-
-/// What bytes begin with that the gate holds.
+/// What bytes begin with that a gate of [`Gate::choosing`] holds.
 pub const HOLD: &[u8] = b"hold";
 
+/// The gate, in front of the built-in rules.
+pub struct Gate {
+    rules: Arc<dyn Engine>,
+    /// What the bytes begin with that are held.
+    holds: &'static [u8],
+    /// How long each scan takes, apart from its wait at the gate.
+    takes: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: bool,
+    failing: bool,
+    /// Scans that wait at the gate now.
+    waiting: usize,
+    /// Scans that run now, by the bytes that they look at.
+    running: BTreeMap<Vec<u8>, usize>,
+    /// The most that ever ran at once over the same bytes.
+    most: usize,
+    /// Scans that began, by the bytes that they look at.
+    begun: BTreeMap<Vec<u8>, usize>,
+}
+
 impl Gate {
-    /// An open gate.
-    #[must_use]
-    pub fn new(m: &Arc<Machine>, inner: Arc<dyn Engine>) -> Arc<Self> {
+    fn new(open: bool, holds: &'static [u8], takes: Duration) -> Arc<Self> {
         Arc::new(Self {
-            m: Arc::clone(m),
-            inner,
-            shut: AtomicBool::new(false),
-            failing: AtomicBool::new(false),
-            held: AtomicU32::new(0),
+            rules: rules::load(None).engine,
+            holds,
+            takes,
+            state: Mutex::new(State {
+                open,
+                ..State::default()
+            }),
         })
     }
 
-    /// From now on scans are held.
-    pub fn shut(&self) {
-        self.shut.store(true, Ordering::SeqCst);
+    /// A gate that is closed: scans begin and do not end.
+    #[must_use]
+    pub fn closed() -> Arc<Self> {
+        Self::new(false, b"", Duration::ZERO)
     }
 
-    /// Lets all scans go, and waits until they have gone.
+    /// A gate that is open: scans end as they do anywhere.
+    #[must_use]
+    pub fn opened() -> Arc<Self> {
+        Self::taking(Duration::ZERO)
+    }
+
+    /// A gate that is open, behind which each scan takes this long.
+    #[must_use]
+    pub fn taking(takes: Duration) -> Arc<Self> {
+        Self::new(true, b"", takes)
+    }
+
+    /// A gate that is open, and when it is closed holds nothing but bytes that begin with
+    /// [`HOLD`].
+    #[must_use]
+    pub fn choosing() -> Arc<Self> {
+        Self::new(true, HOLD, Duration::ZERO)
+    }
+
+    /// Lets every scan go on, those that wait and those that come. On a simulated thread.
     pub fn open(&self) {
-        self.shut.store(false, Ordering::SeqCst);
-        self.m.sched().notify();
-        let gone = || (self.held.load(Ordering::SeqCst) == 0).then_some(());
+        self.state.lock().open = true;
+        machine::current().sched().notify();
+    }
+
+    /// The same, and waits until those that waited have gone.
+    pub fn empty(&self) {
+        self.open();
+        let gone = || (self.state.lock().waiting == 0).then_some(());
         // Without a deadline the wait ends when the last one has gone.
-        let _gone = self.m.sched().wait_until("an open gate", None, gone);
+        let _gone = machine::current()
+            .sched()
+            .wait_until("an empty gate", None, gone);
+    }
+
+    /// From now on scans that begin wait again.
+    pub fn close(&self) {
+        self.state.lock().open = false;
     }
 
     /// From now on every scan fails, or none any more.
     pub fn fail(&self, failing: bool) {
-        self.failing.store(failing, Ordering::SeqCst);
+        self.state.lock().failing = failing;
     }
 
-    /// Waits until this many scans are held.
+    /// Waits until `count` scans are at the gate; false when they do not come within a minute of
+    /// the machine's time.
+    #[must_use]
+    pub fn holds(&self, count: usize) -> bool {
+        let m = machine::current();
+        let there = || (self.state.lock().waiting >= count).then_some(());
+        let deadline = m.sched().now().after(Duration::from_secs(60));
+        m.sched()
+            .wait_until("scans at the gate", Some(deadline), there)
+            .is_ok()
+    }
+
+    /// Waits until `count` scans are at the gate.
     ///
     /// # Panics
-    /// When they are not after a minute of the machine's time.
-    pub fn wait_for(&self, scans: u32) {
-        assert!(self.holds(scans), "{scans} scans are held");
+    /// When they do not come.
+    pub fn await_held(&self, count: usize) {
+        assert!(self.holds(count), "{count} scans come to the gate");
     }
 
-    /// Waits until this many scans are held; false when they are not after a minute of the
-    /// machine's time.
+    /// Scans that run now.
     #[must_use]
-    pub fn holds(&self, scans: u32) -> bool {
-        let enough = || (self.held.load(Ordering::SeqCst) >= scans).then_some(());
-        let deadline = self.m.sched().now().after(Duration::from_secs(60));
-        self.m
-            .sched()
-            .wait_until("a held scan", Some(deadline), enough)
-            .is_ok()
+    pub fn running(&self) -> usize {
+        self.state.lock().running.values().sum()
+    }
+
+    /// Scans of exactly these bytes that ever began.
+    #[must_use]
+    pub fn begun(&self, bytes: &[u8]) -> usize {
+        self.state.lock().begun.get(bytes).copied().unwrap_or(0)
+    }
+
+    /// All scans that ever began.
+    #[must_use]
+    pub fn all_begun(&self) -> usize {
+        self.state.lock().begun.values().sum()
+    }
+
+    /// The most scans that ever ran at once over the same bytes.
+    #[must_use]
+    pub fn most_at_once(&self) -> usize {
+        self.state.lock().most
+    }
+
+    fn enter(&self, bytes: &[u8]) {
+        let mut state = self.state.lock();
+        *state.begun.entry(bytes.to_vec()).or_default() += 1;
+        let running = {
+            let running = state.running.entry(bytes.to_vec()).or_default();
+            *running += 1;
+            *running
+        };
+        state.most = state.most.max(running);
+    }
+
+    fn leave(&self, bytes: &[u8]) {
+        let mut state = self.state.lock();
+        if let Some(running) = state.running.get_mut(bytes) {
+            *running -= 1;
+        }
+    }
+
+    /// Waits while the gate is closed.
+    fn wait(&self) {
+        let m = machine::current();
+        self.state.lock().waiting += 1;
+        m.sched().notify();
+        let opened = || self.state.lock().open.then_some(());
+        // Without a deadline the wait cannot time out.
+        let _opened = m.sched().wait_until("an engine at the gate", None, opened);
+        self.state.lock().waiting -= 1;
+        m.sched().notify();
     }
 }
 
 impl Engine for Gate {
     fn digest(&self) -> Digest {
-        self.inner.digest()
+        self.rules.digest()
     }
 
     fn scanner(&self) -> Box<dyn Scanner + '_> {
-        Box::new(Held {
-            gate: self,
-            inner: self.inner.scanner(),
-        })
+        Box::new(AtTheGate(self, self.rules.scanner()))
     }
 }
 
-struct Held<'a> {
-    gate: &'a Gate,
-    inner: Box<dyn Scanner + 'a>,
-}
+struct AtTheGate<'a>(&'a Gate, Box<dyn Scanner + 'a>);
 
-impl Scanner for Held<'_> {
+impl Scanner for AtTheGate<'_> {
     fn scan(&mut self, bytes: &[u8], limit: Option<Duration>) -> Result<Finding, EngineError> {
-        let gate = self.gate;
-        if gate.failing.load(Ordering::SeqCst) {
+        let Self(gate, rules) = self;
+        if gate.state.lock().failing {
             return Err(EngineError::Failed("told to".to_owned()));
         }
-        if gate.shut.load(Ordering::SeqCst) && bytes.starts_with(HOLD) {
-            gate.held.fetch_add(1, Ordering::SeqCst);
-            gate.m.sched().notify();
-            let open = || (!gate.shut.load(Ordering::SeqCst)).then_some(());
-            // Without a deadline the wait ends when the gate opens.
-            let _open = gate.m.sched().wait_until("a gate", None, open);
-            gate.held.fetch_sub(1, Ordering::SeqCst);
-            gate.m.sched().notify();
+        gate.enter(bytes);
+        if bytes.starts_with(gate.holds) {
+            gate.wait();
         }
-        self.inner.scan(bytes, limit)
+        if !gate.takes.is_zero() {
+            machine::current().sched().sleep(gate.takes);
+        }
+        gate.leave(bytes);
+        rules.scan(bytes, limit)
     }
 }

@@ -1,7 +1,6 @@
 //! A whole container host built from the filter host and the service: images, layers, containers,
 //! the users in them, and the figures of what happened. Tests and the demo share it.
 
-pub mod barrier;
 pub mod day;
 pub mod everywhere;
 pub mod gate;
