@@ -16,11 +16,12 @@ use siloscan_core::verdict::{self, Decision, End, Opener};
 use crate::context::{InstanceContext, Owned, StreamContext};
 use crate::ecp::{Attached, List};
 use crate::kernel::file::{self, Name};
-use crate::kernel::{Status, clock, silo, thread};
+use crate::kernel::silo::{self, Place};
+use crate::kernel::{Status, clock, thread};
 use crate::registration::view::{Data, NameHint};
 use crate::scan::{self, Wanted};
 use crate::sys::constants::*;
-use crate::trace::{self, Detection, Tale};
+use crate::trace::{self, Detection, ForeignSilo, Tale};
 use crate::{instance, invalidate, port, state};
 
 /// Access that reads, runs or changes data. What is not yet resolved counts as all of it.
@@ -131,9 +132,18 @@ fn facts_before<'a>(data: &'a Data<'a>) -> (OpenFacts, Option<List<'a>>) {
         .with_if(OpenFacts::CSV_DOWN_LEVEL, origins.csv_down_level)
         .with_if(OpenFacts::SCANNER, port::is_scanner(data))
         .with_if(OpenFacts::NESTED, file::is_nested())
-        .with_if(OpenFacts::CONTAINER, silo::is_container(data.file()))
+        .with(place(data))
         .with_if(OpenFacts::UNNAMED, data.name_hint() == NameHint::Unnamed);
     (open, Some(list))
+}
+
+/// Where the file is opened, as facts.
+fn place(data: &Data<'_>) -> OpenFacts {
+    match silo::place(data.file()) {
+        Place::Host => OpenFacts::NONE,
+        Place::Container => OpenFacts::CONTAINER,
+        Place::Foreign => OpenFacts::CONTAINER.with(OpenFacts::FOREIGN_SILO),
+    }
 }
 
 /// Whether the open may change a file, so that its stream has to be known.
@@ -272,6 +282,9 @@ impl Opening<'_> {
             open: self.known(&redirection),
             redirection,
         };
+        if self.open.has(OpenFacts::FOREIGN_SILO) {
+            self.tell_foreign(&facts.redirection);
+        }
         match route::route(&facts, &self.parameters.layer_policy()) {
             Route::Ignore(reason) => self.tale.route(reason),
             Route::Skip(reason) => self.tale.route(reason),
@@ -329,7 +342,7 @@ impl Opening<'_> {
         let open = self
             .open
             .without(OpenFacts::UNNAMED)
-            .with_if(OpenFacts::REDIRECTING, instance.state.redirecting())
+            .with_if(OpenFacts::REDIRECTING, self.is_redirecting())
             .with_if(OpenFacts::OWN_VOLUME, instance.guid().is_some_and(tracked))
             .with_if(OpenFacts::DAX, instance.dax)
             .with_if(OpenFacts::CSV, instance.csv)
@@ -347,6 +360,33 @@ impl Opening<'_> {
             matches!(stream.state.own_id(), OwnId::Known(_)),
         )
         .with_if(OpenFacts::WRITABLE_SECTION, stream.state.writable_section())
+    }
+
+    /// Whether own ids may show layer bytes. In a silo that the host compute service did not make
+    /// that is so wherever the container filter is, whether it has answered anybody or not.
+    fn is_redirecting(&self) -> bool {
+        if self.open.has(OpenFacts::FOREIGN_SILO) {
+            return instance::is_redirecting(&self.instance, self.data.volume());
+        }
+        self.instance.state.redirecting()
+    }
+
+    /// An open out of a silo that the host compute service did not make.
+    fn tell_foreign(&self, redirection: &Redirection) {
+        trace::count(Event::ForeignSilo);
+        let container = self.container();
+        trace::tally(&container, |tally| {
+            tally.foreign = tally.foreign.saturating_add(1);
+        });
+        trace::foreign_silo(&ForeignSilo {
+            container,
+            process: self.data.process_id(),
+            answer: match redirection {
+                Redirection::Answer(answer) if answer.flags.has(RedirectionFlags::LAYER) => "layer",
+                Redirection::Answer(_) => "scratch",
+                _ => "none",
+            },
+        });
     }
 
     fn is_covered(&self, redirection: &Redirection) -> bool {
@@ -442,7 +482,8 @@ impl Opening<'_> {
 
     /// Decides, and tries again while a cause may pass and time is left.
     fn finish(&self, end: impl Fn(clock::Time) -> End, waiting: Waiting) {
-        let deadline = clock::now().saturating_add(self.parameters.open_deadline());
+        let since = clock::now();
+        let deadline = since.saturating_add(self.parameters.open_deadline());
         let policy = self.parameters.failure_policy();
         loop {
             let end = end(deadline);
@@ -460,6 +501,9 @@ impl Opening<'_> {
             match verdict::decide(end, &opener, &policy) {
                 Decision::Allow(reason) => {
                     self.tale.decision(reason);
+                    if !matches!(end, End::Cached(_)) {
+                        self.tally(end, false, since);
+                    }
                     if matches!(end, End::Failed(_))
                         && let Some(stream) = &self.stream
                     {
@@ -469,6 +513,7 @@ impl Opening<'_> {
                 }
                 Decision::Deny(reason) => {
                     self.tale.decision(reason);
+                    self.tally(end, true, since);
                     self.refuse(reason);
                     return;
                 }
@@ -478,6 +523,21 @@ impl Opening<'_> {
                 }
             }
         }
+    }
+
+    /// Counts an open of a container that was no hit.
+    fn tally(&self, end: End, denied: bool, since: clock::Time) {
+        if !self.open.has(OpenFacts::CONTAINER) {
+            return;
+        }
+        let waited = clock::now().saturating_sub(since);
+        trace::tally(&self.container(), |tally| {
+            tally.opens = tally.opens.saturating_add(1);
+            tally.denied = tally.denied.saturating_add(u64::from(denied));
+            let failed = matches!(end, End::Failed(_));
+            tally.failed = tally.failed.saturating_add(u64::from(failed));
+            tally.waited = tally.waited.saturating_add(waited);
+        });
     }
 
     /// Refuses the open, and tells of what was found.

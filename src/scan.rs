@@ -145,7 +145,7 @@ fn fly(
     let request = Request {
         subject,
         stream: wanted.stream.map(|stream| stream.state.id()),
-        silo: wanted.silo.map_or(0, |silo| silo.address),
+        silo: wanted.silo.map_or(0, |silo| silo.account),
         owner: owner(wanted.data.instance()),
         cookie: cookie.to_raw(),
         deadline: wanted.deadline,

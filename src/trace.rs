@@ -5,9 +5,11 @@
 use core::cell::Cell;
 
 use siloscan_core::reason::{Counted, CounterIndex, Counters};
+use siloscan_core::tally::{Tallies, Tally};
 
 use crate::kernel::clock::{self, MILLISECOND};
 use crate::kernel::etw::{self, Level, Piece, Shape, keyword, kind};
+use crate::kernel::lock::SpinLock;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +28,23 @@ pub fn count(reason: impl Counted) {
 #[must_use]
 pub fn counters() -> &'static Counters {
     &COUNTERS
+}
+
+/// What is counted of each container.
+static TALLIES: SpinLock<Tallies> = SpinLock::new(Tallies::new());
+
+/// Changes what is counted of a container. Never on a hit.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+pub fn tally(container: &[u8; 16], change: impl FnOnce(&mut Tally)) {
+    TALLIES.lock().note(container, change);
+}
+
+/// What is counted of each container, to be told.
+#[must_use]
+pub fn tallies() -> &'static SpinLock<Tallies> {
+    &TALLIES
 }
 
 /// At most this many detection events per second: a container must not flood the trace.
@@ -158,6 +177,65 @@ pub fn detection(found: &Detection<'_>) {
             Piece(&found.process.to_le_bytes()),
             Piece(&reason),
             Piece(found.reason.as_bytes()),
+        ],
+    );
+}
+
+/// At most this many events per second about silos whose container filter answers, and as many
+/// about others: the second kind is common where applications are packaged in silos, and must not
+/// drown the first.
+const FOREIGN_PER_SECOND: u64 = 10;
+
+static FOREIGN_ANSWERED: Rate = Rate::new();
+static FOREIGN_OTHERS: Rate = Rate::new();
+
+/// The event of an open out of a silo that the host compute service did not make.
+static FOREIGN: Shape = Shape {
+    level: Level::Warning,
+    keyword: keyword::SILOS,
+    metadata: &FOREIGN_METADATA,
+};
+
+const FOREIGN_METADATA: [u8; 45] = metadata(
+    b"ForeignSilo",
+    &[
+        (b"Answer", kind::COUNTED_ANSI),
+        (b"Container", kind::GUID),
+        (b"ProcessId", kind::U64),
+    ],
+);
+
+/// An open out of a silo that the host compute service did not make.
+pub struct ForeignSilo {
+    /// What the container filter says of the file: `layer`, `scratch` or `none`.
+    pub answer: &'static str,
+    /// The container that the silo lies in, or zero.
+    pub container: [u8; 16],
+    /// The opening process.
+    pub process: u64,
+}
+
+/// Tells of an open out of a silo that the host compute service did not make.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn foreign_silo(told: &ForeignSilo) {
+    let rate = if told.answer == "none" {
+        &FOREIGN_OTHERS
+    } else {
+        &FOREIGN_ANSWERED
+    };
+    if !rate.admits(FOREIGN_PER_SECOND) {
+        return;
+    }
+    let answer = told.answer.as_bytes();
+    etw::write(
+        &FOREIGN,
+        &[
+            Piece(&length(answer)),
+            Piece(answer),
+            Piece(&told.container),
+            Piece(&told.process.to_le_bytes()),
         ],
     );
 }

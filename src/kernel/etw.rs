@@ -62,6 +62,8 @@ pub mod keyword {
     pub const DETECTIONS: u64 = 1;
     /// Each open with its route, reason and time.
     pub const OPENS: u64 = 2;
+    /// Silos that the host compute service did not make.
+    pub const SILOS: u64 = 4;
 }
 
 /// TraceLogging's type bytes.

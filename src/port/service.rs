@@ -6,7 +6,9 @@
 use siloscan_core::ledger::Ledger;
 use siloscan_core::limits::ParameterId;
 use siloscan_core::reason::Event;
-use siloscan_core::wire::{Counts, News, Poll, PollFlags, PollReply, Stop};
+use siloscan_core::wire::{
+    ContainerCounts, Counts, Message, News, Poll, PollFlags, PollReply, Stop,
+};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::Unanswered;
@@ -35,11 +37,14 @@ impl thread::Body for Poller {
         };
         let mut sequence = 0_u64;
         let mut counts = PoolSlice::new(1, Tag::MESSAGE, |_| Counts::new_zeroed()).ok();
+        let containers = || PoolSlice::new(1, Tag::MESSAGE, |_| ContainerCounts::new_zeroed());
+        let mut containers = containers().ok();
         let heartbeat = u64::from(state::parameters().get(ParameterId::HeartbeatMs));
         while !state::is_stopping() {
             if port::is_connected() {
                 sequence = sequence.wrapping_add(1);
                 poll(sequence, heartbeat);
+                tell_containers(containers.as_mut());
                 tell_counts(counts.as_mut());
             }
             flights.wait(Signal::Poll, heartbeat / POLLS);
@@ -53,10 +58,24 @@ fn tell_counts(message: Option<&mut PoolSlice<Counts>>) {
         return;
     };
     if counts.fill(trace::counters()) {
-        let deadline = clock::after(clock::now(), TELL_MS);
-        if port::tell(counts, deadline).is_err() {
-            trace::count(Event::HeartbeatMissed);
-        }
+        tell(counts);
+    }
+}
+
+/// Tells the numbers of each container, where any of them moved.
+fn tell_containers(message: Option<&mut PoolSlice<ContainerCounts>>) {
+    let Some(counts) = message.and_then(|slice| slice.as_mut().first_mut()) else {
+        return;
+    };
+    if counts.fill(&mut trace::tallies().lock()) {
+        tell(counts);
+    }
+}
+
+fn tell<M: Message>(message: &M) {
+    let deadline = clock::after(clock::now(), TELL_MS);
+    if port::tell(message, deadline).is_err() {
+        trace::count(Event::HeartbeatMissed);
     }
 }
 

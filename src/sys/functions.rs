@@ -187,6 +187,7 @@ unsafe extern "system" {
     ) -> NTSTATUS;
     pub fn FsRtlIsPagingFile(file: *mut FILE_OBJECT) -> u32;
     pub fn PsIsHostSilo(silo: P) -> u8;
+    pub fn PsGetEffectiveServerSilo(silo: P) -> P;
     pub fn PsGetCurrentServerSilo() -> P;
     pub fn KeQueryInterruptTimePrecise(counter: *mut u64) -> u64;
 }

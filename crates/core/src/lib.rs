@@ -40,6 +40,7 @@ pub mod reason;
 pub mod route;
 pub mod stream;
 pub mod sync;
+pub mod tally;
 pub mod verdict;
 pub mod volume;
 pub mod wire;

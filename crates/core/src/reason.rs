@@ -150,6 +150,8 @@ reasons! {
             "No usable answer, on a volume that shows layer bytes under its own ids.",
         UnknownFlags "unknown-flags" "The answer has bits that no page documents.",
         Contradiction "contradiction" "The answer's bits contradict each other.",
+        ForeignSilo "foreign-silo"
+            "An answer about the layers of a silo that the host compute service did not make.",
         UserMode "user-mode" "A user-mode provider serves the file: no statement about layers.",
         SharingOff "sharing-off" "A layer file, and the policy says to scan each open of one.",
         RemoteLayer "remote-layer" "A remote layer, and the policy says to scan.",
@@ -262,6 +264,8 @@ reasons! {
         SectionKept "section-kept"
             "The service kept a section for too long after a stop, and was disconnected.",
         Retried "retried" "An open that could not be scanned was tried again within its deadline.",
+        ForeignSilo "foreign-silo"
+            "An open out of a silo that the host compute service did not make.",
     }
 }
 

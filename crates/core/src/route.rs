@@ -78,6 +78,9 @@ open_facts! {
     /// The layer volume that the answer names has a live instance of ours, and a GUID that no
     /// other live volume has: changes to its files are seen.
     LAYER_VOLUME = 26;
+    /// The silo of the open is none that the host compute service made. Only with
+    /// [`Self::CONTAINER`].
+    FOREIGN_SILO = 27;
 }
 
 impl OpenFacts {
@@ -117,7 +120,7 @@ impl OpenFacts {
     }
 
     /// Every fact.
-    const ALL: u32 = (Self::LAYER_VOLUME.0 << 1).wrapping_sub(1);
+    const ALL: u32 = (Self::FOREIGN_SILO.0 << 1).wrapping_sub(1);
 
     /// The set as bits, for tracing.
     #[must_use]
@@ -295,6 +298,10 @@ pub fn route(facts: &Facts, policy: &LayerPolicy) -> Route {
         return unanswered(open, LookupReason::HostOwn);
     }
     match &facts.redirection {
+        // Who made the silo made its layers, too, and what the container filter says of them.
+        Redirection::Answer(_) if open.has(OpenFacts::FOREIGN_SILO) => {
+            scan(open, ScanReason::ForeignSilo)
+        }
         Redirection::Answer(answer) => answered(open, answer, policy),
         Redirection::Absent | Redirection::NotAcknowledged | Redirection::Tainted => {
             unanswered(open, LookupReason::ContainerOwn)

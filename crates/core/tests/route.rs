@@ -17,7 +17,7 @@ const TABLE: &str = include_str!("route_table.txt");
 const COUNTS: &str = include_str!("route_counts.txt");
 
 /// The names of the table's facts; the place in this list is the bit.
-const FACTS: [&str; 41] = [
+const FACTS: [&str; 42] = [
     "stack-file-object",
     "paging-file",
     "target-directory",
@@ -45,6 +45,7 @@ const FACTS: [&str; 41] = [
     "can-write",
     "covered",
     "layer-volume",
+    "foreign-silo",
     "ecp-absent",
     "acknowledged",
     "tainted",
@@ -62,7 +63,7 @@ const FACTS: [&str; 41] = [
 ];
 
 /// The open's facts, bit by bit in the order of [`FACTS`].
-const OPEN_FACTS: [OpenFacts; 27] = [
+const OPEN_FACTS: [OpenFacts; 28] = [
     OpenFacts::STACK_FILE_OBJECT,
     OpenFacts::PAGING_FILE,
     OpenFacts::TARGET_DIRECTORY,
@@ -90,6 +91,7 @@ const OPEN_FACTS: [OpenFacts; 27] = [
     OpenFacts::CAN_WRITE,
     OpenFacts::COVERED,
     OpenFacts::LAYER_VOLUME,
+    OpenFacts::FOREIGN_SILO,
 ];
 
 fn bit(name: &str) -> u64 {
@@ -205,20 +207,20 @@ impl Case {
     fn word(&self) -> u64 {
         let mut word = u64::from(self.open);
         let mut set = |place: u32, holds: bool| word |= u64::from(holds) << place;
-        set(27, self.ecp_absent);
-        set(28, self.acknowledged);
-        set(29, self.taint != 0);
-        set(30, self.flags & 1 != 0);
-        set(31, self.flags & 2 != 0);
-        set(32, self.flags & 4 != 0);
-        set(33, self.flags & 8 != 0);
-        set(34, self.flags & 16 != 0);
-        set(35, self.flags & 0xffe0 != 0);
-        set(36, self.ids & 1 == 0);
-        set(37, self.ids & 2 == 0);
-        set(38, self.policy & 1 == 0);
-        set(39, self.policy & 2 == 0);
-        set(40, self.policy & 4 != 0);
+        set(28, self.ecp_absent);
+        set(29, self.acknowledged);
+        set(30, self.taint != 0);
+        set(31, self.flags & 1 != 0);
+        set(32, self.flags & 2 != 0);
+        set(33, self.flags & 4 != 0);
+        set(34, self.flags & 8 != 0);
+        set(35, self.flags & 16 != 0);
+        set(36, self.flags & 0xffe0 != 0);
+        set(37, self.ids & 1 == 0);
+        set(38, self.ids & 2 == 0);
+        set(39, self.policy & 1 == 0);
+        set(40, self.policy & 2 == 0);
+        set(41, self.policy & 4 != 0);
         word
     }
 
@@ -391,19 +393,20 @@ fn the_names_of_the_facts_are_the_bits_of_the_code() {
     for (place, fact) in OPEN_FACTS.iter().enumerate() {
         assert_eq!(fact.bits(), 1 << place, "{}", FACTS[place]);
     }
-    assert_eq!(bit("ecp-absent"), 1 << 27);
-    assert_eq!(bit("each-open"), 1 << 40);
+    assert_eq!(bit("ecp-absent"), 1 << 28);
+    assert_eq!(bit("each-open"), 1 << 41);
 }
 
-/// Every flag word × acknowledged × tainted × ids × policy × covered × redirecting.
+/// Every flag word × acknowledged × tainted × ids × policy × covered × redirecting × foreign.
 #[test]
 fn i5_every_flag_word_is_routed_as_the_table_says() {
     let mut comparison = Comparison::new();
     for flags in 0..=u16::MAX {
-        for rest in 0..512_u32 {
+        for rest in 0..1024_u32 {
             let on = |shift: u32| rest >> shift & 1 != 0;
+            let facts = u32::from(on(6)) << 25 | u32::from(on(7)) << 16;
             let case = Case {
-                open: PLAIN | u32::from(on(6)) << 25 | u32::from(on(7)) << 16,
+                open: PLAIN | facts | u32::from(on(9)) << 27,
                 ecp_absent: false,
                 acknowledged: on(0),
                 taint: u8::from(on(1)),
@@ -421,7 +424,7 @@ fn i5_every_flag_word_is_routed_as_the_table_says() {
 #[test]
 fn every_fact_is_routed_as_the_table_says() {
     let mut comparison = Comparison::new();
-    for facts in 0..1_u32 << 13 {
+    for facts in 0..1_u32 << 14 {
         for flags in 0..64_u16 {
             for rest in 0..32_u32 {
                 let case = Case {
@@ -450,7 +453,7 @@ fn i1_every_set_of_ignores_is_routed_as_the_table_says() {
     let mut comparison = Comparison::new();
     for ignores in 0..1_u32 << 14 {
         for flags in [0, 1, 2, 5, 9, 13, 0x8001] {
-            for others in [0, PLAIN, PLAIN | 1 << 25, 0x1fff << 14] {
+            for others in [0, PLAIN, PLAIN | 1 << 25, 0x3fff << 14] {
                 let case = Case {
                     open: ignores | others,
                     ecp_absent: false,
@@ -473,10 +476,11 @@ fn i1_every_set_of_ignores_is_routed_as_the_table_says() {
 fn i5_no_skip_without_a_clear_answer() {
     let mut skips = 0;
     for flags in 0..=u16::MAX {
-        for rest in 0..256_u32 {
+        for rest in 0..512_u32 {
             let on = |shift: u32| rest >> shift & 1 != 0;
+            let silo = u32::from(on(0)) << 15 | u32::from(on(8)) << 27;
             let case = Case {
-                open: PLAIN & !(1 << 15) | u32::from(on(0)) << 15 | 1 << 25,
+                open: PLAIN & !(1 << 15) | silo | 1 << 25,
                 ecp_absent: on(1),
                 acknowledged: on(2),
                 taint: (rest >> 3 & 3) as u8,
@@ -488,6 +492,7 @@ fn i5_no_skip_without_a_clear_answer() {
             if let Route::Skip(_) | Route::LookUpThenSkip(..) = decided {
                 skips += 1;
                 assert!(on(0) && !on(1) && on(2) && case.taint == 0, "{case:?}");
+                assert!(!on(8), "a silo that nobody knows: {case:?}");
                 let clear = RedirectionFlags::LAYER;
                 let wrong = RedirectionFlags::SCRATCH
                     | RedirectionFlags::USER_MODE

@@ -22,6 +22,10 @@ pub struct ContainerOptions {
     pub scratch: FsKind,
     /// How the container file system filter answers.
     pub variant: EcpVariant,
+    /// What its silo is; only of a server silo the host compute service makes a container.
+    pub silo: SiloKind,
+    /// The silo that its silo lies in; none for one on the host.
+    pub within: Option<Arc<Object>>,
 }
 
 impl Default for ContainerOptions {
@@ -31,6 +35,8 @@ impl Default for ContainerOptions {
             container_id: None,
             scratch: FsKind::Ntfs,
             variant: EcpVariant::default(),
+            silo: SiloKind::Server,
+            within: None,
         }
     }
 }
@@ -63,7 +69,8 @@ impl Container {
         let filter = Arc::new(Wcifs::new(overlay, options.variant));
         let shared: Arc<dyn NativeFilter> = Arc::clone(&filter) as Arc<dyn NativeFilter>;
         let instance = native::attach(m, scratch, shared);
-        let silo = Silo::create(m, SiloKind::Server, options.container_id);
+        let parent = options.within.as_ref();
+        let silo = Silo::create(m, options.silo, options.container_id, parent);
         let (m, scratch) = (Arc::clone(m), Arc::clone(scratch));
         Self {
             m,

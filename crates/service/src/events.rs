@@ -107,6 +107,37 @@ pub enum Event {
         /// The counts that are not zero, each as `kind/reason`.
         counts: std::collections::BTreeMap<String, u64>,
     },
+    /// What the driver had counted of one container, once for each, at the end. Opens that the
+    /// cache answered with "clean" are not in it.
+    Container {
+        /// The container's id.
+        container: Option<String>,
+        /// Opens that were looked at, other than those.
+        opens: u64,
+        /// Of these, the refused ones.
+        denied: u64,
+        /// Of these, the ones of files that could not be scanned.
+        failed: u64,
+        /// Opens out of silos within it that the host compute service did not make.
+        foreign: u64,
+        /// What its opens waited for verdicts, in microseconds.
+        waited_us: u64,
+    },
+}
+
+impl Event {
+    /// What the driver counted of one container.
+    #[must_use]
+    pub fn of_container(tally: &siloscan_core::tally::Tally) -> Self {
+        Self::Container {
+            container: crate::job::guid_text(&tally.container),
+            opens: tally.opens,
+            denied: tally.denied,
+            failed: tally.failed,
+            foreign: tally.foreign,
+            waited_us: tally.waited / 10,
+        }
+    }
 }
 
 /// Takes records. Called by threads that answer scans, so it neither waits nor opens anything.
@@ -244,5 +275,11 @@ fn log(event: &Event) {
         Event::WarmWanted { epoch } => tracing::info!(epoch, "a proactive scan is wanted"),
         Event::Summary(figures) => tracing::info!(?figures, "finished"),
         Event::DriverCounts { counts } => tracing::debug!(?counts, "the driver's counters"),
+        Event::Container {
+            container,
+            opens,
+            denied,
+            ..
+        } => tracing::debug!(container, opens, denied, "a container's numbers"),
     }
 }

@@ -135,6 +135,9 @@ fn run(options: &Options) -> Result<bool, String> {
     service.report(Event::DriverCounts {
         counts: named.collect(),
     });
+    for tally in service.container_counts() {
+        service.report(Event::of_container(&tally));
+    }
     let figures = service.figures();
     service.report(Event::Summary(figures));
     let dropped = writer

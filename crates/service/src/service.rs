@@ -15,6 +15,7 @@ use crate::platform::{ConnectError, Platform};
 use crate::session::Session;
 use crate::settings::{Settings, SettingsError};
 use crate::stats::{Figures, Stats};
+use siloscan_core::tally::Tally;
 
 /// The scan service. Shared by all its threads.
 pub struct Service<P: Platform> {
@@ -221,5 +222,12 @@ impl<P: Platform> Service<P> {
     #[must_use]
     pub fn driver_counts(&self) -> Vec<u64> {
         self.stats.driver.get()
+    }
+
+    /// What the driver counted of each container that it knows, as it told it last: with its
+    /// counters, if any moved.
+    #[must_use]
+    pub fn container_counts(&self) -> Vec<Tally> {
+        self.stats.containers.get()
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siloscan_core::wire::{
-    Chunk, ChunkReply, Counts, Header, Kind, Message, News, Poll, PollFlags, PollReply, Scan,
-    ScanFlags, ScanReply, Stop, VERSION, WireError,
+    Chunk, ChunkReply, ContainerCounts, Counts, Header, Kind, Message, News, Poll, PollFlags,
+    PollReply, Scan, ScanFlags, ScanReply, Stop, VERSION, WireError,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -198,6 +198,8 @@ impl<P: Platform> Session<P> {
                 .map(|stop| self.receive_stop(stop.request.get(), stop.section.get())),
             Ok(Kind::COUNTS) => Counts::decode(message)
                 .map(|values| self.service.stats.driver.set(values.collect())),
+            Ok(Kind::CONTAINER_COUNTS) => ContainerCounts::decode(message)
+                .map(|tallies| self.service.stats.containers.set(tallies.collect())),
             Ok(_) => Err(WireError::Kind),
             Err(error) => Err(error),
         };

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use siloscan_core::tally::Tally;
 
 /// A count that any thread may raise.
 #[derive(Debug, Default)]
@@ -27,19 +28,25 @@ impl Count {
     }
 }
 
-/// The driver's counters as it told them last, in the order of core's list of reasons.
-#[derive(Debug, Default)]
-pub struct DriverCounts(Mutex<Vec<u64>>);
+/// What the driver told last.
+#[derive(Debug)]
+pub struct Told<T>(Mutex<Vec<T>>);
 
-impl DriverCounts {
+impl<T> Default for Told<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Told<T> {
     /// Takes what the driver told.
-    pub fn set(&self, values: Vec<u64>) {
+    pub fn set(&self, values: Vec<T>) {
         *self.0.lock() = values;
     }
 
     /// What the driver told last; empty before it told anything.
     #[must_use]
-    pub fn get(&self) -> Vec<u64> {
+    pub fn get(&self) -> Vec<T> {
         self.0.lock().clone()
     }
 }
@@ -50,8 +57,10 @@ macro_rules! counts {
         #[derive(Debug, Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: Count,)+
-            /// What the driver counted.
-            pub driver: DriverCounts,
+            /// The driver's counters, in the order of core's list of reasons.
+            pub driver: Told<u64>,
+            /// What the driver counted of each container.
+            pub containers: Told<Tally>,
         }
 
         /// Counts at one moment.

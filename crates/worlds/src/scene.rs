@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use filterhost::container::{Container, ContainerOptions};
 use filterhost::status::NtStatus;
-use filterhost::volume::{FsKind, Volume};
+use filterhost::volume::{FsKind, Volume, random_guid};
 use filterhost::wcifs::{EcpVariant, Layer};
 use siloscan_service::rules;
 
@@ -75,14 +75,15 @@ pub fn containers(
     count: usize,
     variant: EcpVariant,
 ) -> Arc<Vec<Container>> {
-    let options = ContainerOptions {
+    let options = |_| ContainerOptions {
         layers: vec![layer.clone()],
         variant,
+        container_id: Some(random_guid(world.machine())),
         ..ContainerOptions::default()
     };
+    let made = (0..count).map(options);
     Arc::new(
-        (0..count)
-            .map(|_| world.machine().create_container(&options))
+        made.map(|options| world.machine().create_container(&options))
             .collect(),
     )
 }

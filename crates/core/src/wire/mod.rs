@@ -10,11 +10,13 @@ mod chunk;
 mod counts;
 mod poll;
 mod scan;
+mod tallies;
 
 pub use chunk::{Chunk, ChunkReply, ChunkState, Piece, Taken};
 pub use counts::{COUNT_PLACES, Counts};
 pub use poll::{Command, News, Poll, PollAnswer, PollFlags, PollReply};
 pub use scan::{Scan, ScanAnswer, ScanFlags, ScanReply, ScanRequest, Stop, WireVerdict};
+pub use tallies::{ContainerCounts, ContainerRow};
 
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -51,6 +53,8 @@ impl Kind {
     pub const CHUNK: Self = Self(8);
     /// Service to driver: the reply to [`Self::CHUNK`].
     pub const CHUNK_REPLY: Self = Self(9);
+    /// Driver to service: the numbers of each container. Has no reply.
+    pub const CONTAINER_COUNTS: Self = Self(10);
 }
 
 /// The first 8 bytes of every message.
@@ -165,6 +169,7 @@ message! {
     Counts COUNTS,
     Chunk CHUNK,
     ChunkReply CHUNK_REPLY,
+    ContainerCounts CONTAINER_COUNTS,
 }
 
 impl Hello {

@@ -7,7 +7,7 @@ use crate::exports;
 use crate::exports::Call;
 use crate::layout::{FILE_OBJECT, GUID};
 use crate::object::{Kind, Object};
-use crate::silo::{Silo, SiloKind, server_silo_of};
+use crate::silo::{Silo, server_of, server_silo_of};
 use crate::user::file_object::FileHost;
 
 /// The silo object at a pointer that a driver gave; null is the host.
@@ -49,11 +49,7 @@ exports! {
     /// The server silo that a silo is part of; null for the host.
     [DISPATCH, 14393, "ntddk/nf-ntddk-psgeteffectiveserversilo"]
     fn PsGetEffectiveServerSilo(c, silo: *const c_void) -> *mut c_void {
-        let silo = silo_at(c, silo);
-        let is_server = |silo: &Arc<Object>| {
-            silo.host::<Silo>().is_some_and(|host| host.purpose() == SiloKind::Server)
-        };
-        pointer(silo.filter(is_server))
+        pointer(silo_at(c, silo).and_then(|silo| server_of(&silo)))
     }
 
     /// Whether a silo is the host.

@@ -73,6 +73,10 @@ pub enum Beside {
     UserEcp,
     /// The user is in a container.
     Silo,
+    /// The user is in an application silo on the host.
+    AppSilo,
+    /// The user is in an application silo within a container.
+    Nested,
     /// The handle is asynchronous.
     Async,
     /// The open is for writing too.
@@ -196,6 +200,8 @@ fn beside(word: &str) -> Result<Beside, String> {
         "writable" => Beside::Writable,
         "userecp" => Beside::UserEcp,
         "silo" => Beside::Silo,
+        "appsilo" => Beside::AppSilo,
+        "nested" => Beside::Nested,
         "async" => Beside::Async,
         "writing" => Beside::Writing,
         "paging" => Beside::Paging,

@@ -128,7 +128,12 @@ impl World {
         }
         guest.set_switch("ScanInstances", u32::from(case.situation.scan));
         let volume = early.unwrap_or_else(|| mount(m, &case.situation));
-        let silo = (case.situation.beside == Beside::Silo).then(|| m.create_silo(Some(CONTAINER)));
+        let silo = match case.situation.beside {
+            Beside::Silo => Some(m.create_silo(Some(CONTAINER))),
+            Beside::AppSilo => Some(m.create_app_silo(None)),
+            Beside::Nested => Some(m.create_app_silo(Some(&m.create_silo(Some(CONTAINER))))),
+            _ => None,
+        };
         let user = Process::create(m, "user", &volume, silo.as_ref());
         let world = Self {
             m: m.clone(),

@@ -494,6 +494,29 @@ CASE(silo_pre_create, PsGetSiloContainerId, POINTER)
     CHECK(found != NULL && same(found, &wanted, sizeof(wanted)));
     return 0;
 }
+CASE(appsilo_pre_create, PsGetSiloContainerId, NULL)
+{
+    // The page tells of no result without an id; a silo that nobody gave one to has none.
+    CHECK(PsGetSiloContainerId(IoGetSiloParameters(in->File)->SiloContext) == NULL);
+    return 0;
+}
+CASE(appsilo_pre_create, PsGetEffectiveServerSilo, HOST_OF_SILO)
+{
+    PVOID silo = IoGetSiloParameters(in->File)->SiloContext;
+    CHECK(PsIsHostSilo(silo) == FALSE);
+    CHECK(PsIsHostSilo(PsGetEffectiveServerSilo(silo)) == TRUE);
+    CHECK(PsGetCurrentServerSilo() == PsGetEffectiveServerSilo(silo));
+    return 0;
+}
+CASE(nested_pre_create, PsGetEffectiveServerSilo, PARENT)
+{
+    PVOID silo = IoGetSiloParameters(in->File)->SiloContext;
+    PVOID server = PsGetEffectiveServerSilo(silo);
+    CHECK(server != silo && PsIsHostSilo(server) == FALSE);
+    CHECK(PsGetEffectiveServerSilo(server) == server && PsGetCurrentServerSilo() == server);
+    CHECK(PsGetSiloContainerId(server) != NULL);
+    return 0;
+}
 CASE(silo_pre_create, PsGetEffectiveServerSilo, SERVER)
 {
     PVOID silo = IoGetSiloParameters(in->File)->SiloContext;
