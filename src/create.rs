@@ -5,6 +5,10 @@
 //! through or is refused.
 #![forbid(unsafe_code)]
 
+mod carried;
+
+pub use carried::Carried;
+
 use siloscan_core::ecp::{Redirection, RedirectionFlags};
 use siloscan_core::key::Key;
 use siloscan_core::limits::Parameters;
@@ -21,7 +25,7 @@ use crate::kernel::{Status, clock, thread};
 use crate::registration::view::{Data, NameHint};
 use crate::scan::{self, Wanted};
 use crate::sys::constants::*;
-use crate::trace::{self, Detection, ForeignSilo, Tale};
+use crate::trace::{self, Detection, ForeignSilo, Tale, Who};
 use crate::{instance, invalidate, port, state};
 
 /// Access that reads, runs or changes data. What is not yet resolved counts as all of it.
@@ -35,45 +39,6 @@ const CHANGE_ACCESS: u32 = WRITE_ACCESS | DELETE | FILE_WRITE_ATTRIBUTES | FILE_
 
 /// Pause between two tries of an open whose file could not be read, in milliseconds.
 const RETRY_MS: u64 = 20;
-
-/// What pre-create learnt, carried to post-create in the completion context itself: nothing is
-/// allocated for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Carried {
-    open: OpenFacts,
-    attached: Attached,
-}
-
-impl Carried {
-    /// As a completion context.
-    #[must_use]
-    pub fn to_bits(self) -> usize {
-        let attached = match self.attached {
-            Attached::Nothing => 0,
-            Attached::Fresh => 1,
-            Attached::Reused => 2,
-            Attached::Shared => 3,
-            Attached::Tainted => 4_usize,
-        };
-        self.open.bits() as usize | (attached << 32)
-    }
-
-    /// From a completion context of `to_bits`.
-    #[must_use]
-    pub fn from_bits(bits: usize) -> Self {
-        let attached = match bits >> 32 {
-            1 => Attached::Fresh,
-            2 => Attached::Reused,
-            3 => Attached::Shared,
-            4 => Attached::Tainted,
-            _ => Attached::Nothing,
-        };
-        Self {
-            open: OpenFacts::from_bits(bits as u32),
-            attached,
-        }
-    }
-}
 
 /// Before the open. `None` where nothing has to happen after it.
 ///
@@ -504,6 +469,7 @@ impl Opening<'_> {
                     if !matches!(end, End::Cached(_)) {
                         self.tally(end, false, since);
                     }
+                    self.tell_policy(end, reason, reason.overrules(), since);
                     if matches!(end, End::Failed(_))
                         && let Some(stream) = &self.stream
                     {
@@ -514,6 +480,7 @@ impl Opening<'_> {
                 Decision::Deny(reason) => {
                     self.tale.decision(reason);
                     self.tally(end, true, since);
+                    self.tell_policy(end, reason, false, since);
                     self.refuse(reason);
                     return;
                 }
@@ -537,6 +504,22 @@ impl Opening<'_> {
             let failed = matches!(end, End::Failed(_));
             tally.failed = tally.failed.saturating_add(u64::from(failed));
             tally.waited = tally.waited.saturating_add(waited);
+        });
+    }
+
+    /// Tells of what the policy decided: where there is no verdict, and where an infected file
+    /// goes through.
+    fn tell_policy(&self, end: End, decision: impl Counted, overrules: bool, since: clock::Time) {
+        let failure = match end {
+            End::Failed(failure) => Some(failure),
+            _ if overrules => None,
+            _ => return,
+        };
+        let waited = clock::now().saturating_sub(since);
+        trace::policy(failure, decision.name(), waited, || Who {
+            file: Name::opened(self.data).ok(),
+            container: self.container(),
+            process: self.data.process_id(),
         });
     }
 

@@ -141,10 +141,11 @@ pub fn is_redirecting(context: &InstanceContext, volume: P) -> bool {
 /// bytes.
 ///
 /// # IRQL
-/// At most DISPATCH_LEVEL.
+/// At most APC_LEVEL.
 pub fn redirects(context: &InstanceContext) {
     if context.state.set_redirecting() {
-        trace::count(Event::Redirecting);
+        let volume = context.guid().map_or([0; 16], VolumeGuid::to_bytes);
+        trace::redirecting(volume);
         void_volume(context);
     }
 }

@@ -5,8 +5,8 @@
 //! bytes come from, `scan.rs` how a verdict is found or waited for, `invalidate.rs` what ends
 //! one, `instance.rs` where we attach. `port.rs` speaks with the service. `context.rs` holds what
 //! is remembered per volume, stream and section, `state.rs` what is remembered for the machine,
-//! `trace.rs` counts. `kernel/` wraps the kernel, `sys.rs` declares it. What is decided is decided
-//! in `siloscan-core`.
+//! `settings.rs` follows the registry, `trace.rs` counts and tells. `kernel/` wraps the kernel,
+//! `sys.rs` declares it. What is decided is decided in `siloscan-core`.
 #![cfg(windows)]
 #![no_std]
 #![expect(
@@ -36,6 +36,7 @@ mod kernel;
 mod port;
 mod registration;
 mod scan;
+mod settings;
 mod state;
 mod sys;
 mod trace;
@@ -43,14 +44,14 @@ mod trace;
 use siloscan_core::flight::FlightTable;
 use siloscan_core::hash::Secret;
 use siloscan_core::ledger::{Ledger, LedgerMemory};
-use siloscan_core::limits::{PARAMETERS, ParameterId, Parameters};
+use siloscan_core::limits::{ParameterId, Parameters};
 use siloscan_core::reason::Failure;
 
 use kernel::late::Late;
 use kernel::lock::SpinLock;
-use kernel::registry::Key;
+use kernel::registry::ServiceKey;
 use kernel::thread::Thread;
-use kernel::{Status, etw, irql, pool, random, routine, silo};
+use kernel::{Status, etw, irql, pool, random, silo};
 use port::service::{Poller, Stopper};
 use scan::lead::Leader;
 use state::{Flights, Signal, Space};
@@ -130,8 +131,9 @@ unsafe fn bring_up(
 ) -> Result<(), (Stage, Status)> {
     state::set_stopping(false);
     // SAFETY: the path is the one that the I/O manager gave.
-    let parameters = unsafe { read_parameters(registry_path) };
-    make_state(&parameters).map_err(|status| (Stage::Tracing, status))?;
+    let key = unsafe { ServiceKey::new(registry_path) }.map_err(|s| (Stage::Tracing, s))?;
+    let parameters = settings::read(&key);
+    make_state(&parameters, key).map_err(|status| (Stage::Tracing, status))?;
     // SAFETY: the driver object is the one that the I/O manager gave.
     unsafe { registration::register(driver) }.map_err(|status| (Stage::State, status))?;
     // Not before: Wine, where this is tried too, lacks ETW and aborts at the first call.
@@ -159,31 +161,8 @@ fn tear_down(stage: Stage) {
     etw::unregister();
 }
 
-/// The registry's values, each checked; nonsense gives the default.
-///
-/// # Safety
-/// `path` is the string that the I/O manager gave to `DriverEntry`.
-unsafe fn read_parameters(path: PCUNICODE_STRING) -> Parameters {
-    let mut parameters = Parameters::DEFAULT;
-    // SAFETY: the caller vouches for the path.
-    let Ok(key) = (unsafe { Key::parameters(path) }) else {
-        return parameters;
-    };
-    for parameter in &PARAMETERS {
-        let name = routine::utf16::<NAME_MAX>(parameter.name.as_bytes());
-        let found = name
-            .get(..parameter.name.len())
-            .and_then(|name| key.dword(name));
-        parameters.set(parameter, found);
-    }
-    parameters
-}
-
-/// No parameter's name is longer.
-const NAME_MAX: usize = 32;
-
 /// Takes the memory, and puts the state there.
-fn make_state(parameters: &Parameters) -> Result<(), Status> {
+fn make_state(parameters: &Parameters, key: ServiceKey) -> Result<(), Status> {
     let mut space = Space::new(parameters)?;
     // SAFETY: the memory is lent once; it is freed after its users, in `drop_state`.
     let flights = unsafe { space.flights.lend() };
@@ -208,8 +187,9 @@ fn make_state(parameters: &Parameters) -> Result<(), Status> {
         // SAFETY: bring-up runs alone, and nothing is there before it.
         unsafe { state::LEDGER.set(ledger) };
     }
+    state::PARAMETERS.put(parameters);
     // SAFETY: bring-up runs alone, and nothing is there before it.
-    unsafe { state::PARAMETERS.set(*parameters) };
+    unsafe { state::SERVICE_KEY.set(key) };
     // SAFETY: bring-up runs alone, and nothing is there before it.
     unsafe { state::FLIGHTS.set(flights) };
     Ok(())
@@ -222,7 +202,7 @@ fn drop_state() {
     // SAFETY: no callback and no thread of the driver runs any more.
     unsafe { state::LEDGER.clear() };
     // SAFETY: no callback and no thread of the driver runs any more.
-    unsafe { state::PARAMETERS.clear() };
+    unsafe { state::SERVICE_KEY.clear() };
     // SAFETY: nothing of the driver runs any more, and flights and ledger, which were lent the
     // memory, are gone.
     unsafe { SPACE.clear() };

@@ -11,11 +11,11 @@ pub mod service;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use siloscan_core::reason::Event;
+use siloscan_core::ledger::Ledger;
 use siloscan_core::wire::{Digest, Hello, Message};
 
 use crate::kernel::lock::SpinLock;
-use crate::kernel::object::Process;
+use crate::kernel::object::{self, Process};
 use crate::kernel::routine::{self, unicode};
 use crate::kernel::{Status, clock, irql, silo, thread};
 use crate::registration::{self, view::Data};
@@ -155,15 +155,15 @@ pub fn close() {
     while matches!(*CONNECTION.lock(), Connection::Connecting) {
         thread::sleep(1);
     }
-    hang_up();
+    hang_up("unloading");
 }
 
-/// Ends the connection, if there is one: whoever waits for its answers is told at once. Returns
-/// whether there was one.
+/// Ends the connection, if there is one: whoever waits for its answers is told at once, and a
+/// session that listens, why. Returns whether there was one.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub fn hang_up() -> bool {
+pub fn hang_up(cause: &'static str) -> bool {
     irql::passive();
     let process = {
         let mut connection = CONNECTION.lock();
@@ -180,7 +180,7 @@ pub fn hang_up() -> bool {
     unsafe { sys::FltCloseClientPort(registration::filter(), CLIENT.as_ptr()) };
     core::hint::black_box(());
     drop(process);
-    trace::count(Event::Disconnected);
+    trace::disconnected(cause);
     state::service_gone();
     true
 }
@@ -314,11 +314,12 @@ unsafe extern "system" fn connect(
     unsafe { connection.write(ptr::null_mut()) };
     match accept(client, context, size) {
         Ok(()) => {
-            trace::count(Event::Connected);
+            let epoch = state::ledger().map_or(0, Ledger::signature_epoch);
+            trace::connected(object::current_process_id(), epoch);
             STATUS_SUCCESS
         }
         Err(status) => {
-            trace::count(Event::ConnectRefused);
+            trace::connect_refused(object::current_process_id(), status);
             status.code()
         }
     }
@@ -388,5 +389,5 @@ fn hello(context: P, size: u32) -> Result<Digest, Status> {
 /// PASSIVE_LEVEL.
 unsafe extern "system" fn disconnect(_cookie: P) {
     irql::passive();
-    hang_up();
+    hang_up("closed");
 }

@@ -2,7 +2,7 @@
 //! Statics that are filled at bring-up and emptied at the very end of teardown (`lib.rs`).
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use siloscan_core::cache::{Set, sets_for};
 use siloscan_core::change::{ChangeBucket, Generation};
@@ -14,18 +14,23 @@ use siloscan_core::limits::{self, ParameterId, Parameters};
 use siloscan_core::reason::{Event, Failure};
 use siloscan_core::stream::{StreamId, StreamIds};
 use siloscan_core::volume::VolumeSlot;
+use siloscan_core::watch::LiveParameters;
 use siloscan_core::wire::Digest;
 
 use crate::kernel::event::{self, Kind};
 use crate::kernel::late::Late;
 use crate::kernel::lock::{Raise, SpinLock};
 use crate::kernel::pool::{PoolSlice, Tag};
+use crate::kernel::registry::ServiceKey;
 use crate::kernel::{Status, clock};
 use crate::scan::job::Jobs;
 use crate::trace;
 
 /// The registry's values in force.
-pub static PARAMETERS: Late<Parameters> = Late::new();
+pub static PARAMETERS: LiveParameters = LiveParameters::new();
+
+/// Where the registry's values are.
+pub static SERVICE_KEY: Late<ServiceKey> = Late::new();
 
 /// Verdicts, changes, volumes, epochs.
 pub static LEDGER: Late<Ledger<'static>> = Late::new();
@@ -42,8 +47,9 @@ static STREAMS: StreamIds = StreamIds::new();
 /// The driver is going away.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// The service missed its heartbeat: nobody waits for it until it answers again.
-static BREAKER: AtomicBool = AtomicBool::new(false);
+/// When the service missed its heartbeat, in 100 ns since boot: nobody waits for it until it
+/// answers again. Zero while it answers.
+static BREAKER: AtomicU64 = AtomicU64::new(0);
 
 /// The memory of the ledger and of the table of flights, lent to them for their whole lives.
 pub struct Space {
@@ -179,10 +185,29 @@ pub fn flights() -> Option<&'static Flights> {
     FLIGHTS.get()
 }
 
-/// The values in force: the defaults before bring-up.
+/// The values in force: the defaults before bring-up. No lock.
+///
+/// # IRQL
+/// Any.
 #[must_use]
 pub fn parameters() -> Parameters {
-    PARAMETERS.get().copied().unwrap_or(Parameters::DEFAULT)
+    PARAMETERS.snapshot()
+}
+
+/// Where the registry's values are, from bring-up to the end of teardown.
+#[must_use]
+pub fn service_key() -> Option<&'static ServiceKey> {
+    SERVICE_KEY.get()
+}
+
+/// Lets the table of flights know the shares in force.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+pub fn use_shares() {
+    if let Some(flights) = flights() {
+        flights.table.lock().set_shares(shares(&parameters()));
+    }
 }
 
 /// How much of the flights one silo may hold.
@@ -214,20 +239,38 @@ pub fn set_stopping(stopping: bool) {
 /// Whether the service missed its heartbeat.
 #[must_use]
 pub fn is_breaker_open() -> bool {
-    BREAKER.load(Ordering::Acquire)
+    BREAKER.load(Ordering::Acquire) != 0
 }
 
-/// The service answered, or did not.
-pub fn set_breaker(open: bool) {
-    BREAKER.store(open, Ordering::Release);
+/// The service did not answer in this time.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn open_breaker(heartbeat_ms: u64) {
+    let now = clock::now().max(1);
+    let opened = BREAKER.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
+    if opened.is_ok() {
+        trace::breaker_opened(heartbeat_ms);
+    }
+}
+
+/// The service answered, or another one came.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn close_breaker() {
+    let since = BREAKER.swap(0, Ordering::AcqRel);
+    if since != 0 {
+        trace::breaker_closed(clock::now().saturating_sub(since));
+    }
 }
 
 /// A service connects with this rule set: a new epoch.
 ///
 /// # IRQL
-/// At most DISPATCH_LEVEL.
+/// PASSIVE_LEVEL.
 pub fn service_came(digest: Digest) {
-    set_breaker(false);
+    close_breaker();
     if let Some(ledger) = ledger() {
         Raise::with(|token| ledger.connected(&digest, clock::now(), token));
         trace::count(Event::SignatureEpoch);

@@ -1,17 +1,19 @@
-//! What is counted and told: a counter per reason, and events for detections and for changes of
-//! the service. On a hit there is one counter and nothing else.
+//! What is counted and told: a counter per reason, and the events of core's table, each only where
+//! somebody listens and not too often. On a hit there is one counter and nothing else.
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
 
-use siloscan_core::reason::{Counted, CounterIndex, Counters};
+use siloscan_core::limits::Nonsense;
+use siloscan_core::reason::{Counted, CounterIndex, Counters, Event, Failure};
 use siloscan_core::tally::{Tallies, Tally};
+use siloscan_core::trace::{FieldKind, Rate, TRACE_COUNT, TraceId};
 
-use crate::kernel::clock::{self, MILLISECOND};
-use crate::kernel::etw::{self, Level, Piece, Shape, keyword, kind};
+use crate::kernel::Status;
+use crate::kernel::clock;
+use crate::kernel::etw::{self, Piece};
+use crate::kernel::file::Name;
 use crate::kernel::lock::SpinLock;
-
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// All counters of the driver. They start at zero with the load.
 static COUNTERS: Counters = Counters::new();
@@ -47,98 +49,88 @@ pub fn tallies() -> &'static SpinLock<Tallies> {
     &TALLIES
 }
 
-/// At most this many detection events per second: a container must not flood the trace.
-const DETECTIONS_PER_SECOND: u64 = 100;
+/// How many events of each kind were written in the current second.
+static RATES: [Rate; TRACE_COUNT] = [const { Rate::new() }; TRACE_COUNT];
 
-/// One second of 100 ns units.
-const SECOND: u64 = MILLISECOND * 1000;
-
-/// How many events of a kind may still be written in the current second.
-struct Rate {
-    /// The second in the high bits, the count in the low 16.
-    window: AtomicU64,
+/// The value of one field.
+enum Value<'a> {
+    Number(u64),
+    Guid([u8; 16]),
+    /// UTF-16, as bytes.
+    Wide(&'a [u8]),
+    Text(&'a [u8]),
 }
 
-impl Rate {
-    const fn new() -> Self {
-        Self {
-            window: AtomicU64::new(0),
+impl Value<'_> {
+    const fn kind(&self) -> FieldKind {
+        match self {
+            Self::Number(_) => FieldKind::Number,
+            Self::Guid(_) => FieldKind::Guid,
+            Self::Wide(_) => FieldKind::Wide,
+            Self::Text(_) => FieldKind::Text,
         }
     }
 
-    /// Whether one more may be written now.
-    fn admits(&self, limit: u64) -> bool {
-        let second = (clock::now() / SECOND) << 16;
-        let old = self.window.load(Ordering::Relaxed);
-        let (start, used) = (old & !0xffff, old & 0xffff);
-        let used = if start == second { used } else { 0 };
-        if used >= limit.min(0xffff) {
-            return false;
-        }
-        self.window
-            .store(second | used.saturating_add(1), Ordering::Relaxed);
-        true
+    /// The value itself where it is short, else its length; and the bytes that follow.
+    fn parts(&self) -> ([u8; 16], usize, &[u8]) {
+        let short = |bytes: &[u8]| {
+            let mut head = [0; 16];
+            for (to, from) in head.iter_mut().zip(bytes) {
+                *to = *from;
+            }
+            (head, bytes.len().min(16))
+        };
+        let ((head, used), rest): (_, &[u8]) = match self {
+            Self::Number(number) => (short(&number.to_le_bytes()), &[]),
+            Self::Guid(guid) => (short(guid), &[]),
+            Self::Wide(bytes) | Self::Text(bytes) => {
+                let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+                let bytes = bytes.get(..usize::from(length)).unwrap_or(&[]);
+                (short(&length.to_le_bytes()), bytes)
+            }
+        };
+        (head, used, rest)
     }
 }
 
-static DETECTIONS: Rate = Rate::new();
-
-/// The detection event.
-static DETECTION: Shape = Shape {
-    level: Level::Warning,
-    keyword: keyword::DETECTIONS,
-    metadata: &DETECTION_METADATA,
-};
-
-const DETECTION_METADATA: [u8; 55] = metadata(
-    b"Detection",
-    &[
-        (b"File", kind::COUNTED_UTF16),
-        (b"Rule", kind::COUNTED_ANSI),
-        (b"Container", kind::GUID),
-        (b"ProcessId", kind::U64),
-        (b"Reason", kind::COUNTED_ANSI),
-    ],
-);
-
-/// Encodes an event's metadata at compile time. `N` must be the exact length.
-const fn metadata<const N: usize>(name: &[u8], fields: &[(&[u8], u8)]) -> [u8; N] {
-    let mut out = [0; N];
-    let [low, high, _tag, rest @ ..] = out.as_mut_slice() else {
-        return out;
+/// Whether an event of this kind is to be written now: somebody listens, and there were not too
+/// many in this second. To be asked before anything is collected for it.
+///
+/// # IRQL
+/// Any.
+fn admits(id: TraceId) -> bool {
+    let (Some(event), Some(rate)) = (id.event(), RATES.get(id as usize)) else {
+        return false;
     };
-    *low = N as u8;
-    *high = 0;
-    let mut rest = put(rest, name, None);
-    let mut fields = fields;
-    while let [(name, kind), more @ ..] = fields {
-        rest = put(rest, name, Some(*kind));
-        fields = more;
+    if !etw::is_wanted(event) {
+        return false;
     }
-    assert!(
-        rest.is_empty(),
-        "the length given is not that of the metadata"
-    );
-    out
+    let admitted = rate.admits(clock::now(), event.per_second);
+    if !admitted {
+        count(Event::TraceDropped);
+    }
+    admitted
 }
 
-/// Puts a name with its end, and a type, at the start of `out`; gives what is left.
-const fn put<'a>(out: &'a mut [u8], name: &[u8], kind: Option<u8>) -> &'a mut [u8] {
-    let (place, rest) = out.split_at_mut(name.len());
-    place.copy_from_slice(name);
-    let [_end, more @ ..] = rest else {
-        return &mut [];
-    };
-    match kind {
-        None => more,
-        Some(kind) => {
-            let [place, more @ ..] = more else {
-                return &mut [];
-            };
-            *place = kind;
-            more
-        }
+/// Writes an event that [`admits`] let pass. Values that are not those of its row are a defect,
+/// and are not written.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+fn write<const N: usize>(id: TraceId, values: [Value<'_>; N]) {
+    let Some(event) = id.event() else { return };
+    let kinds = event.fields.iter().map(|field| field.kind);
+    if !kinds.eq(values.iter().map(Value::kind)) {
+        return;
     }
+    let parts = values.each_ref().map(Value::parts);
+    let pieces = parts.iter().flat_map(|(head, used, rest)| {
+        let head = head.get(..*used).unwrap_or(&[]);
+        [Piece(head), Piece(rest)]
+            .into_iter()
+            .filter(|piece| !piece.0.is_empty())
+    });
+    etw::write(event, pieces);
 }
 
 /// What was found, where, and for whom.
@@ -160,23 +152,17 @@ pub struct Detection<'a> {
 /// # IRQL
 /// At most APC_LEVEL.
 pub fn detection(found: &Detection<'_>) {
-    if !DETECTIONS.admits(DETECTIONS_PER_SECOND) {
+    if !admits(TraceId::Detection) {
         return;
     }
-    let file = length(found.file);
-    let rule = length(found.rule);
-    let reason = length(found.reason.as_bytes());
-    etw::write(
-        &DETECTION,
-        &[
-            Piece(&file),
-            Piece(found.file),
-            Piece(&rule),
-            Piece(found.rule),
-            Piece(&found.container),
-            Piece(&found.process.to_le_bytes()),
-            Piece(&reason),
-            Piece(found.reason.as_bytes()),
+    write(
+        TraceId::Detection,
+        [
+            Value::Wide(found.file),
+            Value::Text(found.rule),
+            Value::Guid(found.container),
+            Value::Number(found.process),
+            Value::Text(found.reason.as_bytes()),
         ],
     );
 }
@@ -184,26 +170,10 @@ pub fn detection(found: &Detection<'_>) {
 /// At most this many events per second about silos whose container filter answers, and as many
 /// about others: the second kind is common where applications are packaged in silos, and must not
 /// drown the first.
-const FOREIGN_PER_SECOND: u64 = 10;
+const FOREIGN_PER_SECOND: u16 = 10;
 
 static FOREIGN_ANSWERED: Rate = Rate::new();
 static FOREIGN_OTHERS: Rate = Rate::new();
-
-/// The event of an open out of a silo that the host compute service did not make.
-static FOREIGN: Shape = Shape {
-    level: Level::Warning,
-    keyword: keyword::SILOS,
-    metadata: &FOREIGN_METADATA,
-};
-
-const FOREIGN_METADATA: [u8; 45] = metadata(
-    b"ForeignSilo",
-    &[
-        (b"Answer", kind::COUNTED_ANSI),
-        (b"Container", kind::GUID),
-        (b"ProcessId", kind::U64),
-    ],
-);
 
 /// An open out of a silo that the host compute service did not make.
 pub struct ForeignSilo {
@@ -225,40 +195,176 @@ pub fn foreign_silo(told: &ForeignSilo) {
     } else {
         &FOREIGN_ANSWERED
     };
-    if !rate.admits(FOREIGN_PER_SECOND) {
-        return;
+    if rate.admits(clock::now(), FOREIGN_PER_SECOND) && admits(TraceId::ForeignSilo) {
+        write(
+            TraceId::ForeignSilo,
+            [
+                Value::Text(told.answer.as_bytes()),
+                Value::Guid(told.container),
+                Value::Number(told.process),
+            ],
+        );
     }
-    let answer = told.answer.as_bytes();
-    etw::write(
-        &FOREIGN,
-        &[
-            Piece(&length(answer)),
-            Piece(answer),
-            Piece(&told.container),
-            Piece(&told.process.to_le_bytes()),
-        ],
-    );
 }
 
-/// The event of one open.
-static OPEN: Shape = Shape {
-    level: Level::Verbose,
-    keyword: keyword::OPENS,
-    metadata: &OPEN_METADATA,
-};
+/// Who opened what.
+pub struct Who {
+    /// The file's name, where it could be had.
+    pub file: Option<Name>,
+    /// The container, or zero.
+    pub container: [u8; 16],
+    /// The process.
+    pub process: u64,
+}
 
-const OPEN_METADATA: [u8; 79] = metadata(
-    b"Open",
-    &[
-        (b"Route", kind::COUNTED_ANSI),
-        (b"Reason", kind::COUNTED_ANSI),
-        (b"Decision", kind::COUNTED_ANSI),
-        (b"Failure", kind::COUNTED_ANSI),
-        (b"Duration100ns", kind::U64),
-        (b"Container", kind::GUID),
-        (b"ProcessId", kind::U64),
-    ],
-);
+impl Who {
+    fn file(&self) -> Value<'_> {
+        Value::Wide(self.file.as_ref().map_or(&[][..], Name::bytes))
+    }
+}
+
+/// Tells what the policy decided about an open without a verdict, or against one. `who` is asked
+/// only where that is told.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn policy(
+    failure: Option<Failure>,
+    decision: &'static str,
+    waited: u64,
+    who: impl Fn() -> Who,
+) {
+    if failure == Some(Failure::TooSlow) && admits(TraceId::TimedOut) {
+        let who = who();
+        let Who {
+            container, process, ..
+        } = who;
+        let numbers = (Value::Number(process), Value::Number(waited));
+        write(
+            TraceId::TimedOut,
+            [who.file(), Value::Guid(container), numbers.0, numbers.1],
+        );
+    }
+    if admits(TraceId::Policy) {
+        let who = who();
+        write(
+            TraceId::Policy,
+            [
+                who.file(),
+                Value::Text(failure.map_or("", Counted::name).as_bytes()),
+                Value::Text(decision.as_bytes()),
+                Value::Guid(who.container),
+                Value::Number(who.process),
+                Value::Number(waited),
+            ],
+        );
+    }
+}
+
+/// A service connected, and its epoch began.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn connected(process: u64, epoch: u64) {
+    count(Event::Connected);
+    if admits(TraceId::Connected) {
+        let values = [Value::Number(process), Value::Number(epoch)];
+        write(TraceId::Connected, values);
+    }
+}
+
+/// A caller was refused.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn connect_refused(process: u64, status: Status) {
+    count(Event::ConnectRefused);
+    if admits(TraceId::ConnectRefused) {
+        let status = u64::from(status.code().cast_unsigned());
+        let values = [Value::Number(process), Value::Number(status)];
+        write(TraceId::ConnectRefused, values);
+    }
+}
+
+/// The connection ended.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn disconnected(cause: &'static str) {
+    count(Event::Disconnected);
+    if admits(TraceId::Disconnected) {
+        write(TraceId::Disconnected, [Value::Text(cause.as_bytes())]);
+    }
+}
+
+/// From now on nobody waits for the service.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn breaker_opened(heartbeat_ms: u64) {
+    if admits(TraceId::BreakerOpened) {
+        write(TraceId::BreakerOpened, [Value::Number(heartbeat_ms)]);
+    }
+}
+
+/// The service is waited for again.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn breaker_closed(open: u64) {
+    if admits(TraceId::BreakerClosed) {
+        write(TraceId::BreakerClosed, [Value::Number(open)]);
+    }
+}
+
+/// A registry value is nonsense.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn parameter_refused(name: &'static str, why: Nonsense, found: u32, in_force: u32) {
+    count(Event::ParameterRefused);
+    if admits(TraceId::ParameterRefused) {
+        let [found, in_force] = [found, in_force].map(|value| Value::Number(u64::from(value)));
+        let [name, why] = [name, why.name()].map(|text| Value::Text(text.as_bytes()));
+        write(TraceId::ParameterRefused, [name, why, found, in_force]);
+    }
+}
+
+/// A registry value was changed and is in force.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn parameter_changed(name: &'static str, before: u32, in_force: u32) {
+    count(Event::ParameterChanged);
+    parameter(TraceId::ParameterChanged, name, before, in_force);
+}
+
+/// A registry value was changed that the next load takes.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn parameter_waits(name: &'static str, found: u32, in_force: u32) {
+    parameter(TraceId::ParameterWaits, name, found, in_force);
+}
+
+fn parameter(id: TraceId, name: &'static str, other: u32, in_force: u32) {
+    if admits(id) {
+        let name = Value::Text(name.as_bytes());
+        let [other, in_force] = [other, in_force].map(|value| Value::Number(u64::from(value)));
+        write(id, [name, other, in_force]);
+    }
+}
+
+/// An instance became redirecting.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn redirecting(volume: [u8; 16]) {
+    count(Event::Redirecting);
+    if admits(TraceId::Redirecting) {
+        write(TraceId::Redirecting, [Value::Guid(volume)]);
+    }
+}
 
 /// What happens to one open, for its event; nothing where nobody listens.
 #[derive(Default)]
@@ -310,37 +416,24 @@ impl Tale {
             return;
         };
         let took = clock::precise().saturating_sub(since);
+        if !admits(TraceId::Open) {
+            return;
+        }
         let (container, process) = who();
         let route = route.entry();
         let name = |index: &Cell<Option<CounterIndex>>| index.get().map_or("", |i| i.entry().name);
-        let texts = [
-            route.kind,
-            route.name,
-            name(&self.decision),
-            name(&self.failure),
-        ];
-        let [l0, l1, l2, l3] = texts.map(|text| length(text.as_bytes()));
-        let [t0, t1, t2, t3] = texts.map(str::as_bytes);
-        etw::write(
-            &OPEN,
-            &[
-                Piece(&l0),
-                Piece(t0),
-                Piece(&l1),
-                Piece(t1),
-                Piece(&l2),
-                Piece(t2),
-                Piece(&l3),
-                Piece(t3),
-                Piece(&took.to_le_bytes()),
-                Piece(&container),
-                Piece(&process.to_le_bytes()),
+        let (decision, failure) = (name(&self.decision), name(&self.failure));
+        write(
+            TraceId::Open,
+            [
+                Value::Text(route.kind.as_bytes()),
+                Value::Text(route.name.as_bytes()),
+                Value::Text(decision.as_bytes()),
+                Value::Text(failure.as_bytes()),
+                Value::Number(took),
+                Value::Guid(container),
+                Value::Number(process),
             ],
         );
     }
-}
-
-/// A counted string's length in bytes.
-fn length(bytes: &[u8]) -> [u8; 2] {
-    u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes()
 }

@@ -6,6 +6,8 @@ use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use siloscan_core::trace::{FIELDS_MAX, Level, TraceEvent, keyword};
+
 use super::irql;
 use crate::sys::{EventDataDescriptor, EventDescriptor, Guid};
 
@@ -36,54 +38,12 @@ const DISABLE: u32 = 0;
 /// `EVENT_CONTROL_CODE_ENABLE_PROVIDER`.
 const ENABLE: u32 = 1;
 
-/// How bad it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Level {
-    /// Something was found, or protection is not as it should be.
-    Warning = 3,
-    /// Each single open.
-    Verbose = 5,
-}
-
-/// The shape of an event: level, and metadata as TraceLogging encodes it (size, a zero tag, the
-/// name, then each field's name and type byte).
-pub struct Shape {
-    /// How bad.
-    pub level: Level,
-    /// Which kind of event, for sessions that choose.
-    pub keyword: u64,
-    /// The encoded metadata.
-    pub metadata: &'static [u8],
-}
-
-/// The kinds of events that a session can choose.
-pub mod keyword {
-    /// What was found.
-    pub const DETECTIONS: u64 = 1;
-    /// Each open with its route, reason and time.
-    pub const OPENS: u64 = 2;
-    /// Silos that the host compute service did not make.
-    pub const SILOS: u64 = 4;
-}
-
-/// TraceLogging's type bytes.
-pub mod kind {
-    /// A `u64`.
-    pub const U64: u8 = 10;
-    /// A GUID.
-    pub const GUID: u8 = 15;
-    /// UTF-16 with a length of two bytes before it.
-    pub const COUNTED_UTF16: u8 = 22;
-    /// Text of one-byte units with a length of two bytes before it.
-    pub const COUNTED_ANSI: u8 = 23;
-}
-
 /// One piece of an event's data.
 #[derive(Clone, Copy)]
 pub struct Piece<'a>(pub &'a [u8]);
 
-/// Most pieces of one event.
-pub const PIECES: usize = 12;
+/// Most pieces of one event: a text is its length and its bytes.
+pub const PIECES: usize = 2 * FIELDS_MAX;
 
 /// Registers the provider. Without it there are no events, which is no reason not to load.
 ///
@@ -157,47 +117,68 @@ pub fn unregister() {
     }
 }
 
-/// Writes an event, if anybody listens. Pieces beyond [`PIECES`] are left out.
+/// Whether anybody listens for such an event.
+///
+/// # IRQL
+/// Any.
+#[must_use]
+pub fn is_wanted(event: &TraceEvent) -> bool {
+    let handle = HANDLE.load(Ordering::Acquire);
+    if handle == 0 {
+        return false;
+    }
+    let descriptor = descriptor(event);
+    // SAFETY: the handle is registered and the descriptor outlives the call.
+    unsafe { wdk_sys::ntddk::EtwEventEnabled(handle, (&raw const descriptor).cast()) != 0 }
+}
+
+/// Writes an event. Pieces beyond [`PIECES`] are left out.
 ///
 /// # IRQL
 /// At most APC_LEVEL: the data may be paged.
-pub fn write(shape: &'static Shape, pieces: &[Piece<'_>]) {
+pub fn write<'a>(event: &TraceEvent, pieces: impl Iterator<Item = Piece<'a>>) {
     irql::at_most_apc();
     let handle = HANDLE.load(Ordering::Acquire);
     if handle == 0 {
         return;
     }
-    let descriptor = EventDescriptor {
-        id: 0,
-        version: 0,
-        channel: CHANNEL,
-        level: shape.level as u8,
-        opcode: 0,
-        task: 0,
-        keyword: shape.keyword,
-    };
-    let event = (&raw const descriptor).cast();
-    // SAFETY: the handle is registered and the descriptor outlives the call.
-    if unsafe { wdk_sys::ntddk::EtwEventEnabled(handle, event) } == 0 {
-        return;
-    }
     let mut data = [describe(&[], 0); PIECES + 2];
     let sources = [
         describe(&TRAITS, PROVIDER_METADATA),
-        describe(shape.metadata, EVENT_METADATA),
+        describe(event.metadata, EVENT_METADATA),
     ];
     let all = sources
         .into_iter()
-        .chain(pieces.iter().map(|piece| describe(piece.0, 0)));
+        .chain(pieces.map(|piece| describe(piece.0, 0)));
     let mut count = 0_u32;
     for (slot, source) in data.iter_mut().zip(all) {
         *slot = source;
         count = count.saturating_add(1);
     }
+    let descriptor = descriptor(event);
     // SAFETY: handle and descriptor are good; `count` descriptors point to live memory.
     let _a_lost_event_is_no_failure = unsafe {
-        wdk_sys::ntddk::EtwWrite(handle, event, ptr::null(), count, data.as_mut_ptr().cast())
+        wdk_sys::ntddk::EtwWrite(
+            handle,
+            (&raw const descriptor).cast(),
+            ptr::null(),
+            count,
+            data.as_mut_ptr().cast(),
+        )
     };
+}
+
+/// What the tracer sorts an event by.
+fn descriptor(event: &TraceEvent) -> EventDescriptor {
+    EventDescriptor {
+        id: 0,
+        version: 0,
+        channel: CHANNEL,
+        level: event.level as u8,
+        opcode: 0,
+        task: 0,
+        keyword: event.keyword,
+    }
 }
 
 fn describe(bytes: &[u8], reserved: u32) -> EventDataDescriptor {

@@ -105,6 +105,17 @@ impl Drop for Process {
     }
 }
 
+/// The calling thread's process, as others know it.
+///
+/// # IRQL
+/// Any.
+#[must_use]
+pub fn current_process_id() -> u64 {
+    // SAFETY: the routine takes nothing and may be called at any level.
+    let id = unsafe { wdk_sys::ntddk::PsGetCurrentProcessId() };
+    id.addr() as u64
+}
+
 /// A handle in the kernel's table, closed when dropped.
 pub struct KernelHandle(HANDLE);
 

@@ -40,6 +40,9 @@ impl Tag {
     /// Messages to and from the service.
     pub const MESSAGE: Self = Self(u32::from_le_bytes(*b"SsMs"));
 
+    /// Where the registry's values are.
+    pub const SETTINGS: Self = Self(u32::from_le_bytes(*b"SsRe"));
+
     /// The tag as the pool takes it.
     #[must_use]
     pub const fn raw(self) -> u32 {

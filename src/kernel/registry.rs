@@ -1,41 +1,85 @@
-//! The driver's own registry values, read once at load. A value that is missing, has another
-//! type or length counts as not there; core checks the range.
+//! The driver's own registry values. A value of another type or length is told apart from one that
+//! is not there; core checks the range.
 #![expect(unsafe_code, reason = "calls the registry")]
 
 use core::ptr;
 
+use siloscan_core::limits::Found;
+
+use super::pool::{PoolSlice, Tag};
 use super::routine::unicode;
-use super::{Status, irql, routine, thread};
-use crate::sys::constants::{KEY_READ, OBJ_CASE_INSENSITIVE, REG_DWORD};
+use super::{Status, file, irql, routine, thread};
+use crate::sys::constants::{
+    KEY_READ, OBJ_CASE_INSENSITIVE, REG_DWORD, STATUS_BUFFER_OVERFLOW, STATUS_KEY_DELETED,
+    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_NOT_FOUND,
+};
 use crate::sys::{HANDLE, KeyValuePartialDword, PCUNICODE_STRING};
 
-/// An open registry key, closed when dropped.
-pub struct Key(HANDLE);
+/// The path of the driver's service key, which the I/O manager lends to `DriverEntry` only.
+pub struct ServiceKey(PoolSlice<u16>);
 
-impl Key {
-    /// Opens `Parameters` below the service key that `DriverEntry` was given.
+impl ServiceKey {
+    /// Keeps a copy of the path.
     ///
     /// # Errors
-    /// What the registry says; mostly that there is no such key.
+    /// `STATUS_INSUFFICIENT_RESOURCES`.
     ///
     /// # Safety
     /// `path` is the string that the I/O manager gave to `DriverEntry`, still live.
     ///
     /// # IRQL
     /// PASSIVE_LEVEL.
-    pub unsafe fn parameters(path: PCUNICODE_STRING) -> Result<Self, Status> {
+    pub unsafe fn new(path: PCUNICODE_STRING) -> Result<Self, Status> {
         irql::passive();
-        let service = open(ptr::null_mut(), path)?;
-        let name = unicode(routine::name!("Parameters"));
-        open(service.0, &raw const name)
+        // SAFETY: the caller vouches for the string.
+        let text = unsafe { file::units(&*path) };
+        let copy = PoolSlice::new(text.len(), Tag::SETTINGS, |at| {
+            text.get(at).copied().unwrap_or(0)
+        });
+        copy.map(Self)
     }
 
-    /// A 32-bit value of this name.
+    /// Opens `Parameters` below it; nothing where there is no such key.
+    ///
+    /// # Errors
+    /// What else the registry says, mostly that memory is short.
     ///
     /// # IRQL
     /// PASSIVE_LEVEL.
-    #[must_use]
-    pub fn dword(&self, name: &[u16]) -> Option<u32> {
+    pub fn parameters(&self) -> Result<Option<Key>, Status> {
+        irql::passive();
+        let path = unicode(&self.0);
+        let name = unicode(routine::name!("Parameters"));
+        let key = open(ptr::null_mut(), &raw const path)
+            .and_then(|service| open(service.0, &raw const name));
+        match key {
+            Ok(key) => Ok(Some(key)),
+            Err(status) if is_absence(status) => Ok(None),
+            Err(status) => Err(status),
+        }
+    }
+}
+
+/// Whether a status says that there is no such key or value, or none any more.
+fn is_absence(status: Status) -> bool {
+    matches!(
+        status.code(),
+        STATUS_OBJECT_NAME_NOT_FOUND | STATUS_OBJECT_PATH_NOT_FOUND | STATUS_KEY_DELETED
+    )
+}
+
+/// An open registry key, closed when dropped.
+pub struct Key(HANDLE);
+
+impl Key {
+    /// What is there under this name, of which a 32-bit number is wanted.
+    ///
+    /// # Errors
+    /// What the registry says where that cannot be known now.
+    ///
+    /// # IRQL
+    /// PASSIVE_LEVEL.
+    pub fn dword(&self, name: &[u16]) -> Result<Found, Status> {
         irql::passive();
         let mut name = unicode(name);
         let mut value = KeyValuePartialDword {
@@ -56,7 +100,16 @@ impl Key {
                 &raw mut length,
             )
         };
-        (status >= 0 && value.kind == REG_DWORD && value.data_length == 4).then_some(value.data)
+        match Status::check(status) {
+            Ok(_) if value.kind == REG_DWORD && value.data_length == 4 => {
+                Ok(Found::Dword(value.data))
+            }
+            Ok(_) => Ok(Found::OtherType),
+            // More than four bytes.
+            Err(status) if status.code() == STATUS_BUFFER_OVERFLOW => Ok(Found::OtherType),
+            Err(status) if is_absence(status) => Ok(Found::Absent),
+            Err(status) => Err(status),
+        }
     }
 }
 

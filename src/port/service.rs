@@ -1,6 +1,6 @@
-//! The two threads that talk to the service beside the leaders: one asks "anything for me?" and
-//! takes the absence of an answer for a missed heartbeat, one tells it to stop scans that a
-//! change has made worthless.
+//! The two threads that talk to the service beside the leaders. One asks "anything for me?", takes
+//! the absence of an answer for a missed heartbeat, and follows the registry; one tells it to stop
+//! scans that a change has made worthless.
 #![forbid(unsafe_code)]
 
 use siloscan_core::ledger::Ledger;
@@ -17,6 +17,7 @@ use crate::kernel::pool::{PoolSlice, Tag};
 use crate::kernel::{clock, thread};
 use crate::port;
 use crate::scan::lead::Desk;
+use crate::settings::Follower;
 use crate::state::{self, Flights, Signal};
 use crate::trace;
 
@@ -39,8 +40,10 @@ impl thread::Body for Poller {
         let mut counts = PoolSlice::new(1, Tag::MESSAGE, |_| Counts::new_zeroed()).ok();
         let containers = || PoolSlice::new(1, Tag::MESSAGE, |_| ContainerCounts::new_zeroed());
         let mut containers = containers().ok();
-        let heartbeat = u64::from(state::parameters().get(ParameterId::HeartbeatMs));
+        let mut follower = Follower::new();
         while !state::is_stopping() {
+            follower.look_if_due();
+            let heartbeat = u64::from(state::parameters().get(ParameterId::HeartbeatMs));
             if port::is_connected() {
                 sequence = sequence.wrapping_add(1);
                 poll(sequence, heartbeat);
@@ -95,12 +98,12 @@ fn poll(sequence: u64, heartbeat: u64) {
     match port::ask(&question, &mut reply, deadline) {
         Ok(()) => {}
         Err(Unanswered::NoService) => return,
-        Err(Unanswered::TimedOut | Unanswered::Failed) => return missed(),
+        Err(Unanswered::TimedOut | Unanswered::Failed) => return missed(heartbeat),
     }
     let Ok(answer) = PollReply::decode(reply.as_bytes(), sequence) else {
-        return missed();
+        return missed(heartbeat);
     };
-    state::set_breaker(false);
+    state::close_breaker();
     let now = clock::now();
     if Raise::with(|token| ledger.announced(&answer.digest, now, token)) {
         trace::count(Event::SignatureEpoch);
@@ -139,10 +142,10 @@ fn heed(news: News, ledger: &Ledger<'_>) {
 }
 
 /// The service did not answer: until it does, nobody waits for it.
-fn missed() {
+fn missed(heartbeat: u64) {
     if port::is_connected() {
         trace::count(Event::HeartbeatMissed);
-        state::set_breaker(true);
+        state::open_breaker(heartbeat);
     }
 }
 
@@ -173,7 +176,7 @@ impl thread::Body for Stopper {
             if due <= now {
                 // What was told is told to a connection that ends here.
                 flights.desks.iter().for_each(Desk::forget);
-                if port::hang_up() {
+                if port::hang_up("section-kept") {
                     trace::count(Event::SectionKept);
                 }
             } else {
@@ -191,7 +194,7 @@ fn send_stops(flights: &Flights) {
         let Some(request) = request else { return };
         let told = stop(request, 0, clock::after(clock::now(), TELL_MS));
         if told == Err(Unanswered::TimedOut) {
-            port::hang_up();
+            port::hang_up("stop-not-read");
         }
         let now = clock::now();
         for desk in flights.desks.iter() {

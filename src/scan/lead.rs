@@ -519,7 +519,7 @@ fn give(source: &Source) -> Option<u64> {
 pub fn forget(request: u64, section: u64) {
     let deadline = clock::after(clock::now(), service::TELL_MS);
     if service::stop(request, section, deadline).is_err() {
-        port::hang_up();
+        port::hang_up("stop-not-read");
     }
 }
 

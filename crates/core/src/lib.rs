@@ -7,7 +7,7 @@
 //! One open meets the modules in this order: [`route`] says what to do with it (from [`ecp`] and
 //! the open's facts), [`ledger`] knows or does not know the verdict of a [`key`], [`flight`] makes
 //! many opens share one scan, [`verdict`] turns the end of that scan into allow, deny or retry,
-//! and [`reason`] counts each of these steps by name.
+//! and [`reason`] counts each of these steps by name. [`trace`] lists what a session is told.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -41,6 +41,8 @@ pub mod route;
 pub mod stream;
 pub mod sync;
 pub mod tally;
+pub mod trace;
 pub mod verdict;
 pub mod volume;
+pub mod watch;
 pub mod wire;

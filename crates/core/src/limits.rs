@@ -1,7 +1,8 @@
 //! Every number that bounds siloscan: the registry values and the fixed capacities.
 //!
 //! [`PARAMETERS`] is the one table; the driver reads the registry by it and the documentation is
-//! made from it. Nonsense in the registry gives the default, never a failure to load.
+//! made from it. Nonsense in the registry gives the default, never a failure to load. What a change
+//! does while the driver runs is [`crate::watch`]'s.
 
 use crate::route::{LayerPolicy, LayerVerdicts, RegisteredLayers, RemoteLayers};
 use crate::verdict::{FailurePolicy, OnEvasion, OnFailure};
@@ -21,8 +22,8 @@ pub struct Parameter {
     pub max: u32,
     /// What holds where the value is absent, of another type, or out of range.
     pub default: u32,
-    /// Whether a change may take effect while the driver runs. Nothing reads the registry again
-    /// yet: all are read at load.
+    /// Whether a change takes effect while the driver runs ([`crate::watch`]); else at the next
+    /// load.
     pub live: bool,
     /// What it does, in plain words.
     pub doc: &'static str,
@@ -214,6 +215,51 @@ pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
     },
 ];
 
+/// What the registry holds under a parameter's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// There is no such value, or no such key.
+    Absent,
+    /// A `REG_DWORD`.
+    Dword(u32),
+    /// A value of another type or length.
+    OtherType,
+}
+
+/// Why a value is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nonsense {
+    /// Out of the parameter's range.
+    Range,
+    /// No `REG_DWORD`.
+    Type,
+}
+
+impl Nonsense {
+    /// Its name in events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::Type => "type",
+        }
+    }
+}
+
+impl Parameter {
+    /// The value that holds where the registry holds `found`, and what is wrong with that. Absence
+    /// is no nonsense.
+    #[must_use]
+    pub fn read(&self, found: Found) -> (u32, Option<Nonsense>) {
+        match found {
+            Found::Dword(value) if (self.min..=self.max).contains(&value) => (value, None),
+            Found::Dword(_) => (self.default, Some(Nonsense::Range)),
+            Found::OtherType => (self.default, Some(Nonsense::Type)),
+            Found::Absent => (self.default, None),
+        }
+    }
+}
+
 /// The `OnStale` setting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnStale {
@@ -252,27 +298,16 @@ impl Parameters {
         Self { values }
     };
 
-    /// Takes what the registry holds: the value of a `REG_DWORD`, or `None` for absence and any
-    /// other type. Returns false where the default took the place of nonsense, which is an event;
-    /// absence is no nonsense.
-    pub fn set(&mut self, parameter: &Parameter, found: Option<u32>) -> bool {
-        let Some(slot) = self.values.get_mut(parameter.id as usize) else {
-            return false;
-        };
-        match found {
-            Some(value) if (parameter.min..=parameter.max).contains(&value) => {
-                *slot = value;
-                true
-            }
-            Some(_) => {
-                *slot = parameter.default;
-                false
-            }
-            None => {
-                *slot = parameter.default;
-                true
-            }
+    /// Takes what the registry holds.
+    ///
+    /// # Errors
+    /// The default took the place of nonsense.
+    pub fn set(&mut self, parameter: &Parameter, found: Found) -> Result<(), Nonsense> {
+        let (value, nonsense) = parameter.read(found);
+        if let Some(slot) = self.values.get_mut(parameter.id as usize) {
+            *slot = value;
         }
+        nonsense.map_or(Ok(()), Err)
     }
 
     /// The value in force.
@@ -418,9 +453,9 @@ mod tests {
     fn nonsense_gives_the_default_and_is_told() {
         for parameter in &PARAMETERS {
             let mut all = Parameters::DEFAULT;
-            assert!(all.set(parameter, Some(parameter.max)));
+            assert_eq!(all.set(parameter, Found::Dword(parameter.max)), Ok(()));
             assert_eq!(all.get(parameter.id), parameter.max);
-            assert!(all.set(parameter, Some(parameter.min)));
+            assert_eq!(all.set(parameter, Found::Dword(parameter.min)), Ok(()));
             assert_eq!(all.get(parameter.id), parameter.min);
             for wrong in [
                 parameter.max.wrapping_add(1),
@@ -428,11 +463,14 @@ mod tests {
                 parameter.min.wrapping_sub(1),
             ] {
                 if !(parameter.min..=parameter.max).contains(&wrong) {
-                    assert!(!all.set(parameter, Some(wrong)));
+                    let told = all.set(parameter, Found::Dword(wrong));
+                    assert_eq!(told, Err(Nonsense::Range));
                     assert_eq!(all.get(parameter.id), parameter.default);
                 }
             }
-            assert!(all.set(parameter, None));
+            let told = all.set(parameter, Found::OtherType);
+            assert_eq!(told, Err(Nonsense::Type));
+            assert_eq!(all.set(parameter, Found::Absent), Ok(()));
             assert_eq!(all, Parameters::DEFAULT);
         }
     }
@@ -454,7 +492,7 @@ mod tests {
         let mut all = Parameters::DEFAULT;
         for parameter in &PARAMETERS {
             if parameter.max <= 2 {
-                all.set(parameter, Some(parameter.max));
+                assert_eq!(all.set(parameter, Found::Dword(parameter.max)), Ok(()));
             }
         }
         assert_eq!(all.layer_policy().remote, RemoteLayers::Scan);

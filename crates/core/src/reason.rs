@@ -266,6 +266,12 @@ reasons! {
         Retried "retried" "An open that could not be scanned was tried again within its deadline.",
         ForeignSilo "foreign-silo"
             "An open out of a silo that the host compute service did not make.",
+        ParameterRefused "parameter-refused"
+            "A registry value was nonsense; the default took its place.",
+        ParameterChanged "parameter-changed"
+            "A registry value was changed and taken while the driver ran.",
+        TraceDropped "trace-dropped"
+            "An event was not written: as many as there may be were written in that second.",
     }
 }
 
@@ -292,6 +298,17 @@ impl Failure {
             | Self::TooLarge
             | Self::Unscannable => Origin::File,
         }
+    }
+}
+
+impl AllowReason {
+    /// Whether the open would have been denied, but for this.
+    #[must_use]
+    pub const fn overrules(self) -> bool {
+        matches!(
+            self,
+            Self::NothingLeft | Self::HandleExists | Self::AuditOnly
+        )
     }
 }
 

@@ -6,30 +6,38 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use siloscan_core::limits::{PARAMETERS, Parameters};
+use siloscan_core::limits::{Found, PARAMETERS, Parameters};
 
 fn page() -> String {
     let mut page = String::from(
         "# The driver's parameters\n\n\
          `REG_DWORD` values below \
          `HKLM\\SYSTEM\\CurrentControlSet\\Services\\siloscan\\Parameters`, read when\n\
-         the driver is loaded. A value that is absent, of another type or out of range counts \
-         as its\ndefault; it never keeps the driver from loading. Made from \
-         `crates/core/src/limits.rs`\n\
+         the driver is loaded, and again about once a second (at the latest every fifth of \
+         `HeartbeatMs`).\nA value that is absent, of another type or out of range counts as its \
+         default; it never keeps the driver\nfrom loading. A session that listens is told of \
+         nonsense, of each change that takes effect, and of\neach that waits for the next load \
+         ([events.md](events.md)). A value or key that cannot be read just now\nchanges nothing. \
+         Made from `crates/core/src/limits.rs`\n\
          (`SILOSCAN_WRITE_DOCS=1 cargo test -p siloscan-core --test parameters`).\n\n\
-         | name | unit or choices | from | to | default | what it does |\n\
-         | --- | --- | --- | --- | --- | --- |\n",
+         | name | unit or choices | from | to | default | a change takes effect | what it does |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for parameter in &PARAMETERS {
         let doc: Vec<_> = parameter.doc.split_whitespace().collect();
         writeln!(
             page,
-            "| `{}` | {} | {} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} | {} |",
             parameter.name,
             parameter.unit,
             parameter.min,
             parameter.max,
             parameter.default,
+            if parameter.live {
+                "at once"
+            } else {
+                "at the next load"
+            },
             doc.join(" ")
         )
         .expect("a string takes everything");
@@ -51,8 +59,11 @@ fn the_page_is_made_from_the_table() {
 fn nonsense_gives_the_default_and_every_value_in_range_counts() {
     for parameter in &PARAMETERS {
         let mut all = Parameters::DEFAULT;
-        let mut set = |value| {
-            all.set(parameter, value);
+        let mut set = |value: Option<u32>| {
+            let found = value.map_or(Found::Absent, Found::Dword);
+            let sensible = all.set(parameter, found).is_ok();
+            let in_range = |value| (parameter.min..=parameter.max).contains(&value);
+            assert_eq!(sensible, value.is_none_or(in_range), "{parameter:?}");
             all.get(parameter.id)
         };
         assert_eq!(set(Some(parameter.min)), parameter.min, "{parameter:?}");

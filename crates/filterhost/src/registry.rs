@@ -167,6 +167,12 @@ impl Key {
         self.values.lock().remove(&fold(name)).is_some()
     }
 
+    /// A direct subkey.
+    #[must_use]
+    pub fn subkey(&self, name: &str) -> Option<Arc<Self>> {
+        self.keys.lock().get(&fold(name)).cloned()
+    }
+
     /// Names of the direct subkeys, in order.
     #[must_use]
     pub fn subkeys(&self) -> Vec<String> {

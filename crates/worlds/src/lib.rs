@@ -2,6 +2,7 @@
 //! the users in them, and the figures of what happened. Tests and the demo share it.
 
 pub mod day;
+pub mod events;
 pub mod everywhere;
 pub mod gate;
 pub mod layer;

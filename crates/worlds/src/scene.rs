@@ -37,6 +37,7 @@ pub fn with_image(image: PathBuf) -> WorldOptions {
     WorldOptions {
         image,
         parameters: Vec::new(),
+        values: Vec::new(),
         engine: Some(rules::load(None).engine),
         threads: 2,
         build: 20_348,

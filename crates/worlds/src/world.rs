@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use filterhost::fltmgr::port::security;
-use filterhost::registry::Value;
+use filterhost::registry::{Key, Value};
 use filterhost::sched::ThreadRef;
 use filterhost::user::Process;
 use filterhost::volume::{FsKind, Volume};
@@ -45,6 +45,8 @@ pub struct WorldOptions {
     pub image: PathBuf,
     /// Values of the driver's `Parameters` key.
     pub parameters: Vec<(String, u32)>,
+    /// More of them, of any type.
+    pub values: Vec<(String, Value)>,
     /// The engine of the service; none is a host without a service.
     pub engine: Option<Arc<dyn Engine>>,
     /// Threads of the service that scan.
@@ -109,6 +111,9 @@ impl World {
         for (name, value) in &options.parameters {
             load = load.value("Parameters", name, Value::dword(*value));
         }
+        for (name, value) in &options.values {
+            load = load.value("Parameters", name, value.clone());
+        }
         let driver = m.load_driver(&load)?;
         let world = Self {
             m: Arc::clone(m),
@@ -132,6 +137,12 @@ impl World {
     #[must_use]
     pub fn system(&self) -> &Arc<Volume> {
         &self.system
+    }
+
+    /// The driver's key in the registry, below which `Parameters` lies.
+    #[must_use]
+    pub fn service_key(&self) -> Arc<Key> {
+        self.m.registry().service(SERVICE)
     }
 
     /// The driver.
