@@ -32,7 +32,9 @@ impl ServiceKey {
     pub unsafe fn new(path: PCUNICODE_STRING) -> Result<Self, Status> {
         irql::passive();
         // SAFETY: the caller vouches for the string.
-        let text = unsafe { file::units(&*path) };
+        let path = unsafe { &*path };
+        // SAFETY: the caller vouches for the string, which is copied below.
+        let text = unsafe { file::units(path) };
         let copy = PoolSlice::new(text.len(), Tag::SETTINGS, |at| {
             text.get(at).copied().unwrap_or(0)
         });
