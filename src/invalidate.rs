@@ -66,6 +66,10 @@ pub fn after(mark: Option<Mark>) {
 /// # IRQL
 /// At most APC_LEVEL.
 pub fn before_cleanup(data: &Data<'_>) -> Option<Mark> {
+    if data.has_stack_file_object() {
+        // A question for attributes: nobody can hold on to its file object, and it changes nothing.
+        return None;
+    }
     let stream = Owned::<StreamContext>::of(data.instance(), data.file()).ok()?;
     if data.file().delete_pending() {
         let context = Owned::<InstanceContext>::of(data.instance()).ok()?;

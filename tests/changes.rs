@@ -317,15 +317,13 @@ fn i2_a_name_taken_from_another_file_drops_the_key() {
 
 #[test]
 fn i2_an_ordinary_new_name_keeps_the_verdict() {
-    const SHORT_NAME: i32 = 0x28;
     everywhere(&options(), |world| {
         let user = world.process("user");
         let file = opened(&user);
         let dropped = counted(world, &user, &file, Event::KeyDropped, |file| {
             file.rename("renamed.txt", false).expect("a free name");
             file.hard_link("link.txt", false).expect("a free name");
-            // The filter host has no short names.
-            let _refused = file.set(SHORT_NAME, &[0; 16]);
+            file.set_short_name("OTHER.TXT").expect("a free name");
         });
         assert_eq!(dropped, 0);
         close(&user, file);

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use filterhost::fltmgr::port::security;
 use filterhost::layout::{GUID, GUID_ECP_PREFETCH_OPEN};
+use filterhost::status::STATUS_ACCESS_DENIED;
 use filterhost::user::{EcpSpec, OpenOptions, Process};
-use filterhost::volume::share::READ_ATTRIBUTES;
+use filterhost::volume::share::{READ_ATTRIBUTES, WRITE_ATTRIBUTES};
 use filterhost::volume::{FsKind, Volume, VolumeOptions};
 use siloscan_core::reason::{
     AllowReason, Counted, Event, Failure, IgnoreReason, LookupReason, ScanReason,
@@ -353,5 +355,70 @@ fn execute_access_is_data_access() {
             p.open(&options).map(|_| ())
         });
         assert_eq!((count, open), (1, Err(INFECTED)));
+    });
+}
+
+#[test]
+fn a_question_for_attributes_of_a_changed_file_queues_nothing() {
+    everywhere(&options(), |world| {
+        let user = world.process("user");
+        let (queued, _) = during(world, &user, Event::CloseScan, |p| {
+            let options = OpenOptions::new(FILE).read().write().create_new();
+            let file = p.open(&options).expect("a new file");
+            file.write_at(0, &eicar_test_file()).expect("writable");
+            // Its file object lies on the stack of the one who asks, and is gone when it returns.
+            assert!(p.query_attributes(FILE).is_ok());
+            let open = p.open(&OpenOptions::new(FILE)).expect("attributes only");
+            assert!(open.info().is_ok());
+            file.set_end_of_file(0).expect("writable");
+            file.close().expect("an open handle");
+        });
+        assert!(queued <= 1, "{queued}");
+    });
+}
+
+#[test]
+fn an_encrypted_file_is_scanned_through_the_opener_who_has_the_key() {
+    const FSCTL_SET_ENCRYPTION: u32 = 0x9_00d7;
+    const DECRYPT: u32 = 2;
+    const ENCRYPTED: u32 = 0x4000;
+    everywhere(&options(), |world| {
+        let set = |p: &Process, path: &str, operation: u32| {
+            let file = p.open(&OpenOptions::new(path).access(WRITE_ATTRIBUTES));
+            let file = file.expect("its attributes");
+            let mut buffer = operation.to_le_bytes().to_vec();
+            buffer.resize(8, 0);
+            file.control(FSCTL_SET_ENCRYPTION, &buffer, 0)
+                .expect("a key");
+        };
+        let (owner, other) = (world.process("owner"), world.process("other"));
+        owner
+            .kernel()
+            .set_user_sid(Some(security::sid(5, &[21, 1, 2, 3, 1001])));
+        owner.run(move |p| {
+            files(p);
+            assert!(p.read_file(FILE).is_ok());
+            set(p, FILE, 1);
+            set(p, EVIL, 1);
+            let told = p.query_attributes(EVIL).expect("there");
+            assert_eq!(told & ENCRYPTED, ENCRYPTED);
+        });
+        other.run(|p| {
+            let refused = Err(STATUS_ACCESS_DENIED);
+            assert_eq!(p.read_file(FILE), refused, "it has no key");
+            assert_eq!(p.read_file(EVIL), refused, "it has no key");
+        });
+        // The verdict about the same bytes stands, and what was never scanned is read in the
+        // clear, though neither driver nor service have the key.
+        let (hits, evil) = during(world, &owner, AllowReason::CachedClean, |p| {
+            assert!(p.read_file(FILE).is_ok());
+            p.read_file(EVIL)
+        });
+        assert_eq!((hits, evil), (1, Err(INFECTED)));
+        owner.run(move |p| set(p, EVIL, DECRYPT));
+        other.run(|p| {
+            assert_eq!(p.read_file(EVIL), Err(INFECTED));
+            assert_eq!(p.read_file(FILE), Err(STATUS_ACCESS_DENIED));
+        });
     });
 }

@@ -189,7 +189,7 @@ pub const TABLE: [Row; 38] = [
         "short name",
         Classes(&[0x28]),
         Effect::None,
-        "changes i2_an_ordinary_new_name_keeps_the_verdict",
+        "short_names a_short_name_may_change_hands",
     ),
     row(
         "lock volume, dismount volume, invalidate volumes",

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use siloscan_core::operation::{Effect, Seen, TABLE, of_class, of_control};
 
 /// Kind of file or open, treatment, test.
-const KINDS: [(&str, &str, &str); 20] = [
+const KINDS: [(&str, &str, &str); 23] = [
     (
         "named stream",
         "scanned at each open, never cached (`scan named-stream`)",
@@ -34,8 +34,24 @@ const KINDS: [(&str, &str, &str); 20] = [
     ),
     (
         "8.3 name",
-        "one file, one key, as a hard link; to set one changes nothing. The filter host has none",
-        "changes i2_an_ordinary_new_name_keeps_the_verdict",
+        "one file, one key, as a hard link; to set one changes nothing",
+        "short_names a_short_name_is_the_same_file",
+    ),
+    (
+        "named stream behind an 8.3 name",
+        "as any named stream (`scan named-stream`)",
+        "short_names a_stream_behind_a_short_name_is_a_named_stream",
+    ),
+    (
+        "package file by its 8.3 name, from a container",
+        "the layer's key, as by the long name",
+        "short_names containers_that_use_short_names_share_the_layers_verdict",
+    ),
+    (
+        "encrypted file",
+        "scanned as plain text, through the file object of an opener who has the key; to encrypt \
+         or decrypt changes no byte that an opener reads",
+        "kinds_of_opens an_encrypted_file_is_scanned_through_the_opener_who_has_the_key",
     ),
     (
         "open by id",

@@ -171,6 +171,21 @@ impl FileHandle {
         )
     }
 
+    /// Sets the file's 8.3 name; an empty one takes it away.
+    ///
+    /// # Errors
+    /// `OBJECT_NAME_COLLISION`, or what filters and file system answer.
+    pub fn set_short_name(&self, name: &str) -> Result<(), NtStatus> {
+        self.need(DELETE)?;
+        let name = units(name);
+        let length = u32::try_from(name.len() * 2).unwrap_or(u32::MAX);
+        let mut data = length.to_le_bytes().to_vec();
+        data.extend(name.iter().flat_map(|unit| unit.to_le_bytes()));
+        // The structure ends with one unit of the name and padding.
+        data.resize(data.len().max(8), 0);
+        self.set(crate::layout::FileShortNameInformation, &data)
+    }
+
     /// What rename and link have in common: a whole path makes the I/O manager open the target's
     /// directory first; a bare name (or `:stream`) stays where the file is.
     fn move_to(&self, class: i32, flags: u32, to: &str, replace: bool) -> Result<(), NtStatus> {

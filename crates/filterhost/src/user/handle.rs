@@ -21,6 +21,8 @@ use crate::status::{
 };
 use crate::volume::Volume;
 use crate::volume::fs::io::{IRP_MN_LOCK, IRP_MN_UNLOCK_SINGLE};
+use crate::volume::name::text;
+use crate::volume::request::to_units;
 use crate::volume::share::{APPEND_DATA, READ_DATA, WRITE_DATA};
 
 /// An open file. Dropping it closes the handle, as long as the machine runs.
@@ -287,6 +289,16 @@ impl FileHandle {
             .and_then(|id| id.first_chunk::<16>())
             .copied()
             .unwrap_or_default())
+    }
+
+    /// The 8.3 name of the file, without the path.
+    ///
+    /// # Errors
+    /// `OBJECT_NAME_NOT_FOUND` where it has none, and as [`FileHandle::query`].
+    pub fn short_name(&self) -> Result<String, NtStatus> {
+        let reply = self.query(crate::layout::FileAlternateNameInformation, 4 + 24)?;
+        let name = reply.get(4..).unwrap_or(&[]);
+        Ok(text(&to_units(name)))
     }
 
     /// Size, attributes, links.

@@ -44,6 +44,7 @@ const PERSISTENT_ACLS: u32 = 0x8;
 const SPARSE_FILES: u32 = 0x40;
 const REPARSE_POINTS: u32 = 0x80;
 const POSIX_UNLINK_RENAME: u32 = 0x400;
+const ENCRYPTION: u32 = 0x2_0000;
 const OBJECT_IDS: u32 = 0x1_0000;
 const NAMED_STREAMS: u32 = 0x4_0000;
 const READ_ONLY_VOLUME: u32 = 0x8_0000;
@@ -148,6 +149,19 @@ impl FsKind {
         matches!(self, Self::Ntfs | Self::Refs | Self::Lanman | Self::Csvfs)
     }
 
+    /// Files have short names. NTFS makes them where the volume says so, which the one that
+    /// Windows is installed on does; here all do.
+    #[must_use]
+    pub fn short_names(self) -> bool {
+        matches!(self, Self::Ntfs | Self::Fat)
+    }
+
+    /// Files may be encrypted.
+    #[must_use]
+    pub fn encryption(self) -> bool {
+        self == Self::Ntfs
+    }
+
     /// Files may carry a reparse point.
     #[must_use]
     pub fn reparse_points(self) -> bool {
@@ -210,6 +224,7 @@ impl FsKind {
         );
         add(matches!(self, Self::Ntfs | Self::Refs), SPARSE_FILES);
         add(self == Self::Ntfs, OBJECT_IDS);
+        add(self.encryption(), ENCRYPTION);
         add(self.reparse_points(), REPARSE_POINTS);
         add(self.posix(), POSIX_UNLINK_RENAME);
         add(self.named_streams(), NAMED_STREAMS);

@@ -21,6 +21,7 @@ pub mod request;
 pub mod scb;
 pub mod section;
 pub mod share;
+mod short;
 pub mod stack;
 pub mod stream;
 

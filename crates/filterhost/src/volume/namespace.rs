@@ -145,8 +145,10 @@ impl Namespace {
             if here.reparse.is_some() && (at > 0 || !here.is_directory()) {
                 return Ok(Resolved::Reparse { node, left });
             }
-            let entries = here.entries.as_ref().ok_or(STATUS_OBJECT_PATH_NOT_FOUND)?;
-            match entries.get(&fold(name)) {
+            if !here.is_directory() {
+                return Err(STATUS_OBJECT_PATH_NOT_FOUND);
+            }
+            match here.entry(&fold(name)) {
                 Some((next, by)) => {
                     node = *next;
                     link = Some(*by);
@@ -212,6 +214,7 @@ impl Namespace {
             .insert(number, Node::new(number, id, directory, bytes, now));
         self.by_id.insert(id, number);
         let link = self.attach(number, parent, name)?;
+        self.make_short(number, link)?;
         self.touch(parent, now);
         Ok((number, link))
     }
@@ -285,10 +288,12 @@ impl Namespace {
         let moved = Link {
             parent,
             name: name.to_vec(),
+            short: None,
             handles,
             delete_pending,
         };
         self.node_mut(node)?.links.insert(link, moved);
+        self.make_short(node, link)?;
         if self.ids.moves_with_place() {
             self.move_place(node, parent)?;
         }
@@ -338,12 +343,11 @@ impl Namespace {
         parent: NodeId,
         name: &[u16],
     ) -> Result<Option<(NodeId, LinkId)>, NtStatus> {
-        let entries = self
-            .node(parent)?
-            .entries
-            .as_ref()
-            .ok_or(STATUS_NOT_A_DIRECTORY)?;
-        Ok(entries.get(&fold(name)).copied())
+        let directory = self.node(parent)?;
+        if !directory.is_directory() {
+            return Err(STATUS_NOT_A_DIRECTORY);
+        }
+        Ok(directory.entry(&fold(name)).copied())
     }
 
     /// The path of a file by one of its names, from the root, with backslashes.
@@ -463,6 +467,7 @@ impl Namespace {
         let made = Link {
             parent,
             name: name.to_vec(),
+            short: None,
             handles: 0,
             delete_pending: false,
         };
@@ -471,6 +476,9 @@ impl Namespace {
     }
 
     fn detach(&mut self, node: NodeId, link: LinkId) -> Result<(), NtStatus> {
+        if self.node(node)?.links.contains_key(&link) {
+            self.drop_short(node, link)?;
+        }
         let gone = self
             .node_mut(node)?
             .links

@@ -26,8 +26,10 @@ pub const ARCHIVE: u32 = 0x20;
 pub const NORMAL: u32 = 0x80;
 /// FILE_ATTRIBUTE_REPARSE_POINT.
 pub const REPARSE_POINT: u32 = 0x400;
+/// FILE_ATTRIBUTE_ENCRYPTED.
+pub const ENCRYPTED: u32 = 0x4000;
 /// Attributes that a caller may set.
-pub const SETTABLE: u32 = 0x0004_7127 | 0x0040_0000 | 0x1000 | 0x4000;
+pub const SETTABLE: u32 = 0x0004_3127 | 0x0040_0000 | 0x1000;
 
 /// The four times of a file, in 100 ns units since 1601.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub struct Link {
     pub parent: NodeId,
     /// The name as given.
     pub name: Vec<u16>,
+    /// Its 8.3 name, where it has one of its own.
+    pub short: Option<Vec<u16>>,
     /// Opens through this name that were not cleaned up yet.
     pub handles: u32,
     /// The name goes with the last of these.
@@ -91,10 +95,14 @@ pub struct Node {
     pub times: Times,
     /// Entries, if it is a directory.
     pub entries: Option<Entries>,
+    /// What a directory's entries are called by their short names.
+    pub aliases: Entries,
     /// The unnamed stream; of a directory, its index.
     pub data: Arc<Stream>,
     /// Named streams.
     pub named: BTreeMap<Folded, Arc<Stream>>,
+    /// Whose key its streams are encrypted with: the binary SID of a user, empty for the system.
+    pub encrypted_for: Option<Vec<u8>>,
     /// Its reparse point.
     pub reparse: Option<Reparse>,
     /// Its names; empty once deleted.
@@ -112,12 +120,21 @@ impl Node {
             attributes: 0,
             times: Times::all(now),
             entries: directory.then(Entries::new),
+            aliases: Entries::new(),
             data: Stream::new(number, Vec::new(), bytes),
             named: BTreeMap::new(),
+            encrypted_for: None,
             reparse: None,
             links: BTreeMap::new(),
             opens: 0,
         }
+    }
+
+    /// What a directory holds under a name, be it the short one.
+    #[must_use]
+    pub fn entry(&self, name: &Folded) -> Option<&(NodeId, LinkId)> {
+        let entries = self.entries.as_ref()?;
+        entries.get(name).or_else(|| self.aliases.get(name))
     }
 
     /// True for a directory.
@@ -135,6 +152,9 @@ impl Node {
         }
         if self.reparse.is_some() {
             told |= REPARSE_POINT;
+        }
+        if self.encrypted_for.is_some() {
+            told |= ENCRYPTED;
         }
         if told == 0 { NORMAL } else { told }
     }

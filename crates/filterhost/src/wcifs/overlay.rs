@@ -97,7 +97,10 @@ impl Overlay {
         }
         let in_layer = |layer: &Layer| {
             let root = layer.volume.fs().find(&layer.root).ok()?;
-            descend(&layer.volume.fs().space(), root, path)
+            let space = layer.volume.fs().space();
+            let (node, names) = descend_by_names(&space, root, path)?;
+            // A short name must not lead to what is hidden under the long one.
+            (!self.whiteouts.hides(&names)).then_some(node)
         };
         let mut found = self.layers.iter().enumerate();
         found.find_map(|(number, layer)| Some((number, in_layer(layer)?)))
@@ -159,7 +162,8 @@ impl Overlay {
         let mut space = self.scratch.fs().space();
         let root = space.root();
         let parent = descend(&space, root, above).ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?;
-        if space.child(parent, name)?.is_some() {
+        // By its short name it may be asked for when it is there already, under another one.
+        if space.child(parent, name)?.is_some() || space.child(parent, &seen.name)?.is_some() {
             return Ok(());
         }
         let length = seen.source.length();
@@ -169,7 +173,11 @@ impl Overlay {
             Bytes::hole(length)
         };
         // The layer's own spelling of the name is what listings show.
-        let (made, _) = space.create(parent, &seen.name, seen.directory, bytes, now)?;
+        let (made, link) = space.create(parent, &seen.name, seen.directory, bytes, now)?;
+        // And its short name, unless another file of the container has that.
+        if let Some(short) = &seen.short {
+            let _kept = space.set_short(made, link, short);
+        }
         let made = space.node_mut(made)?;
         made.attributes = seen.attributes & SETTABLE;
         made.times = seen.times;
@@ -264,6 +272,7 @@ impl Overlay {
 /// What a placeholder takes over from the layer's file.
 struct Seen {
     name: Vec<u16>,
+    short: Option<Vec<u16>>,
     id: FileId,
     attributes: u32,
     times: crate::volume::node::Times,
@@ -280,6 +289,11 @@ impl Seen {
                 .next()
                 .map(|link| link.name.clone())
                 .unwrap_or_default(),
+            short: node
+                .links
+                .values()
+                .next()
+                .and_then(|link| link.short.clone()),
             id: node.id,
             attributes: node.attributes,
             times: node.times,
@@ -326,6 +340,22 @@ fn descend(space: &Namespace, from: NodeId, path: &[Vec<u16>]) -> Option<NodeId>
         at = space.child(at, name).ok()??.0;
     }
     Some(at)
+}
+
+/// As [`descend`], with the long names of what was met.
+fn descend_by_names(
+    space: &Namespace,
+    from: NodeId,
+    path: &[Vec<u16>],
+) -> Option<(NodeId, Vec<Folded>)> {
+    let mut at = from;
+    let mut names = Vec::new();
+    for name in path {
+        let (node, link) = space.child(at, name).ok()??;
+        names.push(fold(&space.link(node, link).ok()?.name));
+        at = node;
+    }
+    Some((at, names))
 }
 
 /// The names of a path with backslashes.

@@ -104,7 +104,7 @@ fn ask(
     let class = match format {
         FLT_FILE_NAME_OPENED => FileNameInformation,
         FLT_FILE_NAME_NORMALIZED => FileNormalizedNameInformation,
-        // No file system here makes short names.
+        // Short names are not handed out by this way: nobody here asks for one.
         _ => return Err(STATUS_OBJECT_NAME_NOT_FOUND),
     };
     let mut buffer = vec![0_u8; NAME_BYTES_MAX as usize];

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::MemFs;
+use super::encryption::FSCTL_SET_ENCRYPTION;
 use super::open::{Open, OpenKind};
 use super::outcome::{Done, Outcome, Stop};
 use super::set::{long, word};
@@ -80,6 +81,7 @@ impl MemFs {
             FSCTL_SET_REPARSE_POINT => self.set_reparse(open, control.input, now)?,
             FSCTL_DELETE_REPARSE_POINT => self.delete_reparse(open, control.input, now)?,
             FSCTL_GET_REPARSE_POINT => return self.get_reparse(open, control.room),
+            FSCTL_SET_ENCRYPTION => self.set_encryption(open, control.input)?,
             FSCTL_SET_SPARSE => self.space().node_mut(open.node)?.attributes |= SPARSE,
             FSCTL_REQUEST_BATCH_OPLOCK => grant(open, control.file, OplockKind::Batch)?,
             FSCTL_REQUEST_OPLOCK => grant(open, control.file, OplockKind::ReadHandle)?,

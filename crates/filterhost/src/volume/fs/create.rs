@@ -23,7 +23,7 @@ use crate::status::{
 };
 use crate::volume::bytes::Bytes;
 use crate::volume::ids::FileId;
-use crate::volume::name::{ParsedPath, StreamName, parse};
+use crate::volume::name::{ParsedPath, StreamName, fold, parse};
 use crate::volume::namespace::{Namespace, Resolved};
 use crate::volume::node::{ARCHIVE, LinkId, Node, NodeId, READONLY, SETTABLE};
 use crate::volume::share::{
@@ -90,6 +90,7 @@ struct Target {
     stream: Option<Arc<Stream>>,
     stream_name: Vec<u16>,
     information: usize,
+    by_short: bool,
 }
 
 impl MemFs {
@@ -265,6 +266,7 @@ impl MemFs {
             stream,
             stream_name,
             information,
+            by_short: is_by_short(space, path, node, link),
         };
         self.finish_open(space, params, target, now)
     }
@@ -316,6 +318,7 @@ impl MemFs {
             stream,
             stream_name,
             information: FILE_CREATED,
+            by_short: false,
         };
         let done = self.finish_open(space, params, target, now);
         if done.is_err() {
@@ -341,6 +344,7 @@ impl MemFs {
         };
         let fresh = target.information == FILE_CREATED;
         let access = self.granted_access(node, params, fresh)?;
+        super::encryption::check_key(node, access)?;
         let stream = match target.stream {
             Some(stream) => stream,
             None => space.add_stream(target.node, &target.stream_name, Bytes::default())?,
@@ -366,6 +370,7 @@ impl MemFs {
         let delete_on_close = params.option(FILE_DELETE_ON_CLOSE);
         let state = OpenState {
             link: target.link,
+            by_short: target.by_short,
             delete_on_close,
             ..OpenState::default()
         };
@@ -464,6 +469,15 @@ impl MemFs {
         }
         Ok(())
     }
+}
+
+/// Whether the last name of a path is the short one of what it led to.
+fn is_by_short(space: &Namespace, path: &ParsedPath, node: NodeId, link: Option<LinkId>) -> bool {
+    let found = link.and_then(|link| space.link(node, link).ok());
+    let short = found.and_then(|link| link.short.as_ref());
+    short
+        .zip(path.components.last())
+        .is_some_and(|(short, last)| fold(short) == fold(last))
 }
 
 /// The file by the 8 or 16 bytes of its id.

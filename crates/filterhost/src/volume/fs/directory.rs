@@ -35,6 +35,8 @@ pub const SL_RETURN_SINGLE_ENTRY: u8 = 2;
 pub struct DirEntry {
     /// The name as given.
     pub name: Vec<u16>,
+    /// Its short name, if it has one of its own.
+    pub short: Vec<u16>,
     /// Attributes.
     pub attributes: u32,
     /// End of file of the unnamed stream.
@@ -56,6 +58,7 @@ impl DirEntry {
         let times = node.times;
         Self {
             name,
+            short: Vec::new(),
             attributes: node.told_attributes(),
             length: node.data.bytes.length(),
             allocation: node.data.bytes.allocation(),
@@ -63,6 +66,20 @@ impl DirEntry {
             id: node.id.short(),
             tag: node.reparse_tag(),
         }
+    }
+
+    /// `ShortNameLength` and `ShortName`: a byte, padding, and room for twelve units.
+    fn short_field(&self) -> [u8; 26] {
+        let mut field = [0; 26];
+        let bytes = self.short.iter().flat_map(|unit| unit.to_le_bytes());
+        let count = field
+            .iter_mut()
+            .skip(2)
+            .zip(bytes)
+            .map(|(to, from)| *to = from);
+        let count = u8::try_from(count.count()).unwrap_or(0);
+        field[0] = count;
+        field
     }
 
     /// Writes the entry in the shape of `class`, without padding behind.
@@ -90,10 +107,11 @@ impl DirEntry {
                 reply.word(self.tag);
             }
             BOTH_DIRECTORY_INFORMATION => {
-                reply.word(self.tag).bytes(&[0; 26]);
+                reply.word(self.tag).bytes(&self.short_field());
             }
             ID_BOTH_DIRECTORY_INFORMATION => {
-                reply.word(self.tag).bytes(&[0; 26]).align(8).long(self.id);
+                let short = self.short_field();
+                reply.word(self.tag).bytes(&short).align(8).long(self.id);
             }
             ID_FULL_DIRECTORY_INFORMATION => {
                 reply.word(self.tag).word(0).long(self.id);
@@ -141,8 +159,10 @@ impl MemFs {
             all.push(DirEntry::of(units(".."), node));
         }
         for (child, link) in listed.values() {
-            let name = space.link(*child, *link)?.name.clone();
-            all.push(DirEntry::of(name, space.node(*child)?));
+            let found = space.link(*child, *link)?;
+            let entry = DirEntry::of(found.name.clone(), space.node(*child)?);
+            let short = found.short.clone().unwrap_or_default();
+            all.push(DirEntry { short, ..entry });
         }
         Ok(all)
     }
@@ -176,7 +196,9 @@ pub fn list_entries(open: &Arc<Open>, query: &ListQuery, entries: &[DirEntry]) -
     for entry in entries {
         let folded = fold(&entry.name);
         let seen = is_seen(cursor, &folded, &entry.name);
-        if seen || !matches_pattern(&folded, &pattern) {
+        let fits = matches_pattern(&folded, &pattern)
+            || matches_pattern(&fold(&entry.short), &pattern) && !entry.short.is_empty();
+        if seen || !fits {
             continue;
         }
         let mut one = Reply::default();

@@ -4,6 +4,7 @@
 pub mod control;
 pub mod create;
 pub mod directory;
+mod encryption;
 pub mod io;
 mod mdl;
 pub mod open;

@@ -39,6 +39,8 @@ pub struct Cursor {
 pub struct OpenState {
     /// The name it was opened by; none after a POSIX delete, or for an open by id without names.
     pub link: Option<LinkId>,
+    /// It was opened by its short name.
+    pub by_short: bool,
     /// The file goes when this handle is closed.
     pub delete_on_close: bool,
     /// Its name goes at this handle's cleanup, whoever else has the file open.

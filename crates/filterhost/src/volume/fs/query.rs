@@ -14,17 +14,19 @@ use super::outcome::{Done, Outcome};
 use super::reply::Reply;
 use crate::layout::{
     FileAccessInformation, FileAlignmentInformation, FileAllInformation,
-    FileAttributeTagInformation, FileBasicInformation, FileEaInformation, FileIdInformation,
-    FileInternalInformation, FileModeInformation, FileNameInformation, FileNetworkOpenInformation,
-    FileNormalizedNameInformation, FilePositionInformation, FileStandardInformation,
-    FileStreamInformation,
+    FileAlternateNameInformation, FileAttributeTagInformation, FileBasicInformation,
+    FileEaInformation, FileIdInformation, FileInternalInformation, FileModeInformation,
+    FileNameInformation, FileNetworkOpenInformation, FileNormalizedNameInformation,
+    FilePositionInformation, FileStandardInformation, FileStreamInformation,
 };
 use crate::status::{
-    STATUS_BUFFER_OVERFLOW, STATUS_INVALID_INFO_CLASS, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
+    NtStatus, STATUS_BUFFER_OVERFLOW, STATUS_INVALID_INFO_CLASS, STATUS_INVALID_PARAMETER,
+    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_SUCCESS,
 };
 use crate::volume::name::{StreamName, parse, units};
 use crate::volume::namespace::Namespace;
 use crate::volume::node::Node;
+use crate::volume::short::is_short;
 
 impl MemFs {
     /// Answers a query of one class into at most `room` bytes. `position` is the file object's.
@@ -67,8 +69,8 @@ impl MemFs {
                 reply.word(0);
                 4
             }
-            FileNameInformation | FileNormalizedNameInformation => {
-                name(&mut reply, &space, open);
+            FileNameInformation | FileNormalizedNameInformation | FileAlternateNameInformation => {
+                name_of_class(&mut reply, &space, open, class)?;
                 8
             }
             FileStreamInformation => return streams(node, room),
@@ -164,16 +166,60 @@ fn network(reply: &mut Reply, open: &Arc<Open>, node: &Node) {
         .word(0);
 }
 
-/// The name below the volume, with the stream.
+/// The name in one of its three forms.
+fn name_of_class(
+    reply: &mut Reply,
+    space: &Namespace,
+    open: &Arc<Open>,
+    class: i32,
+) -> Result<(), NtStatus> {
+    match class {
+        FileAlternateNameInformation => {
+            let short = short_of(space, open).ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?;
+            put_counted(reply, &short);
+        }
+        FileNormalizedNameInformation => {
+            put_name(reply, space.path(open.node, open.link()), open);
+        }
+        _ => name(reply, space, open),
+    }
+    Ok(())
+}
+
+/// The name below the volume as it was opened: of the last component the short name, if that was
+/// used. Directories on the way are always told by their long names.
 fn name(reply: &mut Reply, space: &Namespace, open: &Arc<Open>) {
     let mut path = space.path(open.node, open.link());
+    if open.state().by_short
+        && let Some(short) = short_of(space, open)
+    {
+        let last = path.iter().rposition(|unit| *unit == u16::from(b'\\'));
+        path.truncate(last.map_or(0, |at| at + 1));
+        path.extend_from_slice(&short);
+    }
+    put_name(reply, path, open);
+}
+
+/// The short name of the name that a file was opened by: its own, if it is an 8.3 name itself.
+fn short_of(space: &Namespace, open: &Arc<Open>) -> Option<Vec<u16>> {
+    let link = space.link(open.node, open.link()?).ok()?;
+    let own = || space.kind().short_names() && is_short(&link.name);
+    let short = link.short.clone();
+    short.or_else(|| own().then(|| link.name.clone()))
+}
+
+fn put_counted(reply: &mut Reply, name: &[u16]) {
+    reply
+        .word(u32::try_from(name.len() * 2).unwrap_or(u32::MAX))
+        .units(name);
+}
+
+fn put_name(reply: &mut Reply, mut path: Vec<u16>, open: &Arc<Open>) {
     if !open.stream.name.is_empty() {
         path.push(u16::from(b':'));
         path.extend_from_slice(&open.stream.name);
     }
-    reply
-        .word(u32::try_from(path.len() * 2).unwrap_or(u32::MAX))
-        .units(&path);
+    put_counted(reply, &path);
 }
 
 /// Every stream as `:name:$DATA`; a directory has no unnamed one.

@@ -18,18 +18,20 @@ use crate::layout::{
     FileLinkInformation, FileLinkInformationBypassAccessCheck, FileLinkInformationEx,
     FileLinkInformationExBypassAccessCheck, FilePositionInformation, FileRenameInformation,
     FileRenameInformationBypassAccessCheck, FileRenameInformationEx,
-    FileRenameInformationExBypassAccessCheck, FileValidDataLengthInformation,
+    FileRenameInformationExBypassAccessCheck, FileShortNameInformation,
+    FileValidDataLengthInformation,
 };
 use crate::status::{
-    NtStatus, STATUS_CANNOT_DELETE, STATUS_DELETE_PENDING, STATUS_DIRECTORY_NOT_EMPTY,
-    STATUS_FILE_DELETED, STATUS_INFO_LENGTH_MISMATCH, STATUS_INVALID_INFO_CLASS,
-    STATUS_INVALID_PARAMETER, STATUS_MEDIA_WRITE_PROTECTED, STATUS_OBJECT_NAME_COLLISION,
-    STATUS_OBJECT_NAME_INVALID,
+    NtStatus, STATUS_ACCESS_DENIED, STATUS_CANNOT_DELETE, STATUS_DELETE_PENDING,
+    STATUS_DIRECTORY_NOT_EMPTY, STATUS_FILE_DELETED, STATUS_INFO_LENGTH_MISMATCH,
+    STATUS_INVALID_INFO_CLASS, STATUS_INVALID_PARAMETER, STATUS_MEDIA_WRITE_PROTECTED,
+    STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_NAME_INVALID,
 };
 use crate::volume::name::{fold, is_legal_component};
 use crate::volume::namespace::{Namespace, Replace};
 use crate::volume::node::{NodeId, READONLY, SETTABLE};
 use crate::volume::request::to_units;
+use crate::volume::share::DELETE;
 
 /// FILE_DISPOSITION_ON_CLOSE.
 const DISPOSITION_ON_CLOSE: u32 = 8;
@@ -117,6 +119,7 @@ impl MemFs {
                 let replace = self.replace_of(word(buffer, 0)?);
                 self.link(open, buffer, to, replace, now)?;
             }
+            FileShortNameInformation => self.set_short_name(open, buffer)?,
             _ => return Err(STATUS_INVALID_INFO_CLASS.into()),
         }
         Ok(Done::new((), 0))
@@ -319,6 +322,18 @@ impl MemFs {
             return Err(Stop::Conflict(Arc::clone(stream)));
         }
         Ok(())
+    }
+
+    /// FILE_NAME_INFORMATION: byte count and name. The handle needs DELETE.
+    fn set_short_name(&self, open: &Arc<Open>, buffer: &[u8]) -> Result<(), Stop> {
+        if open.access & DELETE == 0 {
+            return Err(STATUS_ACCESS_DENIED.into());
+        }
+        let length = usize::try_from(word(buffer, 0)?).map_err(|_| STATUS_INVALID_PARAMETER)?;
+        let end = length.checked_add(4).ok_or(STATUS_INVALID_PARAMETER)?;
+        let name = buffer.get(4..end).ok_or(STATUS_INFO_LENGTH_MISMATCH)?;
+        let link = open.link().ok_or(STATUS_FILE_DELETED)?;
+        Ok(self.space().set_short(open.node, link, &to_units(name))?)
     }
 
     /// `:new` on an open of `file:old`.
