@@ -6,6 +6,7 @@
 )]
 
 mod section;
+mod transaction;
 
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -13,7 +14,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use siloscan_core::key::VolumeGuid;
-use siloscan_core::ledger::{ChangeMark, Pin};
+use siloscan_core::ledger::{ChangeMark, Hidden, Pin};
 use siloscan_core::stream::{InstanceState, StreamId, StreamState};
 use siloscan_core::sync::WriteToken;
 
@@ -28,6 +29,7 @@ use crate::sys::constants::{
 use crate::sys::{self, ContextCleanup, FltContext};
 use crate::{registration, state};
 pub use section::SectionContext;
+pub use transaction::{Noted, Transaction, TransactionContext};
 
 /// A kind of context. Its values need no drop: the Filter Manager just frees them.
 pub trait Kind: Sync {
@@ -176,6 +178,8 @@ pub struct InstanceContext {
     pub state: InstanceState,
     /// Changes under way on streams that have no context.
     marks: SpinLock<Marks>,
+    /// What hides the volume as a number; zero is nothing.
+    hidden: AtomicU64,
 }
 
 impl InstanceContext {
@@ -192,6 +196,7 @@ impl InstanceContext {
             dying: AtomicBool::new(false),
             state: InstanceState::new(),
             marks: SpinLock::new(Marks::NONE),
+            hidden: AtomicU64::new(0),
         }
     }
 
@@ -214,6 +219,30 @@ impl InstanceContext {
     /// then has the volume tracked.
     pub fn name(&self, guid: VolumeGuid) -> bool {
         self.guid.set(guid)
+    }
+
+    /// Keeps the volume hidden for as long as the instance lives; `hide` hides it. True the first
+    /// time.
+    ///
+    /// # IRQL
+    /// At most DISPATCH_LEVEL.
+    pub fn hide(&self, hide: impl FnOnce() -> Option<Hidden>) -> bool {
+        /// Taken by whoever hides it; nothing that hides has this number.
+        const CLAIMED: u64 = u64::MAX;
+        let claim = self
+            .hidden
+            .compare_exchange(0, CLAIMED, Ordering::AcqRel, Ordering::Acquire);
+        if claim.is_err() {
+            return false;
+        }
+        let hidden = hide().map_or(0, Hidden::into_raw);
+        self.hidden.store(hidden, Ordering::Release);
+        hidden != 0
+    }
+
+    /// Takes back what hides the volume, when the instance goes.
+    pub fn take_hidden(&self) -> Option<Hidden> {
+        Hidden::from_raw(self.hidden.swap(0, Ordering::AcqRel))
     }
 
     /// A change of something on the volume that cannot be named begins.

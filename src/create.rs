@@ -26,7 +26,7 @@ use crate::registration::view::{Data, NameHint};
 use crate::scan::{self, Wanted};
 use crate::sys::constants::*;
 use crate::trace::{self, Detection, ForeignSilo, Tale, Who};
-use crate::{instance, invalidate, port, state};
+use crate::{instance, invalidate, port, state, transacted};
 
 /// Access that reads, runs or changes data. What is not yet resolved counts as all of it.
 const DATA_ACCESS: u32 =
@@ -241,6 +241,12 @@ impl Opening<'_> {
     fn run(self, attached: Attached) {
         if self.open.has(OpenFacts::NOT_OPENED) && !self.open.has(OpenFacts::DIRECTORY) {
             invalidate::emptied(self.stream.as_ref(), &self.instance);
+        }
+        let in_sight = !self
+            .open
+            .has(OpenFacts::DIRECTORY.with(OpenFacts::STACK_FILE_OBJECT));
+        if self.open.has(OpenFacts::TRANSACTION) && in_sight && can_change(self.data) {
+            transacted::joins(self.data, self.stream.as_ref(), &self.instance);
         }
         let redirection = self.redirection(attached);
         let facts = Facts {

@@ -18,7 +18,7 @@ use crate::sys::constants::{
     FLT_FSTYPE_MSFS, FLT_FSTYPE_MUP, FLT_FSTYPE_NPFS, FLT_FSTYPE_NTFS, FLT_FSTYPE_RAW,
     FLT_FSTYPE_REFS, STATUS_FLT_DO_NOT_ATTACH,
 };
-use crate::{scan, state, trace};
+use crate::{scan, state, trace, transacted};
 
 /// Looks at a volume, and remembers what it is.
 ///
@@ -178,8 +178,11 @@ pub fn teardown_start(instance: Instance<'_>) {
 /// # IRQL
 /// PASSIVE_LEVEL.
 pub fn teardown_complete(instance: Instance<'_>) {
-    if let Ok(context) = Owned::<InstanceContext>::of(instance)
-        && context.tracked.load(Ordering::Acquire)
+    let Ok(context) = Owned::<InstanceContext>::of(instance) else {
+        return;
+    };
+    transacted::instance_gone(&context);
+    if context.tracked.load(Ordering::Acquire)
         && let Some(guid) = context.guid()
     {
         detach_volume(guid);

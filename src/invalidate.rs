@@ -16,7 +16,7 @@ use crate::kernel::file;
 use crate::kernel::lock::Raise;
 use crate::registration::view::Data;
 use crate::sys::constants::*;
-use crate::{instance, scan, state, trace};
+use crate::{instance, scan, state, trace, transacted};
 
 /// Marks what an operation may change. `None` where there is nothing to end afterwards.
 ///
@@ -24,7 +24,8 @@ use crate::{instance, scan, state, trace};
 /// At most APC_LEVEL; for paging writes nothing here waits or touches paged memory.
 pub fn before(data: &Data<'_>) -> Option<Mark> {
     match effect(data) {
-        Effect::None | Effect::Name | Effect::Emptied => None,
+        // What is done in a transaction is the open's business, and the commit is no operation.
+        Effect::None | Effect::Name | Effect::Emptied | Effect::Transacted | Effect::Commit => None,
         Effect::Change => {
             forget_name(data);
             change(data, false)
@@ -156,6 +157,14 @@ pub fn emptied(stream: Option<&Owned<StreamContext>>, context: &InstanceContext)
     }
 }
 
+/// A stream was changed by what is no operation on it.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn changed(stream: &Owned<StreamContext>, context: &InstanceContext) {
+    after(Some(mark_stream(stream.again(), context)));
+}
+
 /// Marks a stream's key, and ends the scans that read the stream.
 fn mark_stream(stream: Owned<StreamContext>, context: &InstanceContext) -> Mark {
     let key = own_key(&stream, context);
@@ -202,6 +211,10 @@ fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
     }
     if !paging && may_ask() {
         learn_id(data, &stream, &context);
+    }
+    if !paging && data.in_transaction() {
+        // Its open may be older than our instance.
+        transacted::joins(data, Some(&stream), &context);
     }
     if context.stable_ids && stream.state.own_id() == OwnId::Unknown {
         // The key cannot be named: what is read through the stream dies, and the volume changes.

@@ -3,10 +3,11 @@
 //! A map: the Filter Manager calls `registration.rs`, which hands safe views to the story files.
 //! `create.rs` tells what happens to one open, `ecp.rs` how a container's open is asked where its
 //! bytes come from, `scan.rs` how a verdict is found or waited for, `invalidate.rs` what ends
-//! one, `instance.rs` where we attach. `port.rs` speaks with the service. `context.rs` holds what
-//! is remembered per volume, stream and section, `state.rs` what is remembered for the machine,
-//! `settings.rs` follows the registry, `trace.rs` counts and tells. `kernel/` wraps the kernel,
-//! `sys.rs` declares it. What is decided is decided in `siloscan-core`.
+//! one, `transacted.rs` what a transaction does to that, `instance.rs` where we attach. `port.rs`
+//! speaks with the service. `context.rs` holds what is remembered per volume, stream, section and
+//! transaction, `state.rs` what is remembered for the machine, `settings.rs` follows the registry,
+//! `trace.rs` counts and tells. `kernel/` wraps the kernel, `sys.rs` declares it. What is decided
+//! is decided in `siloscan-core`.
 #![cfg(windows)]
 #![no_std]
 #![expect(
@@ -40,6 +41,7 @@ mod settings;
 mod state;
 mod sys;
 mod trace;
+mod transacted;
 
 use siloscan_core::flight::FlightTable;
 use siloscan_core::hash::Secret;

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use view::Data;
 
-use crate::context::{InstanceContext, Kind, SectionContext, StreamContext};
+use crate::context::{InstanceContext, Kind, SectionContext, StreamContext, TransactionContext};
 use crate::kernel::file::Instance;
 use crate::kernel::{Status, irql};
 use crate::sys::constants::*;
@@ -18,7 +18,7 @@ use crate::sys::{
     FltInstance, FltOperationRegistration, FltRegistration, FltRelatedObjects, NTSTATUS, P,
     PostOperation, PreOperation,
 };
-use crate::{create, instance, invalidate};
+use crate::{create, instance, invalidate, transacted};
 
 /// The filter that the Filter Manager handed out; null before registration and after unload.
 static FILTER: AtomicPtr<core::ffi::c_void> = AtomicPtr::new(ptr::null_mut());
@@ -91,10 +91,11 @@ const fn context<T: Kind>() -> FltContextRegistration {
 }
 
 /// Which contexts we keep.
-static CONTEXTS: [FltContextRegistration; 4] = [
+static CONTEXTS: [FltContextRegistration; 5] = [
     context::<InstanceContext>(),
     context::<StreamContext>(),
     context::<SectionContext>(),
+    context::<TransactionContext>(),
     FltContextRegistration {
         context_type: FLT_CONTEXT_END,
         flags: 0,
@@ -121,7 +122,7 @@ static REGISTRATION: FltRegistration = FltRegistration {
     generate_file_name: ptr::null_mut(),
     normalize_name_component: ptr::null_mut(),
     normalize_context_cleanup: ptr::null_mut(),
-    transaction_notification: ptr::null_mut(),
+    transaction_notification: Some(transaction_notified),
     normalize_name_component_ex: ptr::null_mut(),
     section_notification: Some(section_conflict),
 };
@@ -421,6 +422,42 @@ pub unsafe extern "system" fn stream_cleanup(context: FltContext, _kind: u16) {
     if let Some(stream) = unsafe { StreamContext::ending(context) } {
         invalidate::stream_gone(stream);
     }
+}
+
+/// # Safety
+/// Called by the Filter Manager only, with a transaction context that is about to be freed.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub unsafe extern "system" fn transaction_cleanup(context: FltContext, _kind: u16) {
+    irql::at_most_apc();
+    // SAFETY: the Filter Manager frees the context after this call, and nobody else has it.
+    if let Some(context) = unsafe { TransactionContext::of_callback(context) } {
+        transacted::release(context);
+    }
+}
+
+/// A transaction that we are enlisted in comes to its end.
+///
+/// # Safety
+/// Called by the Filter Manager only, with a live transaction context of ours.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+unsafe extern "system" fn transaction_notified(
+    related: *const FltRelatedObjects,
+    context: FltContext,
+    what: u32,
+) -> NTSTATUS {
+    irql::at_most_apc();
+    // SAFETY: the related objects are this callback's.
+    let instance = unsafe { instance_of(related) };
+    // SAFETY: the context is the live one of this callback.
+    let context = unsafe { TransactionContext::of_callback(context) };
+    if let (Some(instance), Some(context)) = (instance, context) {
+        transacted::notified(instance, context, what);
+    }
+    STATUS_SUCCESS
 }
 
 /// An operation conflicts with a section that we scan: the scan gives way.

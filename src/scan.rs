@@ -129,6 +129,7 @@ fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
         key: wanted.key,
         keeps: wanted.keeps,
         layer: wanted.layer,
+        alone: data.in_transaction(),
         process: data.process_id(),
         container: wanted.silo.map_or([0; 16], |silo| silo.container),
     })
@@ -316,6 +317,7 @@ fn closed_job(
         key,
         keeps: true,
         layer: false,
+        alone: false,
         process: data.process_id(),
         container: silo.map_or([0; 16], |silo| silo.container),
     })

@@ -220,6 +220,8 @@ pub type InstanceQueryTeardown = unsafe extern "system" fn(*const FltRelatedObje
 pub type InstanceTeardown = unsafe extern "system" fn(*const FltRelatedObjects, u32);
 pub type SectionConflict =
     unsafe extern "system" fn(FltInstance, FltContext, *mut FltCallbackData) -> NTSTATUS;
+pub type TransactionNotification =
+    unsafe extern "system" fn(*const FltRelatedObjects, FltContext, u32) -> NTSTATUS;
 pub type ContextCleanup = unsafe extern "system" fn(FltContext, u16);
 pub type FilterUnload = unsafe extern "system" fn(u32) -> NTSTATUS;
 pub type ConnectNotify = unsafe extern "system" fn(FltPort, P, P, u32, *mut P) -> NTSTATUS;
@@ -261,7 +263,7 @@ pub struct FltRegistration {
     pub generate_file_name: P,
     pub normalize_name_component: P,
     pub normalize_context_cleanup: P,
-    pub transaction_notification: P,
+    pub transaction_notification: Option<TransactionNotification>,
     pub normalize_name_component_ex: P,
     pub section_notification: Option<SectionConflict>,
 }
@@ -282,6 +284,7 @@ const _: () = assert!(size_of::<FltRegistration>() == 0x70);
 const _: () = assert!(offset_of!(FltRegistration, contexts) == 0x08);
 const _: () = assert!(offset_of!(FltRegistration, unload) == 0x18);
 const _: () = assert!(offset_of!(FltRegistration, instance_setup) == 0x20);
+const _: () = assert!(offset_of!(FltRegistration, transaction_notification) == 0x58);
 const _: () = assert!(offset_of!(FltRegistration, section_notification) == 0x68);
 
 // ---- data --------------------------------------------------------------------------------------

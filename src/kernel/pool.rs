@@ -29,6 +29,8 @@ impl Tag {
     pub const STREAM: Self = Self(u32::from_le_bytes(*b"SsSt"));
     /// Section contexts.
     pub const SECTION: Self = Self(u32::from_le_bytes(*b"SsSe"));
+    /// Transaction contexts.
+    pub const TRANSACTION: Self = Self(u32::from_le_bytes(*b"SsTr"));
     /// The redirection ECP; freed by the I/O manager.
     pub const ECP: Self = Self(u32::from_le_bytes(*b"SsEc"));
     /// The private ECP that says that the redirection ECP beside it is ours.

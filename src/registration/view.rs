@@ -7,6 +7,7 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
+use crate::context::Transaction;
 use crate::kernel::file::{self, File, Instance};
 use crate::kernel::{Status, irql};
 use crate::sys::constants::{FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, FO_HANDLE_CREATED};
@@ -102,6 +103,15 @@ impl<'a> Data<'a> {
     pub fn filter(&self) -> P {
         // SAFETY: the related objects are live (type invariant).
         unsafe { (*self.related.as_ptr()).filter }
+    }
+
+    /// The transaction that the operation is part of.
+    #[must_use]
+    pub fn transaction(&self) -> Option<Transaction<'_>> {
+        // SAFETY: the related objects are live (type invariant).
+        let raw = unsafe { (*self.related.as_ptr()).transaction };
+        // SAFETY: the transaction lives during its callback, and the view ends with that.
+        unsafe { Transaction::borrow(raw) }
     }
 
     /// Whether the operation is part of a transaction.

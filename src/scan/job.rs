@@ -33,6 +33,8 @@ pub struct Job {
     pub keeps: bool,
     /// The bytes come from a layer.
     pub layer: bool,
+    /// Nobody else sees these bytes: the open is part of a transaction.
+    pub alone: bool,
     /// The process that opened or wrote the file.
     pub process: u64,
     /// The container's id, or zero.
@@ -40,9 +42,13 @@ pub struct Job {
 }
 
 impl Job {
-    /// What the flight is for: the key, or the stream where there is none.
+    /// What the flight is for: the key, or the stream where there is none. One that is alone is
+    /// joined by nobody, and dies with a change of its stream.
     #[must_use]
     pub fn subject(&self, fallback: impl FnOnce() -> siloscan_core::stream::StreamId) -> Subject {
+        if self.alone {
+            return Subject::Stream(fallback());
+        }
         match (self.key, &self.stream) {
             (Some(key), _) => Subject::Key(key),
             (None, Some(stream)) => Subject::Stream(stream.state.id()),

@@ -88,6 +88,30 @@ unsafe extern "system" {
     ) -> NTSTATUS;
     pub fn FltGetInstanceContext(instance: FltInstance, context: *mut FltContext) -> NTSTATUS;
 
+    pub fn FltSetTransactionContext(
+        instance: FltInstance,
+        transaction: P,
+        operation: u32,
+        new: FltContext,
+        old: *mut FltContext,
+    ) -> NTSTATUS;
+    pub fn FltGetTransactionContext(
+        instance: FltInstance,
+        transaction: P,
+        context: *mut FltContext,
+    ) -> NTSTATUS;
+    pub fn FltDeleteTransactionContext(
+        instance: FltInstance,
+        transaction: P,
+        old: *mut FltContext,
+    ) -> NTSTATUS;
+    pub fn FltEnlistInTransaction(
+        instance: FltInstance,
+        transaction: P,
+        context: FltContext,
+        wanted: u32,
+    ) -> NTSTATUS;
+
     pub fn FltGetFileNameInformation(
         data: *mut FltCallbackData,
         options: u32,

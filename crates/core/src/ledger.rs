@@ -77,6 +77,25 @@ impl Pin {
     }
 }
 
+/// A volume that is hidden. Give it to [`Ledger::show_volume`] exactly once.
+#[must_use = "a volume that is never shown again is never cached again"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hidden(u16);
+
+impl Hidden {
+    /// As a number that is never zero.
+    #[must_use]
+    pub const fn into_raw(self) -> u64 {
+        (self.0 as u64).wrapping_add(1)
+    }
+
+    /// From a number that [`Self::into_raw`] gave; `None` for zero.
+    #[must_use]
+    pub fn from_raw(raw: u64) -> Option<Self> {
+        u16::try_from(raw.checked_sub(1)?).ok().map(Self)
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Mark {
     /// The key's volume is not tracked.
@@ -173,6 +192,17 @@ impl<'m> Ledger<'m> {
     /// whole, or became redirecting. O(1). False where the volume is not tracked.
     pub fn bump_volume(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> bool {
         self.volumes.bump(guid, token)
+    }
+
+    /// Files of the volume may change without our seeing when: nothing of it is served or kept
+    /// until [`Self::show_volume`]. `None` where the volume is not tracked anyway.
+    pub fn hide_volume(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> Option<Hidden> {
+        self.volumes.hide(guid, token).map(Hidden)
+    }
+
+    /// That is over; what was known before stays void.
+    pub fn show_volume(&self, hidden: Hidden, token: &WriteToken<'_>) {
+        self.volumes.show(hidden.0, token);
     }
 
     /// Whether verdicts of this volume can be kept. Any IRQL, no lock.

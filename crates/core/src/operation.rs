@@ -21,6 +21,10 @@ pub enum Effect {
     Volume,
     /// All that is known about the volume is void.
     VoidVolume,
+    /// It is seen by nobody else before its transaction is committed.
+    Transacted,
+    /// What a transaction changed comes to light.
+    Commit,
 }
 
 impl Effect {
@@ -41,6 +45,11 @@ impl Effect {
             Self::Emptied => "the key is dropped in post-create, before anybody can write",
             Self::Volume => "the whole volume is *changing* from pre to post",
             Self::VoidVolume => "the volume's epoch moves: all its verdicts are void",
+            Self::Transacted => {
+                "the transaction is followed, and the key pinned until it ends: nothing about it \
+                 is served or stored"
+            }
+            Self::Commit => "the keys of all files that it may have changed are dropped",
         }
     }
 }
@@ -89,7 +98,7 @@ const EMPTIED: &str = "changes i2_a_file_that_an_open_empties_loses_its_key";
 const RAW: &str = "changes i2_raw_writes_and_dismounts_void_the_volume";
 
 /// Every kind of operation (R-3.7), in the order of the documentation.
-pub const TABLE: [Row; 38] = [
+pub const TABLE: [Row; 40] = [
     row(
         "cached write",
         Callback("IRP_MJ_WRITE, also as fast I/O"),
@@ -155,6 +164,18 @@ pub const TABLE: [Row; 38] = [
         Callback("InstanceTeardownStart, InstanceSetup"),
         Effect::VoidVolume,
         "changes i2_a_volume_that_comes_back_is_unknown",
+    ),
+    row(
+        "open for changes in a transaction",
+        Callback("IRP_MJ_CREATE with a transaction"),
+        Effect::Transacted,
+        "transactions i2_a_verdict_from_before_a_commit_is_not_believed_after_it",
+    ),
+    row(
+        "commit of a transaction",
+        Callback("TRANSACTION_NOTIFY_COMMIT and _COMMIT_FINALIZE"),
+        Effect::Commit,
+        "transactions i2_a_scan_of_older_bytes_dies_with_the_commit",
     ),
     row("delete disposition", Classes(&[0x0d]), Effect::Change, GONE),
     row(

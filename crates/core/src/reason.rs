@@ -241,6 +241,12 @@ reasons! {
             "The table of changing keys was full: a whole volume counts as changing.",
         VolumeEpoch "volume-epoch" "A volume's epoch moved: all its verdicts are void.",
         LateGuid "late-guid" "A volume got its GUID after we had attached to it.",
+        TransactionSeen "transaction-seen"
+            "A file was opened for changes in a transaction that we then follow to its end.",
+        TransactionCommitted "transaction-committed"
+            "Files that a transaction changed came to light: their keys were dropped.",
+        TransactionUnseen "transaction-unseen"
+            "A transaction could not be followed: its volume is not cached until it has ended.",
         SignatureEpoch "signature-epoch"
             "New signatures or a new connection: all verdicts are stale.",
         CloseScan "close-scan" "A changed file was queued for a scan at its close.",

@@ -31,7 +31,12 @@ pub struct VolumeSlot {
     /// Twice the signature epoch of a proactive scan of the layers on it, and one once that has
     /// ended well; zero = none, or a file changed since without a verdict.
     covered: AtomicU64,
+    /// Who hides the volume, and in the highest bit whether it is to be seen when nobody does.
+    hidden: AtomicU64,
 }
+
+/// In [`VolumeSlot::hidden`]: the volume is unique, so that it gets an epoch when it is shown.
+const UNIQUE: u64 = 1 << 63;
 
 impl VolumeSlot {
     /// The slot's epoch, if it holds this GUID. An epoch that moves meanwhile is read again, a
@@ -192,6 +197,7 @@ impl<'m> Volumes<'m> {
             if let Some((_, slot)) = self.occupied(guid) {
                 let live = slot.live.load(Ordering::Relaxed).saturating_add(1);
                 slot.live.store(live, Ordering::Relaxed);
+                slot.hidden.fetch_and(!UNIQUE, Ordering::Relaxed);
                 self.move_epoch(slot, 0);
                 return Attached::Duplicate;
             }
@@ -208,7 +214,11 @@ impl<'m> Volumes<'m> {
             slot.low.store(low, Ordering::Relaxed);
             slot.high.store(high, Ordering::Relaxed);
             slot.live.store(1, Ordering::Relaxed);
-            self.move_epoch(slot, self.next_epoch());
+            if slot.hidden.load(Ordering::Relaxed) == 0 {
+                self.move_epoch(slot, self.next_epoch());
+            } else {
+                slot.hidden.fetch_or(UNIQUE, Ordering::Relaxed);
+            }
             Attached::Cacheable
         })
     }
@@ -218,7 +228,47 @@ impl<'m> Volumes<'m> {
             if let Some((_, slot)) = self.occupied(guid) {
                 let live = slot.live.load(Ordering::Relaxed).saturating_sub(1);
                 slot.live.store(live, Ordering::Relaxed);
+                slot.hidden.fetch_and(!UNIQUE, Ordering::Relaxed);
                 self.move_epoch(slot, 0);
+            }
+        });
+    }
+
+    /// The volume is not tracked until it is shown again: its files may change unseen. The index
+    /// for [`Self::show`].
+    pub(crate) fn hide(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> Option<u16> {
+        self.lock.with(token, || {
+            let (index, slot) = self.occupied(guid)?;
+            let index = u16::try_from(index).ok()?;
+            let hidden = slot.hidden.load(Ordering::Relaxed);
+            let unique = if slot.epoch.load(Ordering::Relaxed) == 0 {
+                hidden & UNIQUE
+            } else {
+                UNIQUE
+            };
+            let hiders = (hidden & !UNIQUE).saturating_add(1);
+            slot.hidden.store(unique | hiders, Ordering::Relaxed);
+            self.move_epoch(slot, 0);
+            Some(index)
+        })
+    }
+
+    /// One less that hides the volume. As with changes, the count outlives the volume.
+    pub(crate) fn show(&self, index: u16, token: &WriteToken<'_>) {
+        self.lock.with(token, || {
+            let Some(slot) = self.slots.get(usize::from(index)) else {
+                return;
+            };
+            let hidden = slot.hidden.load(Ordering::Relaxed);
+            let hiders = (hidden & !UNIQUE).saturating_sub(1);
+            if hiders != 0 {
+                slot.hidden
+                    .store(hidden & UNIQUE | hiders, Ordering::Relaxed);
+                return;
+            }
+            slot.hidden.store(0, Ordering::Relaxed);
+            if hidden & UNIQUE != 0 {
+                self.move_epoch(slot, self.next_epoch());
             }
         });
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use siloscan_core::operation::{Effect, Seen, TABLE, of_class, of_control};
 
 /// Kind of file or open, treatment, test.
-const KINDS: [(&str, &str, &str); 23] = [
+const KINDS: [(&str, &str, &str); 24] = [
     (
         "named stream",
         "scanned at each open, never cached (`scan named-stream`)",
@@ -52,6 +52,11 @@ const KINDS: [(&str, &str, &str); 23] = [
         "scanned as plain text, through the file object of an opener who has the key; to encrypt \
          or decrypt changes no byte that an opener reads",
         "kinds_of_opens an_encrypted_file_is_scanned_through_the_opener_who_has_the_key",
+    ),
+    (
+        "open in a transaction",
+        "scanned at each open, never cached, joined by nobody (`scan transaction`)",
+        "transactions i2_what_is_seen_in_a_transaction_is_shared_with_nobody",
     ),
     (
         "open by id",
@@ -176,9 +181,10 @@ fn changes() -> String {
          The filter host sends no IRP_MJ_VOLUME_DISMOUNT: there a dismounted volume is void by \
          the\n\
          teardown that comes with it, and the code of that row alone is not run.\n\n\
-         Not there yet: a transaction's commit. What is opened in a transaction is scanned and\n\
-         never cached, but a file that was changed in one and scanned from outside before the\n\
-         commit keeps the verdict of its old bytes if nobody opens it for writing after.\n",
+         What is opened in a transaction is scanned alone and never cached; nobody outside joins\n\
+         its scan. Where a transaction cannot be followed (no memory, more than 64 files), its\n\
+         whole volume is not cached until it ends, or until the instance does\n\
+         (`transactions a_transaction_of_many_files_hides_the_volume`). Decision 68 says why.\n",
     );
     page
 }

@@ -9,7 +9,7 @@ use super::dispatch::Node;
 use super::filter::{self, Filter, InstanceDefinition};
 use super::native::NativeFilter;
 use super::volume::AttachedVolume;
-use super::{FilterManager, Opaque, call, context};
+use super::{FilterManager, Opaque, call, context, transaction};
 use crate::layout::{
     FILE_DEVICE_NETWORK_FILE_SYSTEM, FLT_FSTYPE_MSFS, FLT_FSTYPE_NPFS,
     FLTFL_REGISTRATION_SUPPORT_DAX_VOLUME, FLTFL_REGISTRATION_SUPPORT_NPFS_MSFS, PVOID,
@@ -351,6 +351,7 @@ pub fn teardown(m: &Arc<Machine>, instance: &InstanceRef, flags: u32) -> bool {
     }
     instance.life.lock().phase = Phase::Gone;
     instance.volume().gone(instance);
+    transaction::instance_gone(m, instance);
     context::instance_gone(m, instance);
     retire(m, instance);
     m.sched().notify();

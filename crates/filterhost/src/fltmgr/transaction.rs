@@ -15,6 +15,7 @@ use crate::status::{
     STATUS_NOT_FOUND, STATUS_PENDING, STATUS_SUCCESS,
 };
 use crate::verifier;
+use crate::volume::Volumes;
 
 /// `TRANSACTION_NOTIFY_PREPREPARE`.
 pub const NOTIFY_PREPREPARE: u32 = 0x1;
@@ -83,7 +84,8 @@ pub(crate) fn of_file(m: &Machine, file: *const FILE_OBJECT) -> PVOID {
     opaque(found.unwrap_or(0))
 }
 
-/// Ends the transaction: the enlisted filters are notified in the order of their enlistment.
+/// Ends the transaction: the enlisted filters are notified in the order of their enlistment, and
+/// what was written in it is there for everybody, or for nobody.
 pub fn end(m: &Arc<Machine>, transaction: Transaction, commit: bool) {
     let steps: &[u32] = if commit {
         &[
@@ -95,9 +97,25 @@ pub fn end(m: &Arc<Machine>, transaction: Transaction, commit: bool) {
     } else {
         &[NOTIFY_ROLLBACK]
     };
+    // The file system is told as the filters are, and no page says in which order.
+    let file_system_first = m.sched().random() & 1 == 0;
+    let settle = || {
+        for volume in m.state::<Volumes>().all() {
+            let now = m.sched().system_time();
+            volume.fs().end_transaction(transaction.0, commit, now);
+        }
+    };
     for step in steps {
+        let decides = matches!(*step, NOTIFY_COMMIT | NOTIFY_ROLLBACK);
+        if decides && file_system_first {
+            settle();
+        }
         notify(m, transaction.0, *step);
+        if decides && !file_system_first {
+            settle();
+        }
     }
+    m.sched().notify();
     let gone = m.state::<Transactions>().live.lock().remove(&transaction.0);
     for enlistment in gone.unwrap_or_default() {
         enlistment.context.release(m);
@@ -138,6 +156,19 @@ fn notify(m: &Arc<Machine>, transaction: usize, step: u32) {
             let detail = format!("a transaction notification callback returned {status}");
             verifier::violation("callback-status", detail);
         }
+    }
+}
+
+/// An instance is gone: it is told nothing more, and its enlistments let their contexts go.
+pub(crate) fn instance_gone(m: &Arc<Machine>, instance: &Instance) {
+    let transactions = m.state::<Transactions>();
+    let mut gone = Vec::new();
+    for enlisted in transactions.live.lock().values_mut() {
+        let of = |it: &mut Enlistment| it.instance.id() == instance.id();
+        gone.extend(enlisted.extract_if(.., of));
+    }
+    for enlistment in gone {
+        enlistment.context.release(m);
     }
 }
 

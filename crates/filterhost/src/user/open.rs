@@ -6,6 +6,7 @@ use super::file_object::{FileHost, file_ref};
 use super::operation::{Operation, Path};
 use super::path::{Place, resolve_absolute};
 use super::reparse::{self, Next};
+use crate::fltmgr::transaction::{self, Transaction};
 use crate::layout::{
     FILE_DELETE_ON_CLOSE, FILE_NO_INTERMEDIATE_BUFFERING, FILE_OPEN_BY_FILE_ID,
     FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_THROUGH, FO_HANDLE_CREATED,
@@ -66,6 +67,8 @@ pub struct CreateRequest {
     pub below: Option<InstanceRef>,
     /// Extra create parameters.
     pub ecps: Vec<EcpSpec>,
+    /// The transaction that the open is part of.
+    pub transaction: Option<Transaction>,
 }
 
 /// An open that succeeded. The caller owns one reference.
@@ -101,6 +104,7 @@ impl CreateRequest {
             mode: 1,
             below: None,
             ecps: Vec::new(),
+            transaction: None,
         }
     }
 
@@ -175,6 +179,9 @@ fn attempt(
         request.below.clone(),
         request.file_object_flags(),
     );
+    if let Some(of) = request.transaction {
+        transaction::join(m, object.pointer().cast(), of);
+    }
     let operation = Operation::new(
         m,
         &request.volume,
@@ -207,10 +214,12 @@ fn attempt(
     }
     if status == STATUS_REPARSE {
         let next = next_request(m, request, &operation, &object, information);
+        transaction::leave(m, object.pointer().cast());
         object.dereference(m);
         return next.map(|next| Pass::Again(Box::new(next)));
     }
     if !status.is_success() {
+        transaction::leave(m, object.pointer().cast());
         object.dereference(m);
         return Err(status);
     }

@@ -6,6 +6,7 @@ use super::handle::FileHandle;
 use super::open::{CreateRequest, EcpSpec, create_file, insert_handle};
 use super::path::Place;
 use super::process::Process;
+use crate::fltmgr::transaction::Transaction;
 use crate::layout::{
     FILE_CREATE, FILE_DIRECTORY_FILE, FILE_NO_INTERMEDIATE_BUFFERING, FILE_NON_DIRECTORY_FILE,
     FILE_OPEN, FILE_OPEN_BY_FILE_ID, FILE_OPEN_IF, FILE_OPEN_REPARSE_POINT, FILE_OVERWRITE_IF,
@@ -38,6 +39,7 @@ pub struct OpenOptions {
     mode: i8,
     ecps: Vec<EcpSpec>,
     handle_attributes: u32,
+    transaction: Option<Transaction>,
 }
 
 impl OpenOptions {
@@ -59,6 +61,7 @@ impl OpenOptions {
             mode: 1,
             ecps: Vec::new(),
             handle_attributes: 0,
+            transaction: None,
         }
     }
 
@@ -239,6 +242,13 @@ impl OpenOptions {
         self
     }
 
+    /// As part of a transaction, as `CreateFileTransacted` opens.
+    #[must_use]
+    pub fn transacted(mut self, transaction: Transaction) -> Self {
+        self.transaction = Some(transaction);
+        self
+    }
+
     /// OBJ_* attributes of the handle.
     #[must_use]
     pub fn handle_attributes(mut self, attributes: u32) -> Self {
@@ -268,6 +278,7 @@ impl OpenOptions {
         request.allocation = self.allocation;
         request.mode = self.mode;
         request.ecps.clone_from(&self.ecps);
+        request.transaction = self.transaction;
         let m = process.machine();
         let opened = create_file(m, &request)?;
         let handle = insert_handle(m, process.kernel(), &opened, self.handle_attributes);

@@ -48,6 +48,7 @@ const ENCRYPTION: u32 = 0x2_0000;
 const OBJECT_IDS: u32 = 0x1_0000;
 const NAMED_STREAMS: u32 = 0x4_0000;
 const READ_ONLY_VOLUME: u32 = 0x8_0000;
+const TRANSACTIONS: u32 = 0x20_0000;
 const HARD_LINKS: u32 = 0x40_0000;
 const OPEN_BY_FILE_ID: u32 = 0x100_0000;
 const BLOCK_REFCOUNTING: u32 = 0x800_0000;
@@ -156,6 +157,12 @@ impl FsKind {
         matches!(self, Self::Ntfs | Self::Fat)
     }
 
+    /// Files may be changed in a transaction (TxF).
+    #[must_use]
+    pub fn transactions(self) -> bool {
+        self == Self::Ntfs
+    }
+
     /// Files may be encrypted.
     #[must_use]
     pub fn encryption(self) -> bool {
@@ -225,6 +232,7 @@ impl FsKind {
         add(matches!(self, Self::Ntfs | Self::Refs), SPARSE_FILES);
         add(self == Self::Ntfs, OBJECT_IDS);
         add(self.encryption(), ENCRYPTION);
+        add(self.transactions(), TRANSACTIONS);
         add(self.reparse_points(), REPARSE_POINTS);
         add(self.posix(), POSIX_UNLINK_RENAME);
         add(self.named_streams(), NAMED_STREAMS);

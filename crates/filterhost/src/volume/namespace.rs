@@ -316,6 +316,14 @@ impl Namespace {
         Ok(())
     }
 
+    /// Bytes of a file changed.
+    pub(super) fn written(&mut self, node: NodeId, now: i64) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.times.write = now;
+            node.times.change = now;
+        }
+    }
+
     /// Counts a file object of the file in.
     ///
     /// # Errors

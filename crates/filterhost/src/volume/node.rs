@@ -103,6 +103,8 @@ pub struct Node {
     pub named: BTreeMap<Folded, Arc<Stream>>,
     /// Whose key its streams are encrypted with: the binary SID of a user, empty for the system.
     pub encrypted_for: Option<Vec<u8>>,
+    /// The transaction that it was made in, and outside of which it is not there yet.
+    pub made_in: Option<usize>,
     /// Its reparse point.
     pub reparse: Option<Reparse>,
     /// Its names; empty once deleted.
@@ -124,6 +126,7 @@ impl Node {
             data: Stream::new(number, Vec::new(), bytes),
             named: BTreeMap::new(),
             encrypted_for: None,
+            made_in: None,
             reparse: None,
             links: BTreeMap::new(),
             opens: 0,

@@ -3,6 +3,7 @@
 //! Drivers may compare these addresses and hand them back; only the host writes here.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Words of FSRTL_ADVANCED_FCB_HEADER, rounded up; the host fills only the first.
@@ -16,27 +17,50 @@ const IMAGE_SECTION: usize = HEADER_WORDS + 2;
 const HEADER_FIRST: u64 = 0x0080_0705;
 
 /// One stream control block as drivers see it: an address per stream and per period of being open.
-pub struct ScbBlock(Box<[AtomicU64; WORDS]>);
+pub struct ScbBlock {
+    words: Box<[AtomicU64; WORDS]>,
+    /// Another one whose `FsContext` is told instead of its own.
+    beside: Option<Arc<ScbBlock>>,
+}
 
 impl Default for ScbBlock {
     fn default() -> Self {
         let words =
             core::array::from_fn(|at| AtomicU64::new(if at == 0 { HEADER_FIRST } else { 0 }));
-        Self(Box::new(words))
+        Self {
+            words: Box::new(words),
+            beside: None,
+        }
     }
 }
 
 impl ScbBlock {
+    /// A block with sections of its own and the `FsContext` of another one.
+    #[must_use]
+    pub fn beside(other: &Arc<Self>) -> Self {
+        Self {
+            beside: Some(Arc::clone(other)),
+            ..Self::default()
+        }
+    }
+
     /// The address for `FsContext`.
     #[must_use]
     pub fn fs_context(&self) -> usize {
-        self.0.as_ptr() as usize
+        match &self.beside {
+            Some(other) => other.fs_context(),
+            None => self.own(),
+        }
+    }
+
+    fn own(&self) -> usize {
+        self.words.as_ptr() as usize
     }
 
     /// The address for `SectionObjectPointer`.
     #[must_use]
     pub fn section_pointers(&self) -> usize {
-        self.fs_context() + HEADER_WORDS * size_of::<u64>()
+        self.own() + HEADER_WORDS * size_of::<u64>()
     }
 
     /// Shows whether data and image sections exist, as the memory manager does: by a pointer that
@@ -47,8 +71,8 @@ impl ScbBlock {
     }
 
     fn show(&self, at: usize, on: bool) {
-        if let Some(word) = self.0.get(at) {
-            let value = if on { self.fs_context() as u64 } else { 0 };
+        if let Some(word) = self.words.get(at) {
+            let value = if on { self.own() as u64 } else { 0 };
             word.store(value, Ordering::Release);
         }
     }

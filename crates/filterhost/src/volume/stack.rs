@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::Volume;
 use super::node::{NodeId, Reparse};
-use super::request::Request;
+use super::request::{FileRef, Request};
 use super::stream::Stream;
 use crate::fltmgr;
 use crate::layout::{FLT_CALLBACK_DATA, FLT_TAG_DATA_BUFFER};
@@ -63,6 +63,12 @@ pub fn stream_closed(m: &Arc<Machine>, volume: &Volume, node: NodeId, fs_context
     if !volume.has_opens(node) {
         fltmgr::context::file_gone(m, volume, node.0);
     }
+}
+
+/// The transaction that a file object is opened in, as a number; zero for none.
+#[must_use]
+pub fn transaction_of(m: &Machine, file: FileRef) -> usize {
+    fltmgr::transaction::of_file(m, file.raw()).addr()
 }
 
 /// A file object is about to be freed: its contexts go.

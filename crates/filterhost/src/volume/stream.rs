@@ -33,6 +33,8 @@ pub struct Scb {
     pub paging: bool,
     /// The named stream goes with its last handle.
     pub delete_pending: bool,
+    /// Transactions' views of it that are open and have its `FsContext`.
+    pub viewers: u32,
     /// What `FsContext` and `SectionObjectPointer` point to, while there are opens.
     pub block: Option<Arc<ScbBlock>>,
 }
@@ -69,6 +71,8 @@ pub struct Stream {
     pub name: Vec<u16>,
     /// Its bytes.
     pub bytes: Arc<Bytes>,
+    /// The stream that it is a transaction's view of, where both have one `FsContext`.
+    beside: Option<Arc<Stream>>,
     scb: Mutex<Scb>,
 }
 
@@ -80,8 +84,54 @@ impl Stream {
             node,
             name,
             bytes: Arc::new(bytes),
+            beside: None,
             scb: Mutex::default(),
         })
+    }
+
+    /// A transaction's view of `base`, with its `FsContext` or with one of its own.
+    #[must_use]
+    pub fn view(base: &Arc<Self>, bytes: Bytes, one_context: bool) -> Arc<Self> {
+        Arc::new(Self {
+            node: base.node,
+            name: base.name.clone(),
+            bytes: Arc::new(bytes),
+            beside: one_context.then(|| Arc::clone(base)),
+            scb: Mutex::default(),
+        })
+    }
+
+    /// The first open of a period: gives the stream what file objects point to.
+    pub(super) fn show_block(&self, scb: &mut Scb) {
+        if scb.block.is_some() {
+            return;
+        }
+        let block = match &self.beside {
+            None => ScbBlock::default(),
+            Some(base) => {
+                let mut base = base.scb();
+                base.viewers = base.viewers.saturating_add(1);
+                ScbBlock::beside(base.block.get_or_insert_default())
+            }
+        };
+        scb.block = Some(Arc::new(block));
+    }
+
+    /// The last open is closed. Gives the `FsContext`, unless it still serves another stream.
+    pub(super) fn hide_block(&self, scb: &mut Scb) -> Option<usize> {
+        if scb.viewers > 0 {
+            return None;
+        }
+        let own = scb.block.take()?;
+        let Some(base) = &self.beside else {
+            return Some(own.fs_context());
+        };
+        let mut base = base.scb();
+        base.viewers = base.viewers.saturating_sub(1);
+        if base.viewers > 0 || base.opens > 0 {
+            return None;
+        }
+        base.block.take().map(|block| block.fs_context())
     }
 
     /// The state shared by all opens. The lock is never held across a call into a driver.

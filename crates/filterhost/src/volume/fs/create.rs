@@ -55,6 +55,8 @@ pub struct CreateParams {
     pub allocation: u64,
     /// Address of the file object, by which an oplock knows it.
     pub file: usize,
+    /// The transaction that the open is part of; zero for none.
+    pub transaction: usize,
 }
 
 impl CreateParams {
@@ -62,7 +64,7 @@ impl CreateParams {
         self.options & option != 0
     }
 
-    fn overwrites(&self) -> bool {
+    pub(super) fn overwrites(&self) -> bool {
         matches!(
             self.disposition,
             FILE_SUPERSEDE | FILE_OVERWRITE | FILE_OVERWRITE_IF
@@ -243,6 +245,7 @@ impl MemFs {
             return Err(STATUS_DELETE_PENDING.into());
         }
         let found = space.node(node)?;
+        super::transactions::check_there(found, params.transaction, params.may_create())?;
         if found.reparse.is_some() && !params.option(FILE_OPEN_REPARSE_POINT) {
             return Err(self.reparse(space, node, 0));
         }
@@ -352,6 +355,7 @@ impl MemFs {
         if stream.scb().delete_pending {
             return Err(STATUS_DELETE_PENDING.into());
         }
+        let stream = self.seen_in(space, params, stream, access, fresh)?;
         let sharing = Sharing::new(access, params.share);
         let added = if fresh { 0 } else { params.added_access() };
         let wide = Sharing::new(access | added, params.share);
@@ -370,6 +374,7 @@ impl MemFs {
         let delete_on_close = params.option(FILE_DELETE_ON_CLOSE);
         let state = OpenState {
             link: target.link,
+            transaction: params.transaction,
             by_short: target.by_short,
             delete_on_close,
             ..OpenState::default()
@@ -425,7 +430,8 @@ impl MemFs {
     ) -> Result<(), NtStatus> {
         let owner = space.node_mut(node)?;
         let keep = params.attributes & SETTABLE;
-        if stream.name.is_empty() {
+        // In a transaction the other streams, and the attributes, stay as everybody sees them.
+        if stream.name.is_empty() && params.transaction == 0 {
             owner.named.retain(|_, stream| stream.scb().handles > 0);
             owner.attributes = keep | ARCHIVE;
         }
@@ -464,9 +470,7 @@ impl MemFs {
         scb.share.add(sharing);
         scb.opens = scb.opens.saturating_add(1);
         scb.handles = scb.handles.saturating_add(1);
-        if scb.block.is_none() {
-            scb.block = Some(Arc::default());
-        }
+        stream.show_block(&mut scb);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ pub mod query;
 pub mod reply;
 pub mod set;
 mod teardown;
+mod transactions;
 mod volume_info;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ pub struct MemFs {
     opens: Mutex<BTreeMap<usize, Arc<Open>>>,
     volume_stream: Arc<Stream>,
     lent: Mutex<BTreeMap<usize, mdl::Lent>>,
+    transactions: Mutex<transactions::Transactions>,
     next_open: AtomicU64,
     locked: AtomicBool,
     dismounted: AtomicBool,
@@ -77,6 +79,7 @@ impl MemFs {
             opens: Mutex::default(),
             volume_stream,
             lent: Mutex::default(),
+            transactions: Mutex::default(),
             next_open: AtomicU64::new(1),
             locked: AtomicBool::new(false),
             dismounted: AtomicBool::new(false),

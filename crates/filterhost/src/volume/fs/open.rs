@@ -39,6 +39,8 @@ pub struct Cursor {
 pub struct OpenState {
     /// The name it was opened by; none after a POSIX delete, or for an open by id without names.
     pub link: Option<LinkId>,
+    /// The transaction that it is part of; zero for none.
+    pub transaction: usize,
     /// It was opened by its short name.
     pub by_short: bool,
     /// The file goes when this handle is closed.

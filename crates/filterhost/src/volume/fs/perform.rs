@@ -84,6 +84,12 @@ impl MemFs {
         if self.is_dismounted() && !ending {
             return Err(STATUS_VOLUME_DISMOUNTED.into());
         }
+        if matches!(
+            iopb.major_function,
+            IRP_MJ_WRITE | IRP_MJ_SET_INFORMATION | IRP_MJ_FILE_SYSTEM_CONTROL
+        ) {
+            self.check_active(&open)?;
+        }
         let now = m.sched().system_time();
         match iopb.major_function {
             IRP_MJ_READ => self.perform_read(m, request, file, &open),
@@ -159,6 +165,7 @@ impl MemFs {
             attributes: u32::from(create.file_attributes),
             allocation: u64::try_from(create.allocation_size).unwrap_or(0),
             file: file.address(),
+            transaction: stack::transaction_of(m, file),
         };
         if file.related().is_some() && params.related.is_none() {
             return Err(STATUS_INVALID_PARAMETER.into());

@@ -25,7 +25,7 @@ use crate::status::{
     NtStatus, STATUS_ACCESS_DENIED, STATUS_CANNOT_DELETE, STATUS_DELETE_PENDING,
     STATUS_DIRECTORY_NOT_EMPTY, STATUS_FILE_DELETED, STATUS_INFO_LENGTH_MISMATCH,
     STATUS_INVALID_INFO_CLASS, STATUS_INVALID_PARAMETER, STATUS_MEDIA_WRITE_PROTECTED,
-    STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_NAME_INVALID,
+    STATUS_NOT_SUPPORTED, STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_NAME_INVALID,
 };
 use crate::volume::name::{fold, is_legal_component};
 use crate::volume::namespace::{Namespace, Replace};
@@ -33,6 +33,14 @@ use crate::volume::node::{NodeId, READONLY, SETTABLE};
 use crate::volume::request::to_units;
 use crate::volume::share::DELETE;
 
+/// What can be set in a transaction here: sizes, times, attributes.
+const CLASSES_IN_TRANSACTIONS: [i32; 5] = [
+    FileBasicInformation,
+    FilePositionInformation,
+    FileEndOfFileInformation,
+    FileAllocationInformation,
+    FileValidDataLengthInformation,
+];
 /// FILE_DISPOSITION_ON_CLOSE.
 const DISPOSITION_ON_CLOSE: u32 = 8;
 /// FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE.
@@ -83,6 +91,10 @@ impl MemFs {
         }
         if self.is_read_only() && class != FilePositionInformation {
             return Err(STATUS_MEDIA_WRITE_PROTECTED.into());
+        }
+        if open.state().transaction != 0 && !CLASSES_IN_TRANSACTIONS.contains(&class) {
+            // Names are not changed in transactions here.
+            return Err(STATUS_NOT_SUPPORTED.into());
         }
         match class {
             FileBasicInformation => self.set_basic(open, buffer, now)?,

@@ -99,16 +99,16 @@ impl MemFs {
     /// stream's last open.
     pub(super) fn close(&self, open: &Arc<Open>) -> Option<usize> {
         let mut space = self.space();
-        let block = {
+        let gone = {
             let mut scb = open.stream.scb();
             scb.opens = scb.opens.saturating_sub(1);
             if scb.opens == 0 {
-                scb.block.take()
+                open.stream.hide_block(&mut scb)
             } else {
                 None
             }
         };
         space.release(open.node);
-        block.map(|block| block.fs_context())
+        gone
     }
 }
