@@ -385,19 +385,15 @@ impl Opening<'_> {
         let known = key.and_then(|key| scan::look_up(&key, &self.parameters));
         // An acknowledged answer told whose bytes these are. Without one they may be a layer's.
         let answered = layer || look_up.reason == LookupReason::Scratch;
-        let key = key.filter(|_| {
-            known.is_some()
-                || answered
-                || !instance::is_redirecting(&self.instance, self.data.volume())
-        });
-        let scan = |deadline| {
-            let key = key.filter(|_| !layer || self.is_untouched());
-            let key = key.map(|key| Keyed {
+        let keyed = || {
+            let own = answered || !instance::is_redirecting(&self.instance, self.data.volume());
+            let key = key.filter(|_| own && (!layer || self.is_untouched()))?;
+            Some(Keyed {
                 key,
                 keeps: look_up.keeps,
-            });
-            self.scan(key, layer, look_up.waiting, deadline)
+            })
         };
+        let scan = |deadline| self.scan(keyed(), layer, look_up.waiting, deadline);
         self.finish(
             |deadline| match known {
                 Some(End::StaleInfected) => self.instead_of_stale(scan(deadline), key),
@@ -406,6 +402,9 @@ impl Opening<'_> {
             },
             look_up.waiting,
         );
+        if known == Some(End::StaleClean) && look_up.waiting == Waiting::Allowed {
+            scan::detached::rescan(&self.wanted(keyed(), layer, clock::now()));
+        }
     }
 
     /// "Infected" of older signatures stands until a scan replaces it: what is believed after one
@@ -438,7 +437,11 @@ impl Opening<'_> {
         if waiting == Waiting::Never {
             return End::Failed(Failure::Oplock);
         }
-        let wanted = Wanted {
+        scan::wait_for_verdict(&self.wanted(keyed, layer, deadline), &self.parameters)
+    }
+
+    fn wanted(&self, keyed: Option<Keyed>, layer: bool, deadline: clock::Time) -> Wanted<'_> {
+        Wanted {
             data: self.data,
             instance: &self.instance,
             stream: self.stream.as_ref(),
@@ -447,8 +450,7 @@ impl Opening<'_> {
             layer,
             silo: silo::of(self.data.file()),
             deadline,
-        };
-        scan::wait_for_verdict(&wanted, &self.parameters)
+        }
     }
 
     /// Decides, and tries again while a cause may pass and time is left.

@@ -80,7 +80,7 @@ pub fn before_cleanup(data: &Data<'_>) -> Option<Mark> {
         return Some(mark_stream(stream, &context));
     }
     if stream.state.wants_close_scan() {
-        scan::at_close(data, stream);
+        scan::detached::at_close(data, stream);
     }
     None
 }

@@ -4,6 +4,7 @@
 
 pub mod chunks;
 pub mod closed;
+pub mod detached;
 pub mod job;
 pub mod lead;
 
@@ -18,13 +19,11 @@ use siloscan_core::verdict::End;
 use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
 use crate::kernel::clock::{self, Time};
 use crate::kernel::event::Waited;
-use crate::kernel::file::{self, Held, Instance, Name};
-use crate::kernel::section::ScanSection;
+use crate::kernel::file::{Held, Instance, Name};
 use crate::kernel::silo::Silo;
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
-use crate::{instance, invalidate, port, trace};
-use closed::Debt;
+use crate::{port, trace};
 use job::{Cookie, Job};
 
 /// How long a conflicting operation waits for a scan to let go, in milliseconds.
@@ -130,6 +129,7 @@ fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
         keeps: wanted.keeps,
         layer: wanted.layer,
         alone: data.in_transaction(),
+        closed: false,
         process: data.process_id(),
         container: wanted.silo.map_or([0; 16], |silo| silo.container),
     })
@@ -152,18 +152,24 @@ fn fly(
         deadline: wanted.deadline,
         detached: false,
     };
+    let mut changed = false;
     loop {
         let waiter = match join(flights, &request) {
             Ok(waiter) => waiter,
             Err(failure) => return End::Failed(failure),
         };
         match await_outcome(flights, waiter, wanted) {
+            // Its scans would have ended, had the bytes stayed as they were.
+            Err(End::Failed(Failure::TooSlow)) if changed => {
+                return End::Failed(Failure::Changing);
+            }
             Err(end) => return end,
             Ok(Outcome::Verdict(verdict)) => return End::Scanned(verdict),
             Ok(Outcome::Empty) => return End::Empty,
             Ok(Outcome::Failed(failure)) => return End::Failed(failure),
             Ok(Outcome::Again) => {
                 trace::count(Event::Retried);
+                changed = true;
                 if clock::now() >= wanted.deadline {
                     return End::Failed(Failure::Changing);
                 }
@@ -242,122 +248,6 @@ fn await_outcome(flights: &Flights, waiter: WaiterId, wanted: &Wanted<'_>) -> Re
 /// Tells instances apart for core's table.
 fn owner(instance: Instance<'_>) -> u64 {
     instance.as_ptr().addr() as u64
-}
-
-/// A changed file is closed: its bytes are kept reachable by a section, made while the file is
-/// still open, and scanned by a leader. The closing writer does not wait for that.
-///
-/// # IRQL
-/// At most APC_LEVEL.
-pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
-    let Ok(instance) = Owned::<InstanceContext>::of(data.instance()) else {
-        return;
-    };
-    // Wherever this ends without a clean verdict that is kept, the drop of the debt says so.
-    let debt = Debt::of(&stream, &instance);
-    if !port::is_connected() || state::is_breaker_open() || state::is_stopping() {
-        return;
-    }
-    if file::is_nested() || !file::may_query() || port::is_scanner(data) || data.in_transaction() {
-        return;
-    }
-    let Some(flights) = state::flights() else {
-        return;
-    };
-    match closed_job(data, stream, instance) {
-        Ok(job) => queue_closed(flights, data, Job { debt, ..job }),
-        Err(Closing::Empty) => debt.into_iter().for_each(|mut debt| debt.pay()),
-        Err(Closing::Left) => trace::count(Event::CloseLeft),
-        Err(Closing::Failed) => trace::count(Event::CloseFailed),
-    }
-}
-
-/// Why there is no scan at close.
-enum Closing {
-    /// There is nothing to scan.
-    Empty,
-    /// No section can keep the bytes: the next open scans them.
-    Left,
-    /// The bytes cannot be had.
-    Failed,
-}
-
-/// The job of a file that is being closed, its section made.
-fn closed_job(
-    data: &Data<'_>,
-    stream: Owned<StreamContext>,
-    instance: Owned<InstanceContext>,
-) -> Result<Job, Closing> {
-    use crate::sys::constants::STATUS_END_OF_FILE;
-    let failed = |_| Closing::Failed;
-    if !instance.data_scan {
-        return Err(Closing::Left);
-    }
-    let held = Held::new(data.instance(), data.file()).map_err(failed)?;
-    let cacheable = !instance.dax && !instance.csv && !stream.state.writable_section();
-    let unnamed = stream.state.name() == siloscan_core::stream::StreamName::Unnamed;
-    let key = invalidate::own_key(&stream, &instance)
-        .filter(|_| cacheable && unnamed && !instance::is_redirecting(&instance, data.volume()));
-    let subject = key.map_or(Subject::Stream(stream.state.id()), Subject::Key);
-    let context = SectionContext::new(subject, Some(stream.state.id()));
-    let context = Owned::new(context).map_err(failed)?;
-    let section = match ScanSection::create(data.instance(), data.file(), context) {
-        Ok(section) => section,
-        Err(status) if status.code() == STATUS_END_OF_FILE => return Err(Closing::Empty),
-        Err(_) => return Err(Closing::Failed),
-    };
-    let silo = crate::kernel::silo::of(data.file());
-    Ok(Job {
-        held,
-        stream: Some(stream),
-        instance,
-        name: Name::opened(data).ok(),
-        section: Some(section),
-        debt: None,
-        key,
-        keeps: true,
-        layer: false,
-        alone: false,
-        process: data.process_id(),
-        container: silo.map_or([0; 16], |silo| silo.container),
-    })
-}
-
-/// Queues the scan of a closed file.
-fn queue_closed(flights: &Flights, data: &Data<'_>, job: Job) {
-    let deadline = clock::now().saturating_add(state::parameters().open_deadline());
-    let stream = job.stream.as_ref().map(|stream| stream.state.id());
-    let subject = job.subject(state::next_stream);
-    let cookie = match flights.jobs.insert(job) {
-        Ok(cookie) => cookie,
-        Err(job) => {
-            drop(job);
-            trace::count(Event::CloseFailed);
-            return;
-        }
-    };
-    let request = Request {
-        subject,
-        stream,
-        silo: 0,
-        owner: owner(data.instance()),
-        cookie: cookie.to_raw(),
-        deadline,
-        detached: true,
-    };
-    let joined = flights.table.lock().join_or_start(&request);
-    match joined {
-        Join::Started(_) => {
-            trace::count(Event::CloseScan);
-            flights.raise(Signal::Work);
-        }
-        Join::Joined(_) => trace::count(Event::CloseScan),
-        Join::Needless => drop(flights.jobs.remove(cookie)),
-        Join::Refused(_) => {
-            trace::count(Event::CloseFailed);
-            drop(flights.jobs.remove(cookie));
-        }
-    }
 }
 
 /// The bytes of a key, or of a stream, change: scans of them are dead.

@@ -35,6 +35,8 @@ pub struct Job {
     pub layer: bool,
     /// Nobody else sees these bytes: the open is part of a transaction.
     pub alone: bool,
+    /// A changed file that was closed.
+    pub closed: bool,
     /// The process that opened or wrote the file.
     pub process: u64,
     /// The container's id, or zero.

@@ -115,6 +115,7 @@ impl thread::Body for Leader {
             flights,
             messages,
             desk,
+            closed: false,
         }
         .run();
     }
@@ -152,6 +153,8 @@ struct Worker {
     flights: &'static Flights,
     messages: Messages,
     desk: &'static Desk,
+    /// What it scans is a changed file that was closed.
+    closed: bool,
 }
 
 /// One attempt to read a file: what is kept of the job while the opener may already be gone.
@@ -239,7 +242,7 @@ impl Worker {
         let mut lead = first;
         loop {
             let attempt = self.attempt(&lead);
-            if lead.detached {
+            if self.closed {
                 self.count_close(attempt);
             }
             let flights = self.flights;
@@ -272,6 +275,7 @@ impl Worker {
 
     /// One attempt with one file object.
     fn attempt(&mut self, lead: &Lead) -> Attempt {
+        self.closed = false;
         let mut reading = match self.read(lead) {
             Ok(reading) => reading,
             Err(attempt) => return attempt,
@@ -292,6 +296,7 @@ impl Worker {
             flights.jobs.borrow(cookie)
         };
         let mut job = job.ok_or(lost)?;
+        self.closed = job.closed;
         if !lead.live {
             return Err(Attempt::Changed);
         }
@@ -357,7 +362,7 @@ impl Worker {
         let Some(scan) = self.messages.scan.as_mut().first_mut() else {
             return;
         };
-        let mut flags = if lead.detached {
+        let mut flags = if job.closed {
             ScanFlags::CLOSE
         } else {
             ScanFlags::OPEN

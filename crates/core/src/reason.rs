@@ -267,6 +267,11 @@ reasons! {
         Disconnected "disconnected" "The scan service went away.",
         CloseLeft "close-left"
             "A changed file was closed where no section keeps its bytes: its next open scans it.",
+        CloseCrowded "close-crowded"
+            "A changed file was closed while too many wait for their scan at close: its next open \
+             scans it.",
+        StaleRescan "stale-rescan"
+            "An open went through with a stale 'clean': a scan that nobody waits for was queued.",
         SectionKept "section-kept"
             "The service kept a section for too long after a stop, and was disconnected.",
         Retried "retried" "An open that could not be scanned was tried again within its deadline.",

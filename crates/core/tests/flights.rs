@@ -329,6 +329,101 @@ fn one_silo_cannot_take_the_places_of_the_others() {
     });
 }
 
+fn at_close(silo: u64, file: u64) -> Request {
+    Request {
+        detached: true,
+        silo,
+        ..request(file, file)
+    }
+}
+
+/// Publishes everything that can be led.
+fn drain(table: &mut FlightTable<'_>) {
+    while let Some(lead) = table.take_next(0) {
+        table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+    }
+}
+
+#[test]
+fn scans_at_close_leave_places_to_those_who_wait() {
+    story(|table, _| {
+        assert!(matches!(
+            table.join_or_start(&at_close(5, 1)),
+            Join::Started(_)
+        ));
+        let crowded = Join::Refused(Failure::ShareUsed);
+        assert_eq!(
+            table.join_or_start(&at_close(5, 2)),
+            crowded,
+            "half of a silo's share"
+        );
+        let own = Request {
+            silo: 5,
+            ..request(2, 22)
+        };
+        let own = join(table, &own);
+        for file in 3..8 {
+            assert!(matches!(
+                table.join_or_start(&at_close(0, file)),
+                Join::Started(_)
+            ));
+        }
+        assert_eq!(
+            table.join_or_start(&at_close(0, 8)),
+            crowded,
+            "six of eight places"
+        );
+        let opener = join(table, &request(8, 28));
+        drain(table);
+        for waiter in [own, opener] {
+            assert!(table.take_outcome(waiter).is_some());
+        }
+    });
+}
+
+#[test]
+fn i3_an_opener_does_not_queue_behind_scans_at_close() {
+    story(|table, _| {
+        for file in 1..7 {
+            assert!(matches!(
+                table.join_or_start(&at_close(0, file)),
+                Join::Started(_)
+            ));
+        }
+        let busy: Vec<_> = (0..3).map(|_| table.take_next(0).unwrap()).collect();
+        assert_eq!(table.take_next(0), None, "the fourth leader is for openers");
+        let opener = join(table, &request(8, 28));
+        let lead = table.take_next(0).unwrap();
+        assert_eq!((lead.cookie, lead.subject), (28, subject(8)));
+        table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+        assert!(table.take_outcome(opener).is_some());
+
+        // One whose file has a scan at close joins that, which is somebody's matter from then on.
+        let joined = join(table, &request(6, 29));
+        let lead = table.take_next(0).unwrap();
+        assert_eq!(lead.subject, subject(6));
+        // One that reads the same stream for another key waits for its section to be gone.
+        let other = Request {
+            stream: StreamId::new(5),
+            ..request(7, 30)
+        };
+        let other = join(table, &other);
+        let before = table.take_next(0).unwrap();
+        assert_eq!((before.subject, before.detached), (subject(5), true));
+        for lead in busy.into_iter().chain([lead, before]) {
+            table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+        }
+        // What is late is late for everybody.
+        let late = table.take_next(1_000).unwrap();
+        assert_eq!(late.subject, subject(4));
+        table.publish(late.flight, CLEAN, 0, &mut |_| {});
+        drain(table);
+        for waiter in [joined, other] {
+            assert!(table.take_outcome(waiter).is_some());
+        }
+    });
+}
+
 #[test]
 fn an_instance_that_goes_away_lets_its_openers_go() {
     story(|table, _| {

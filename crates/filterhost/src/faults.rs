@@ -1,6 +1,6 @@
 //! Faults on demand: the nth allocation, or the nth call of a function, fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -13,6 +13,7 @@ pub struct Faults {
     failing_allocation: AtomicU64,
     calls: Mutex<BTreeMap<&'static str, u64>>,
     failing_calls: Mutex<BTreeMap<String, Vec<u64>>>,
+    failing_always: Mutex<BTreeSet<String>>,
 }
 
 impl Faults {
@@ -34,6 +35,16 @@ impl Faults {
             .push(seen.saturating_add(nth));
     }
 
+    /// From now on every call of the named function fails, or none any more for this reason.
+    pub fn fail_every_call(&self, name: &str, failing: bool) {
+        let mut always = self.failing_always.lock();
+        if failing {
+            always.insert(name.to_owned());
+        } else {
+            always.remove(name);
+        }
+    }
+
     /// Counts an allocation; true when it is to fail.
     pub fn allocation(&self) -> bool {
         let number = self.allocations.fetch_add(1, Ordering::Relaxed) + 1;
@@ -49,9 +60,10 @@ impl Faults {
             *count
         };
         let failing = self.failing_calls.lock();
-        failing
+        let numbered = failing
             .get(name)
-            .is_some_and(|numbers| numbers.contains(&number))
+            .is_some_and(|numbers| numbers.contains(&number));
+        numbered || self.failing_always.lock().contains(name)
     }
 
     /// Number of pool allocations so far.

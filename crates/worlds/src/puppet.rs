@@ -154,6 +154,12 @@ impl Puppet {
         self.seen.lock().counts.get(reason)
     }
 
+    /// All counters, as the driver told them last.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.seen.lock().counts.clone()
+    }
+
     /// Waits until every counter that had moved before has been told: the driver tells them after
     /// a poll, if any moved.
     ///

@@ -1,7 +1,9 @@
 //! The leaders' side of the table: take a flight, try one waiter's file object, publish.
 
 use super::slots::State;
-use super::{Attempt, FlightId, FlightTable, Lead, Outcome, Published, Subject, WaiterId};
+use super::{
+    Attempt, FlightId, FlightSlot, FlightTable, Lead, Outcome, Published, Subject, WaiterId,
+};
 use crate::reason::Failure;
 
 impl FlightTable<'_> {
@@ -9,17 +11,24 @@ impl FlightTable<'_> {
     /// leaders already, with a waiter whose deadline (units of 100 ns) has not passed and whose
     /// stream no other flight reads just now: it is taken when that one is over. The waiter
     /// cannot leave until [`Self::give_back`].
+    ///
+    /// Flights that somebody waits for come first. A scan at close comes before them only when an
+    /// opener waits for its section to be gone, or its own time is up; and such scans leave some
+    /// leaders to the openers.
     pub fn take_next(&mut self, now: u64) -> Option<Lead> {
         if let Some(lead) = self.reap() {
             return Some(lead);
         }
-        let (flight, waiter) = self.flights.live().find_map(|(index, slot)| {
-            if slot.state != State::Queued || self.is_led_enough(slot.silo) {
+        let urgent = self.flights.live().find_map(|(index, slot)| {
+            let waiter = self.ready(index, slot, now)?;
+            if !self.is_urgent(index, now) {
                 return None;
             }
-            let waiter = self.willing(index, now)?;
-            (!self.must_wait(index, waiter)).then_some((index, waiter))
-        })?;
+            let stream = self.waiters.at(waiter)?.stream;
+            let first = stream.and_then(|stream| self.flights.find_queued_reader(stream));
+            self.leadable(first.unwrap_or(index), now)
+        });
+        let (flight, waiter) = urgent.or_else(|| self.next_at_close(now))?;
         self.accounts.add_leader(self.flights.at(flight)?.silo);
         self.flights.set_state(flight, State::Leading);
         self.begin_attempt(flight, waiter)
@@ -184,6 +193,38 @@ impl FlightTable<'_> {
             detached,
             live: true,
         })
+    }
+
+    /// The oldest scan at close that nobody waits for, while such scans leave enough leaders.
+    fn next_at_close(&self, now: u64) -> Option<(u16, u16)> {
+        let led = self.flights.count_at_close(&[State::Leading]);
+        if led >= self.shares.leaders_at_close() {
+            return None;
+        }
+        let mut live = self.flights.live();
+        live.find_map(|(index, _)| self.leadable(index, now))
+    }
+
+    /// Whether somebody waits for it, or its own time is up.
+    fn is_urgent(&self, flight: u16, now: u64) -> bool {
+        self.waiting(flight).any(|waiter| {
+            let slot = self.waiters.at(waiter);
+            slot.is_some_and(|slot| !slot.detached || slot.deadline <= now)
+        })
+    }
+
+    /// A flight that waits for a leader, its silo having one to spare: the waiter to be tried.
+    fn ready(&self, index: u16, slot: &FlightSlot, now: u64) -> Option<u16> {
+        if slot.state != State::Queued || self.is_led_enough(slot.silo) {
+            return None;
+        }
+        self.willing(index, now)
+    }
+
+    /// A ready flight whose stream nobody else reads, with the waiter to be tried.
+    fn leadable(&self, index: u16, now: u64) -> Option<(u16, u16)> {
+        let waiter = self.ready(index, self.flights.at(index)?, now)?;
+        (!self.must_wait(index, waiter)).then_some((index, waiter))
     }
 
     /// A killed scan at close, for its cookie.

@@ -213,7 +213,7 @@ impl<'m> FlightTable<'m> {
         if live.is_some() && request.detached {
             return Join::Needless;
         }
-        if self.is_over_share(request, live.is_none()) {
+        if self.is_over_share(request, live.is_none()) || self.is_crowded(request) {
             return Join::Refused(Failure::ShareUsed);
         }
         let Some(waiter) = self.waiters.take(request) else {
@@ -317,6 +317,12 @@ impl<'m> FlightTable<'m> {
         self.shares = shares;
     }
 
+    /// Whether a flight for this subject is live.
+    #[must_use]
+    pub fn has(&self, subject: &Subject) -> bool {
+        self.flights.find_live(subject).is_some()
+    }
+
     /// How many flights are live.
     #[must_use]
     pub fn live(&self) -> usize {
@@ -344,6 +350,20 @@ impl<'m> FlightTable<'m> {
         usize::from(account.waiters) >= part(self.waiters.len())
             || (starts && usize::from(account.flights) >= part(self.flights.len()))
             || !self.accounts.has_room(request.silo)
+    }
+
+    /// Scans at close must not keep out those who wait: all of them leave a quarter of the places,
+    /// and those of one silo half of its share.
+    fn is_crowded(&self, request: &Request) -> bool {
+        if !request.detached {
+            return false;
+        }
+        let places = self.flights.len();
+        let taken = [State::Queued, State::Leading, State::Reap];
+        let account = self.accounts.get(request.silo);
+        self.flights.count_at_close(&taken) >= places.saturating_sub(places / 4)
+            || (request.silo != 0
+                && usize::from(account.flights) >= self.shares.part(places).div_ceil(2))
     }
 
     /// Puts a waiter at the end of a flight's list.
@@ -449,5 +469,12 @@ impl Shares {
     #[must_use]
     pub fn part(self, total: usize) -> usize {
         (total.saturating_mul(usize::from(self.percent)) / 100).max(1)
+    }
+
+    /// How many leaders may be busy with scans that nobody waits for: all but a quarter, and at
+    /// least one.
+    fn leaders_at_close(self) -> usize {
+        let leaders = usize::from(self.leaders);
+        leaders.saturating_sub((leaders / 4).max(1)).max(1)
     }
 }

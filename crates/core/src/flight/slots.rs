@@ -41,6 +41,8 @@ pub struct FlightSlot {
     /// is one section a stream.
     pub(super) reads: Option<StreamId>,
     pub(super) silo: u64,
+    /// A scan at close began it.
+    pub(super) at_close: bool,
     pub(super) request: u64,
     /// The waiter whose file object the leader uses.
     pub(super) tried: Option<WaiterId>,
@@ -63,6 +65,7 @@ impl FlightSlot {
         source_owner: 0,
         reads: None,
         silo: 0,
+        at_close: false,
         request: 0,
         tried: None,
         first_waiter: NONE,
@@ -360,6 +363,21 @@ impl<'m> Flights<'m> {
         })
     }
 
+    /// The queued scan at close that has a section of this stream.
+    pub(super) fn find_queued_reader(&self, stream: StreamId) -> Option<u16> {
+        self.live()
+            .find(|(_, slot)| slot.state == State::Queued && slot.reads == Some(stream))
+            .map(|(index, _)| index)
+    }
+
+    /// How many places hold scans at close, in these states.
+    pub(super) fn count_at_close(&self, states: &[State]) -> usize {
+        self.slots
+            .iter()
+            .filter(|slot| slot.at_close && states.contains(&slot.state))
+            .count()
+    }
+
     /// A live flight whose leader reads through a file object of this owner, or whose scan at
     /// close belongs to it.
     pub(super) fn find_led_through(&self, owner: u64) -> Option<u16> {
@@ -382,6 +400,7 @@ impl<'m> Flights<'m> {
             source_owner: if request.detached { request.owner } else { 0 },
             reads: request.stream.filter(|_| request.detached),
             silo: request.silo,
+            at_close: request.detached,
             previous: last,
             ..FlightSlot::FREE
         };

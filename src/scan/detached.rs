@@ -1,0 +1,204 @@
+//! Scans that nobody waits for: of a changed file at its close, and of one that was opened on the
+//! word of older signatures. Their sections are made in the thread that has the file open, and
+//! core gives them fewer places and leaders than those that somebody waits for.
+#![forbid(unsafe_code)]
+
+use siloscan_core::flight::{Join, Request, Subject};
+use siloscan_core::reason::{Event, Failure};
+
+use super::closed::Debt;
+use super::job::Job;
+use super::{Wanted, owner};
+use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
+use crate::kernel::file::{self, Held, Name};
+use crate::kernel::section::ScanSection;
+use crate::kernel::{Status, clock, silo};
+use crate::registration::view::Data;
+use crate::state::{self, Flights, Signal};
+use crate::sys::constants::STATUS_END_OF_FILE;
+use crate::{instance, invalidate, port, trace};
+
+/// A changed file is closed: its bytes are kept reachable by a section, made while the file is
+/// still open, and scanned by a leader. The closing writer does not wait for that.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
+    let Ok(instance) = Owned::<InstanceContext>::of(data.instance()) else {
+        return;
+    };
+    // Wherever this ends without a clean verdict that is kept, the drop of the debt says so.
+    let debt = Debt::of(&stream, &instance);
+    if !port::is_connected() || state::is_breaker_open() || state::is_stopping() {
+        return;
+    }
+    if file::is_nested() || !file::may_query() || port::is_scanner(data) || data.in_transaction() {
+        return;
+    }
+    let Some(flights) = state::flights() else {
+        return;
+    };
+    match closed_job(data, stream, instance) {
+        Ok(job) => queue(flights, data, Job { debt, ..job }),
+        Err(Closing::Empty) => debt.into_iter().for_each(|mut debt| debt.pay()),
+        Err(Closing::Left) => trace::count(Event::CloseLeft),
+        Err(Closing::Failed) => trace::count(Event::CloseFailed),
+    }
+}
+
+/// Why there is no scan at close.
+enum Closing {
+    /// There is nothing to scan.
+    Empty,
+    /// No section can keep the bytes: the next open scans them.
+    Left,
+    /// The bytes cannot be had.
+    Failed,
+}
+
+/// The job of a file that is being closed, its section made.
+fn closed_job(
+    data: &Data<'_>,
+    stream: Owned<StreamContext>,
+    instance: Owned<InstanceContext>,
+) -> Result<Job, Closing> {
+    let failed = |_| Closing::Failed;
+    if !instance.data_scan {
+        return Err(Closing::Left);
+    }
+    let held = Held::new(data.instance(), data.file()).map_err(failed)?;
+    let cacheable = !instance.dax && !instance.csv && !stream.state.writable_section();
+    let unnamed = stream.state.name() == siloscan_core::stream::StreamName::Unnamed;
+    let key = invalidate::own_key(&stream, &instance)
+        .filter(|_| cacheable && unnamed && !instance::is_redirecting(&instance, data.volume()));
+    let subject = key.map_or(Subject::Stream(stream.state.id()), Subject::Key);
+    let section = section_of(data, subject, &stream).map_err(|status| match status.code() {
+        STATUS_END_OF_FILE => Closing::Empty,
+        _ => Closing::Failed,
+    })?;
+    let silo = silo::of(data.file());
+    Ok(Job {
+        held,
+        stream: Some(stream),
+        instance,
+        name: Name::opened(data).ok(),
+        section: Some(section),
+        debt: None,
+        key,
+        keeps: true,
+        layer: false,
+        alone: false,
+        closed: true,
+        process: data.process_id(),
+        container: silo.map_or([0; 16], |silo| silo.container),
+    })
+}
+
+/// Queues a scan that has its section.
+fn queue(flights: &Flights, data: &Data<'_>, job: Job) {
+    let deadline = clock::now().saturating_add(state::parameters().open_deadline());
+    let stream = job.stream.as_ref().map(|stream| stream.state.id());
+    let subject = job.subject(state::next_stream);
+    let closed = job.closed;
+    let silo = silo::of(data.file());
+    let cookie = match flights.jobs.insert(job) {
+        Ok(cookie) => cookie,
+        Err(job) => {
+            let closed = job.closed;
+            drop(job);
+            return count_refused(closed, Failure::QueueFull);
+        }
+    };
+    let request = Request {
+        subject,
+        stream,
+        silo: silo.map_or(0, |silo| silo.account),
+        owner: owner(data.instance()),
+        cookie: cookie.to_raw(),
+        deadline,
+        detached: true,
+    };
+    let joined = flights.table.lock().join_or_start(&request);
+    match joined {
+        Join::Started(_) => {
+            trace::count(if closed {
+                Event::CloseScan
+            } else {
+                Event::StaleRescan
+            });
+            flights.raise(Signal::Work);
+        }
+        Join::Needless => drop(flights.jobs.remove(cookie)),
+        // A scan that nobody waits for joins none: it is needless then.
+        Join::Joined(_) => {}
+        Join::Refused(why) => {
+            count_refused(closed, why);
+            drop(flights.jobs.remove(cookie));
+        }
+    }
+}
+
+/// A file with a stale verdict is not counted: its next open tries again.
+fn count_refused(closed: bool, why: Failure) {
+    if closed {
+        trace::count(match why {
+            Failure::ShareUsed => Event::CloseCrowded,
+            _ => Event::CloseFailed,
+        });
+    }
+}
+
+/// A section of the opened file that stays when the file object goes.
+fn section_of(
+    data: &Data<'_>,
+    subject: Subject,
+    stream: &Owned<StreamContext>,
+) -> Result<ScanSection, Status> {
+    let context = SectionContext::new(subject, Some(stream.state.id()));
+    let context = Owned::new(context)?;
+    ScanSection::create(data.instance(), data.file(), context)
+}
+
+/// An open went through with a "clean" of the signatures before: the file is scanned under the
+/// new ones, and nobody waits for it. What is opened most is so scanned first. Where the section
+/// cannot be made the open's verdict stays stale, and the next open tries again.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, in the opener's thread.
+pub fn rescan(wanted: &Wanted<'_>) {
+    let (Some(key), Some(stream)) = (wanted.key.filter(|_| wanted.keeps), wanted.stream) else {
+        return;
+    };
+    if !port::is_connected() || state::is_breaker_open() || !wanted.instance.data_scan {
+        return;
+    }
+    let (Some(flights), data) = (state::flights(), wanted.data) else {
+        return;
+    };
+    let subject = Subject::Key(key);
+    if state::FILTER.may_have(&subject) && flights.table.lock().has(&subject) {
+        return;
+    }
+    let Ok(held) = Held::new(data.instance(), data.file()) else {
+        return;
+    };
+    let Ok(section) = section_of(data, subject, stream) else {
+        return;
+    };
+    let job = Job {
+        held,
+        stream: Some(stream.again()),
+        instance: wanted.instance.again(),
+        name: Name::opened(data).ok(),
+        section: Some(section),
+        debt: None,
+        key: Some(key),
+        keeps: true,
+        layer: wanted.layer,
+        alone: false,
+        closed: false,
+        process: data.process_id(),
+        container: wanted.silo.map_or([0; 16], |silo| silo.container),
+    };
+    queue(flights, data, job);
+}
