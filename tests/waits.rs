@@ -12,7 +12,7 @@ use siloscan_core::reason::{DenyReason, Event, Failure};
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::gate::Gate;
+use siloscan_worlds::gate::{Gate, HOLD};
 use siloscan_worlds::puppet::{Asked, Puppet};
 use siloscan_worlds::scene::{INFECTED, TOOL, containers, layer, options};
 use siloscan_worlds::world::{World, WorldOptions};
@@ -306,6 +306,46 @@ fn i3_one_container_cannot_use_up_what_the_others_need() {
         for opener in openers {
             assert!(opener.join().is_ok());
         }
+        containers.iter().for_each(|container| container.destroy());
+    });
+}
+
+/// Writes as many files whose scans do not end.
+fn burst(process: &Process, files: usize) {
+    process.run(move |p| {
+        for number in 0..files {
+            let bytes = [HOLD, number.to_string().as_bytes()].concat();
+            p.write_file(&format!(r"C:\burst-{number}.bin"), &bytes)
+                .expect("a closing writer is never held");
+        }
+    });
+}
+
+#[test]
+fn i3_a_burst_of_changed_files_keeps_no_opener_out() {
+    everywhere(&host(&[]), |world| {
+        let layer = layer(world);
+        let containers = containers(world, &layer, 2, EcpVariant::default());
+        let (busy, modest) = (world.process("installer"), containers[1].process("modest"));
+        for process in [&busy, &modest] {
+            process.run(|p| p.write_file(FILE, BYTES).expect("a new file"));
+        }
+        let gate = Gate::choosing();
+        gate.close();
+        world.start_service(gate.clone(), 8);
+        // Of 512 places a silo has 128, and half of them for scans at close.
+        burst(&containers[0].process("greedy"), 80);
+        gate.await_held(2);
+        let counts = world.counts();
+        assert_eq!(counts.get(Event::CloseScan), 64, "{:?}", counts.named());
+        assert_eq!(counts.get(Event::CloseCrowded), 16);
+        // Six of eight leaders may be busy with what nobody waits for.
+        burst(&busy, 20);
+        gate.await_held(6);
+        assert_eq!(opener(&busy).join().as_deref(), Ok(BYTES));
+        assert_eq!(opener(&modest).join().as_deref(), Ok(BYTES));
+        assert_eq!(gate.begun(BYTES), 2, "scanned, both of them");
+        gate.empty();
         containers.iter().for_each(|container| container.destroy());
     });
 }
