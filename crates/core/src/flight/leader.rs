@@ -14,21 +14,28 @@ impl FlightTable<'_> {
     ///
     /// Flights that somebody waits for come first. A scan at close comes before them only when an
     /// opener waits for its section to be gone, or its own time is up; and such scans leave some
-    /// leaders to the openers.
+    /// leaders to the openers in every case.
     pub fn take_next(&mut self, now: u64) -> Option<Lead> {
         if let Some(lead) = self.reap() {
             return Some(lead);
         }
+        let at_close = self.flights.count_at_close(&[State::Leading]);
+        let spare = at_close < self.shares.leaders_at_close();
+        let late = if spare { now } else { 0 };
         let urgent = self.flights.live().find_map(|(index, slot)| {
             let waiter = self.ready(index, slot, now)?;
-            if !self.is_urgent(index, now) {
+            if !self.is_urgent(index, late) {
                 return None;
             }
             let stream = self.waiters.at(waiter)?.stream;
             let first = stream.and_then(|stream| self.flights.find_queued_reader(stream));
             self.leadable(first.unwrap_or(index), now)
         });
-        let (flight, waiter) = urgent.or_else(|| self.next_at_close(now))?;
+        let next = || {
+            let mut live = self.flights.live();
+            live.find_map(|(index, _)| self.leadable(index, now))
+        };
+        let (flight, waiter) = urgent.or_else(|| spare.then(next).flatten())?;
         self.accounts.add_leader(self.flights.at(flight)?.silo);
         self.flights.set_state(flight, State::Leading);
         self.begin_attempt(flight, waiter)
@@ -195,21 +202,11 @@ impl FlightTable<'_> {
         })
     }
 
-    /// The oldest scan at close that nobody waits for, while such scans leave enough leaders.
-    fn next_at_close(&self, now: u64) -> Option<(u16, u16)> {
-        let led = self.flights.count_at_close(&[State::Leading]);
-        if led >= self.shares.leaders_at_close() {
-            return None;
-        }
-        let mut live = self.flights.live();
-        live.find_map(|(index, _)| self.leadable(index, now))
-    }
-
-    /// Whether somebody waits for it, or its own time is up.
-    fn is_urgent(&self, flight: u16, now: u64) -> bool {
+    /// Whether somebody waits for it, or it had to be over at `late`.
+    fn is_urgent(&self, flight: u16, late: u64) -> bool {
         self.waiting(flight).any(|waiter| {
             let slot = self.waiters.at(waiter);
-            slot.is_some_and(|slot| !slot.detached || slot.deadline <= now)
+            slot.is_some_and(|slot| !slot.detached || slot.deadline <= late)
         })
     }
 
