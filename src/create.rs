@@ -10,9 +10,12 @@ mod carried;
 pub use carried::Carried;
 
 use siloscan_core::ecp::{Redirection, RedirectionFlags};
+use siloscan_core::exclusion::Excluded;
 use siloscan_core::key::Key;
 use siloscan_core::limits::Parameters;
-use siloscan_core::reason::{Counted, DenyReason, Event, Failure, IgnoreReason, LookupReason};
+use siloscan_core::reason::{
+    Counted, DenyReason, Event, Failure, IgnoreReason, LookupReason, SkipReason,
+};
 use siloscan_core::route::{self, Facts, LookUp, OpenFacts, PreRoute, Route, Waiting, Which};
 use siloscan_core::stream::{OwnId, StreamName};
 use siloscan_core::verdict::{self, Decision, End, Opener};
@@ -26,7 +29,7 @@ use crate::registration::view::{Data, NameHint};
 use crate::scan::{self, Wanted};
 use crate::sys::constants::*;
 use crate::trace::{self, Detection, ForeignSilo, Tale, Who};
-use crate::{instance, invalidate, port, state, transacted};
+use crate::{exclusions, instance, invalidate, port, state, transacted};
 
 /// Access that reads, runs or changes data. What is not yet resolved counts as all of it.
 const DATA_ACCESS: u32 =
@@ -167,6 +170,7 @@ pub fn after(data: &Data<'_>, carried: Carried) {
         open,
         stream: stream_of(data, open, &instance),
         instance,
+        excluded: exclusions::of(data.file()),
         parameters: state::parameters(),
         tale,
     };
@@ -233,6 +237,8 @@ struct Opening<'a> {
     open: OpenFacts,
     stream: Option<Owned<StreamContext>>,
     instance: Owned<InstanceContext>,
+    /// The exclusion of its container, if there is one.
+    excluded: Option<Excluded>,
     parameters: Parameters,
     tale: Tale,
 }
@@ -258,17 +264,12 @@ impl Opening<'_> {
         }
         match route::route(&facts, &self.parameters.layer_policy()) {
             Route::Ignore(reason) => self.tale.route(reason),
-            Route::Skip(reason) => self.tale.route(reason),
-            Route::LookUp(look_up) => self.look_up(&look_up),
-            Route::LookUpThenSkip(key, reason) => {
-                self.tale.route(LookupReason::CoveredLayer);
-                match scan::look_up(&key, &self.parameters) {
-                    Some(End::Cached(verdict::Verdict::Infected) | End::StaleInfected) => {
-                        self.finish(|_| End::CoveredInfected, Waiting::Never)
-                    }
-                    _ => self.tale.decision(reason),
-                }
+            Route::Skip(reason) => {
+                self.tale.route(reason);
+                self.count_exclusion();
             }
+            Route::LookUp(look_up) => self.look_up(&look_up),
+            Route::LookUpThenSkip(of, reason) => self.skip_unless_infected(of, reason),
             Route::Scan(reason, waiting) => {
                 self.tale.route(reason);
                 self.finish(
@@ -283,6 +284,39 @@ impl Opening<'_> {
         self.tale.end(|| (self.container(), self.data.process_id()));
     }
 
+    /// A skip, unless the bytes are known to be infected.
+    fn skip_unless_infected(&self, of: Which, reason: SkipReason) {
+        self.tale.route(match reason {
+            SkipReason::Excluded => LookupReason::Excluded,
+            SkipReason::CoveredLayer | SkipReason::RemoteLayer => LookupReason::CoveredLayer,
+        });
+        let key = match of {
+            Which::Layer(key) => Some(key),
+            Which::Own => self.own_key(),
+        };
+        match key.and_then(|key| scan::look_up(&key, &self.parameters)) {
+            Some(End::Cached(verdict::Verdict::Infected) | End::StaleInfected) => {
+                self.finish(|_| End::CoveredInfected, Waiting::Never);
+            }
+            _ => {
+                self.tale.decision(reason);
+                self.count_exclusion();
+            }
+        }
+    }
+
+    /// A skip may be an exclusion's.
+    fn count_exclusion(&self) {
+        if let Some(excluded) = self.excluded {
+            exclusions::table().hit(excluded);
+        }
+    }
+
+    fn own_key(&self) -> Option<Key> {
+        let stream = self.stream.as_ref()?;
+        invalidate::own_key(stream, &self.instance)
+    }
+
     /// The container's id, or zero.
     fn container(&self) -> [u8; 16] {
         silo::of(self.data.file()).map_or([0; 16], |silo| silo.container)
@@ -295,8 +329,9 @@ impl Opening<'_> {
             return Redirection::Absent;
         }
         let redirection = List::of(self.data).answer(attached);
-        if matches!(redirection, Redirection::Answer(_)) {
-            instance::redirects(&self.instance);
+        if matches!(redirection, Redirection::Answer(_)) && instance::redirects(&self.instance) {
+            // Its start begins.
+            trace::tally(&self.container(), |_| {});
         }
         redirection
     }
@@ -317,6 +352,7 @@ impl Opening<'_> {
             .with_if(OpenFacts::OWN_VOLUME, instance.guid().is_some_and(tracked))
             .with_if(OpenFacts::DAX, instance.dax)
             .with_if(OpenFacts::CSV, instance.csv)
+            .with_if(OpenFacts::EXCLUDED, self.excluded.is_some())
             .with_if(OpenFacts::COVERED, self.is_covered(redirection))
             .with_if(OpenFacts::LAYER_VOLUME, layer.is_some_and(tracked));
         let Some(stream) = &self.stream else {
@@ -375,12 +411,7 @@ impl Opening<'_> {
         self.tale.route(look_up.reason);
         let (key, layer) = match look_up.of {
             Which::Layer(key) => (self.is_untouched().then_some(key), true),
-            Which::Own => (
-                self.stream
-                    .as_ref()
-                    .and_then(|s| invalidate::own_key(s, &self.instance)),
-                false,
-            ),
+            Which::Own => (self.own_key(), false),
         };
         let known = key.and_then(|key| scan::look_up(&key, &self.parameters));
         // An acknowledged answer told whose bytes these are. Without one they may be a layer's.
@@ -505,13 +536,12 @@ impl Opening<'_> {
         if !self.open.has(OpenFacts::CONTAINER) {
             return;
         }
-        let waited = clock::now().saturating_sub(since);
+        let now = clock::now();
         trace::tally(&self.container(), |tally| {
-            tally.opens = tally.opens.saturating_add(1);
+            tally.open(since, now);
             tally.denied = tally.denied.saturating_add(u64::from(denied));
             let failed = matches!(end, End::Failed(_));
             tally.failed = tally.failed.saturating_add(u64::from(failed));
-            tally.waited = tally.waited.saturating_add(waited);
         });
     }
 

@@ -132,7 +132,7 @@ pub fn void_volume(context: &InstanceContext) {
 #[must_use]
 pub fn is_redirecting(context: &InstanceContext, volume: P) -> bool {
     if !context.state.redirecting() && redirector::is_attached(volume) {
-        redirects(context);
+        let _known_from_here_on = redirects(context);
     }
     context.state.redirecting()
 }
@@ -140,14 +140,18 @@ pub fn is_redirecting(context: &InstanceContext, volume: P) -> bool {
 /// The volume is redirected from now on: what was filed under own ids before may have been layer
 /// bytes.
 ///
+/// True for the one caller whose word it was.
+///
 /// # IRQL
 /// At most APC_LEVEL.
-pub fn redirects(context: &InstanceContext) {
-    if context.state.set_redirecting() {
+pub fn redirects(context: &InstanceContext) -> bool {
+    let news = context.state.set_redirecting();
+    if news {
         let volume = context.guid().map_or([0; 16], VolumeGuid::to_bytes);
         trace::redirecting(volume);
         void_volume(context);
     }
+    news
 }
 
 /// The volume is dismounted: what comes to light there next time may be something else.

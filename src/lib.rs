@@ -6,8 +6,8 @@
 //! one, `transacted.rs` what a transaction does to that, `instance.rs` where we attach. `port.rs`
 //! speaks with the service. `context.rs` holds what is remembered per volume, stream, section and
 //! transaction, `state.rs` what is remembered for the machine, `settings.rs` follows the registry,
-//! `trace.rs` counts and tells. `kernel/` wraps the kernel, `sys.rs` declares it. What is decided
-//! is decided in `siloscan-core`.
+//! `exclusions.rs` holds what the service leaves out, `trace.rs` counts and tells. `kernel/` wraps
+//! the kernel, `sys.rs` declares it. What is decided is decided in `siloscan-core`.
 #![cfg(windows)]
 #![no_std]
 #![expect(
@@ -31,6 +31,7 @@ extern crate wdk_panic;
 mod context;
 mod create;
 mod ecp;
+mod exclusions;
 mod instance;
 mod invalidate;
 mod kernel;

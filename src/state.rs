@@ -24,7 +24,7 @@ use crate::kernel::pool::{PoolSlice, Tag};
 use crate::kernel::registry::ServiceKey;
 use crate::kernel::{Status, clock};
 use crate::scan::job::Jobs;
-use crate::trace;
+use crate::{exclusions, trace};
 
 /// The registry's values in force.
 pub static PARAMETERS: LiveParameters = LiveParameters::new();
@@ -280,8 +280,9 @@ pub fn service_came(digest: Digest) {
 /// The service is gone: whoever waits for a scan is released at once.
 ///
 /// # IRQL
-/// At most DISPATCH_LEVEL.
+/// PASSIVE_LEVEL.
 pub fn service_gone() {
+    exclusions::forget();
     fail_all(Failure::NoService, false);
 }
 

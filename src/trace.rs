@@ -40,7 +40,8 @@ static TALLIES: SpinLock<Tallies> = SpinLock::new(Tallies::new());
 /// # IRQL
 /// At most DISPATCH_LEVEL.
 pub fn tally(container: &[u8; 16], change: impl FnOnce(&mut Tally)) {
-    TALLIES.lock().note(container, change);
+    let now = clock::now();
+    TALLIES.lock().note(container, now, change);
 }
 
 /// What is counted of each container, to be told.
@@ -352,6 +353,17 @@ fn parameter(id: TraceId, name: &'static str, other: u32, in_force: u32) {
         let name = Value::Text(name.as_bytes());
         let [other, in_force] = [other, in_force].map(|value| Value::Number(u64::from(value)));
         write(id, [name, other, in_force]);
+    }
+}
+
+/// Another list of excluded containers is in force.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn exclusions(list: u32, containers: usize) {
+    if admits(TraceId::ExclusionsChanged) {
+        let values = [u64::from(list), containers as u64].map(Value::Number);
+        write(TraceId::ExclusionsChanged, values);
     }
 }
 

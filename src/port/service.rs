@@ -7,11 +7,13 @@ use siloscan_core::ledger::Ledger;
 use siloscan_core::limits::ParameterId;
 use siloscan_core::reason::Event;
 use siloscan_core::wire::{
-    ContainerCounts, Counts, Message, News, Poll, PollFlags, PollReply, Stop,
+    ContainerCounts, Counts, ExclusionHits, ExclusionsAsk, ExclusionsReply, Message, News, Poll,
+    PollFlags, PollReply, Stop,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::Unanswered;
+use crate::exclusions::{self, Listed};
 use crate::kernel::lock::Raise;
 use crate::kernel::pool::{PoolSlice, Tag};
 use crate::kernel::{clock, thread};
@@ -40,6 +42,8 @@ impl thread::Body for Poller {
         let mut counts = PoolSlice::new(1, Tag::MESSAGE, |_| Counts::new_zeroed()).ok();
         let containers = || PoolSlice::new(1, Tag::MESSAGE, |_| ContainerCounts::new_zeroed());
         let mut containers = containers().ok();
+        let hits = || PoolSlice::new(1, Tag::MESSAGE, |_| ExclusionHits::new_zeroed());
+        let mut hits = hits().ok();
         let mut follower = Follower::new();
         while !state::is_stopping() {
             follower.look_if_due();
@@ -49,6 +53,7 @@ impl thread::Body for Poller {
                 poll(sequence, heartbeat);
                 tell_containers(containers.as_mut());
                 tell_counts(counts.as_mut());
+                tell_hits(hits.as_mut());
             }
             flights.wait(Signal::Poll, heartbeat / POLLS);
         }
@@ -75,6 +80,16 @@ fn tell_containers(message: Option<&mut PoolSlice<ContainerCounts>>) {
     }
 }
 
+/// Tells how often each exclusion was hit, where that moved.
+fn tell_hits(message: Option<&mut PoolSlice<ExclusionHits>>) {
+    let Some(hits) = message.and_then(|slice| slice.as_mut().first_mut()) else {
+        return;
+    };
+    if hits.fill(exclusions::table()) {
+        tell(hits);
+    }
+}
+
 fn tell<M: Message>(message: &M) {
     let deadline = clock::after(clock::now(), TELL_MS);
     if port::tell(message, deadline).is_err() {
@@ -92,6 +107,7 @@ fn poll(sequence: u64, heartbeat: u64) {
     } else {
         0
     };
+    let listed = exclusions::listed();
     let question = Poll::new(sequence, ledger.signature_epoch(), PollFlags(flags));
     let mut reply = PollReply::new_zeroed();
     let deadline = clock::after(clock::now(), heartbeat);
@@ -109,6 +125,29 @@ fn poll(sequence: u64, heartbeat: u64) {
         trace::count(Event::SignatureEpoch);
     }
     heed(answer.news, ledger);
+    if answer.exclusions != listed.list {
+        exclude(answer.exclusions, listed, heartbeat);
+    }
+}
+
+/// Takes over another list of excluded containers. Where that fails the next poll tries again.
+fn exclude(list: u32, listed: Listed, heartbeat: u64) {
+    if list == 0 {
+        return exclusions::replace(listed, 0, core::iter::empty());
+    }
+    let reply = PoolSlice::new(1, Tag::MESSAGE, |_| ExclusionsReply::new_zeroed());
+    let Ok(mut reply) = reply else { return };
+    let Some(reply) = reply.as_mut().first_mut() else {
+        return;
+    };
+    let deadline = clock::after(clock::now(), heartbeat);
+    if port::ask(&ExclusionsAsk::new(list), reply, deadline).is_err() {
+        return trace::count(Event::HeartbeatMissed);
+    }
+    match ExclusionsReply::decode(reply.as_bytes()) {
+        Ok((list, containers)) => exclusions::replace(listed, list, containers),
+        Err(_) => trace::count(Event::HeartbeatMissed),
+    }
 }
 
 /// What the service says of a volume's layers.

@@ -16,7 +16,7 @@ use crate::kernel::{Status, clock, silo};
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
 use crate::sys::constants::STATUS_END_OF_FILE;
-use crate::{instance, invalidate, port, trace};
+use crate::{exclusions, instance, invalidate, port, trace};
 
 /// A changed file is closed: its bytes are kept reachable by a section, made while the file is
 /// still open, and scanned by a leader. The closing writer does not wait for that.
@@ -33,6 +33,10 @@ pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
         return;
     }
     if file::is_nested() || !file::may_query() || port::is_scanner(data) || data.in_transaction() {
+        return;
+    }
+    if exclusions::of(data.file()).is_some() {
+        trace::count(Event::CloseExcluded);
         return;
     }
     let Some(flights) = state::flights() else {

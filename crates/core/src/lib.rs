@@ -30,6 +30,7 @@ pub mod cache;
 pub mod change;
 pub mod ecp;
 mod epoch;
+pub mod exclusion;
 pub mod flight;
 pub mod hash;
 pub mod key;

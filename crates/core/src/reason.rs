@@ -133,6 +133,8 @@ reasons! {
             "The layer lies on a remote host, which scans it; the policy says to trust that.",
         CoveredLayer "covered-layer"
             "A registered layer, wholly scanned under these signatures; not known infected.",
+        Excluded "excluded"
+            "The container is one that the service was told to leave out; not known infected.",
     }
     "look-up" /// Which key is looked up.
     LookupReason {
@@ -143,6 +145,7 @@ reasons! {
         Layer "layer" "Bytes of a layer: the package file's key.",
         CoveredLayer "covered-layer"
             "A covered registered layer: the package file's key, and only 'infected' counts.",
+        Excluded "excluded" "An excluded container: the bytes' key, and only 'infected' counts.",
     }
     "scan" /// Why an open is scanned without looking anything up.
     ScanReason {
@@ -281,6 +284,8 @@ reasons! {
             "A registry value was nonsense; the default took its place.",
         ParameterChanged "parameter-changed"
             "A registry value was changed and taken while the driver ran.",
+        CloseExcluded "close-excluded"
+            "A changed file was closed in an excluded container: it was not scanned.",
         TraceDropped "trace-dropped"
             "An event was not written: as many as there may be were written in that second.",
     }

@@ -81,6 +81,8 @@ open_facts! {
     /// The silo of the open is none that the host compute service made. Only with
     /// [`Self::CONTAINER`].
     FOREIGN_SILO = 27;
+    /// The container is one that the scan service was told to leave out.
+    EXCLUDED = 28;
 }
 
 impl OpenFacts {
@@ -120,7 +122,7 @@ impl OpenFacts {
     }
 
     /// Every fact.
-    const ALL: u32 = (Self::FOREIGN_SILO.0 << 1).wrapping_sub(1);
+    const ALL: u32 = (Self::EXCLUDED.0 << 1).wrapping_sub(1);
 
     /// The set as bits, for tracing.
     #[must_use]
@@ -190,7 +192,7 @@ pub enum Route {
     /// Look this key up; on a miss join or start its flight.
     LookUp(LookUp),
     /// Look this key up; "infected" denies, anything else is the skip.
-    LookUpThenSkip(Key, SkipReason),
+    LookUpThenSkip(Which, SkipReason),
     /// Scan, whatever the cache says; the verdict is not kept.
     Scan(ScanReason, Waiting),
 }
@@ -333,6 +335,9 @@ fn answered(open: OpenFacts, answer: &Answer, policy: &LayerPolicy) -> Route {
     if flags.has(RedirectionFlags::USER_MODE) {
         return scan(open, ScanReason::UserMode);
     }
+    if open.has(OpenFacts::EXCLUDED) {
+        return excluded(open, answer, layer);
+    }
     if !layer {
         return own(open, LookupReason::Scratch);
     }
@@ -346,6 +351,21 @@ fn answered(open: OpenFacts, answer: &Answer, policy: &LayerPolicy) -> Route {
         };
     }
     layer_file(open, answer, policy)
+}
+
+/// A clear answer about a container that is excluded: what is known to be infected stays denied,
+/// and nothing is scanned.
+fn excluded(open: OpenFacts, answer: &Answer, layer: bool) -> Route {
+    let own = open.has(OpenFacts::OWN_VOLUME) && open.has(OpenFacts::OWN_ID);
+    let of = if layer {
+        answer.key().map(Which::Layer)
+    } else {
+        own.then_some(Which::Own)
+    };
+    match of.filter(|_| open.has(OpenFacts::UNNAMED)) {
+        Some(of) => Route::LookUpThenSkip(of, SkipReason::Excluded),
+        None => Route::Skip(SkipReason::Excluded),
+    }
 }
 
 /// A file of a layer on this host.
@@ -363,7 +383,7 @@ fn layer_file(open: OpenFacts, answer: &Answer, policy: &LayerPolicy) -> Route {
         && matches!(policy.registered, RegisteredLayers::SkipWhenCovered)
         && open.has(OpenFacts::COVERED)
     {
-        return Route::LookUpThenSkip(key, SkipReason::CoveredLayer);
+        return Route::LookUpThenSkip(Which::Layer(key), SkipReason::CoveredLayer);
     }
     look_up(open, Which::Layer(key), LookupReason::Layer)
 }

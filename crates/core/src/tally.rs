@@ -20,12 +20,36 @@ pub struct Tally {
     pub foreign: u64,
     /// What these opens waited for their verdicts, in 100 ns.
     pub waited: u64,
+    /// When it was first seen, in 100 ns since boot: by the first answer of its container filter,
+    /// or by an open that is counted here.
+    pub since: u64,
+    /// Of `opens`, those within [`START`] from then on.
+    pub start_opens: u64,
+    /// What those waited: the start tax, in 100 ns.
+    pub start_waited: u64,
 }
 
+/// How long a container's start is taken to last, in 100 ns.
+pub const START: u64 = 60 * 10_000_000;
+
 impl Tally {
+    /// Counts an open that began at `since` and was decided at `now`, in 100 ns since boot.
+    pub fn open(&mut self, since: u64, now: u64) {
+        let waited = now.saturating_sub(since);
+        self.opens = self.opens.saturating_add(1);
+        self.waited = self.waited.saturating_add(waited);
+        if since.saturating_sub(self.since) < START {
+            self.start_opens = self.start_opens.saturating_add(1);
+            self.start_waited = self.start_waited.saturating_add(waited);
+        }
+    }
+
     /// Nobody's.
     pub const FREE: Self = Self {
         container: [0; 16],
+        since: 0,
+        start_opens: 0,
+        start_waited: 0,
         opens: 0,
         denied: 0,
         failed: 0,
@@ -53,8 +77,8 @@ impl Tallies {
         }
     }
 
-    /// Changes the numbers of a container. An id of zero is no container's.
-    pub fn note(&mut self, container: &[u8; 16], change: impl FnOnce(&mut Tally)) {
+    /// Changes the numbers of a container, at `now`. An id of zero is no container's.
+    pub fn note(&mut self, container: &[u8; 16], now: u64, change: impl FnOnce(&mut Tally)) {
         if *container == [0; 16] {
             return;
         }
@@ -74,6 +98,7 @@ impl Tallies {
         if tally.container != *container {
             *tally = Tally {
                 container: *container,
+                since: now,
                 ..Tally::FREE
             };
         }
@@ -115,10 +140,10 @@ mod tests {
     fn each_container_has_its_own_numbers_and_news_are_told_once() {
         let mut tallies = Tallies::new();
         assert!(tallies.news().is_none());
-        tallies.note(&id(1), |tally| tally.opens += 1);
-        tallies.note(&id(2), |tally| tally.denied += 1);
-        tallies.note(&id(1), |tally| tally.waited += 7);
-        tallies.note(&id(0), |tally| tally.opens += 1);
+        tallies.note(&id(1), 5, |tally| tally.opens += 1);
+        tallies.note(&id(2), 5, |tally| tally.denied += 1);
+        tallies.note(&id(1), 5, |tally| tally.waited += 7);
+        tallies.note(&id(0), 5, |tally| tally.opens += 1);
         let told = news(&mut tallies);
         assert_eq!(told.len(), 2);
         assert_eq!((told[0].opens, told[0].waited, told[0].denied), (1, 7, 0));
@@ -127,13 +152,29 @@ mod tests {
     }
 
     #[test]
+    fn the_start_is_the_first_minute_since_a_container_was_seen() {
+        let mut tallies = Tallies::new();
+        tallies.note(&id(1), 100, |_| {});
+        tallies.note(&id(1), 107, |tally| tally.open(102, 107));
+        let late = 100 + START;
+        tallies.note(&id(1), late, |tally| tally.open(late - 1, late + 10));
+        tallies.note(&id(1), late, |tally| tally.open(late, late + 1_000));
+        let told = news(&mut tallies);
+        assert_eq!(
+            (told[0].since, told[0].opens, told[0].waited),
+            (100, 3, 1_016)
+        );
+        assert_eq!((told[0].start_opens, told[0].start_waited), (2, 16));
+    }
+
+    #[test]
     fn one_more_container_takes_the_place_of_the_one_that_was_idle_longest() {
         let mut tallies = Tallies::new();
         for number in 1..=PLACES as u8 {
-            tallies.note(&id(number), |tally| tally.opens += 1);
+            tallies.note(&id(number), 5, |tally| tally.opens += 1);
         }
-        tallies.note(&id(1), |tally| tally.opens += 1);
-        tallies.note(&id(200), |tally| tally.opens += 1);
+        tallies.note(&id(1), 5, |tally| tally.opens += 1);
+        tallies.note(&id(200), 5, |tally| tally.opens += 1);
         let told = news(&mut tallies);
         assert_eq!(told.len(), PLACES);
         let of = |number| told.iter().find(|tally| tally.container == id(number));

@@ -247,6 +247,11 @@ events! {
         Found Number "what the next load will take, as things are",
         InForce Number "what is in force",
     }
+    ExclusionsChanged CONFIGURATION Information 10
+    "another list of excluded containers is in force, or none any more" {
+        List Number "the service's number of the list; 0 for none",
+        Containers Number "how many containers it names",
+    }
 }
 
 impl TraceId {

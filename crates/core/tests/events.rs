@@ -66,6 +66,10 @@ const SEEN_BY: [(TraceId, &str); TRACE_COUNT] = [
         TraceId::ParameterWaits,
         "configuration each_live_value_is_taken_while_the_driver_runs_and_the_others_wait",
     ),
+    (
+        TraceId::ExclusionsChanged,
+        "exclusions an_excluded_container_is_not_scanned_and_its_hits_are_counted",
+    ),
 ];
 
 const HEAD: &str = "\

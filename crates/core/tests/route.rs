@@ -17,7 +17,7 @@ const TABLE: &str = include_str!("route_table.txt");
 const COUNTS: &str = include_str!("route_counts.txt");
 
 /// The names of the table's facts; the place in this list is the bit.
-const FACTS: [&str; 42] = [
+const FACTS: [&str; 43] = [
     "stack-file-object",
     "paging-file",
     "target-directory",
@@ -46,6 +46,7 @@ const FACTS: [&str; 42] = [
     "covered",
     "layer-volume",
     "foreign-silo",
+    "excluded",
     "ecp-absent",
     "acknowledged",
     "tainted",
@@ -63,7 +64,7 @@ const FACTS: [&str; 42] = [
 ];
 
 /// The open's facts, bit by bit in the order of [`FACTS`].
-const OPEN_FACTS: [OpenFacts; 28] = [
+const OPEN_FACTS: [OpenFacts; 29] = [
     OpenFacts::STACK_FILE_OBJECT,
     OpenFacts::PAGING_FILE,
     OpenFacts::TARGET_DIRECTORY,
@@ -92,6 +93,7 @@ const OPEN_FACTS: [OpenFacts; 28] = [
     OpenFacts::COVERED,
     OpenFacts::LAYER_VOLUME,
     OpenFacts::FOREIGN_SILO,
+    OpenFacts::EXCLUDED,
 ];
 
 fn bit(name: &str) -> u64 {
@@ -207,20 +209,20 @@ impl Case {
     fn word(&self) -> u64 {
         let mut word = u64::from(self.open);
         let mut set = |place: u32, holds: bool| word |= u64::from(holds) << place;
-        set(28, self.ecp_absent);
-        set(29, self.acknowledged);
-        set(30, self.taint != 0);
-        set(31, self.flags & 1 != 0);
-        set(32, self.flags & 2 != 0);
-        set(33, self.flags & 4 != 0);
-        set(34, self.flags & 8 != 0);
-        set(35, self.flags & 16 != 0);
-        set(36, self.flags & 0xffe0 != 0);
-        set(37, self.ids & 1 == 0);
-        set(38, self.ids & 2 == 0);
-        set(39, self.policy & 1 == 0);
-        set(40, self.policy & 2 == 0);
-        set(41, self.policy & 4 != 0);
+        set(29, self.ecp_absent);
+        set(30, self.acknowledged);
+        set(31, self.taint != 0);
+        set(32, self.flags & 1 != 0);
+        set(33, self.flags & 2 != 0);
+        set(34, self.flags & 4 != 0);
+        set(35, self.flags & 8 != 0);
+        set(36, self.flags & 16 != 0);
+        set(37, self.flags & 0xffe0 != 0);
+        set(38, self.ids & 1 == 0);
+        set(39, self.ids & 2 == 0);
+        set(40, self.policy & 1 == 0);
+        set(41, self.policy & 2 == 0);
+        set(42, self.policy & 4 != 0);
         word
     }
 
@@ -292,7 +294,10 @@ fn told(route: Route) -> (&'static str, &'static str, Option<bool>, Option<bool>
         Route::Ignore(reason) => ("ignore", reason.name(), None, None),
         Route::Skip(reason) => ("skip", reason.name(), None, None),
         Route::Scan(reason, waiting) => ("scan", reason.name(), None, may_wait(waiting)),
-        Route::LookUpThenSkip(key, reason) => {
+        Route::LookUpThenSkip(Which::Own, reason) => {
+            ("look-up-own-then-skip", reason.name(), None, None)
+        }
+        Route::LookUpThenSkip(Which::Layer(key), reason) => {
             assert_eq!(key, layer_key());
             ("look-up-then-skip", reason.name(), None, None)
         }
@@ -393,8 +398,8 @@ fn the_names_of_the_facts_are_the_bits_of_the_code() {
     for (place, fact) in OPEN_FACTS.iter().enumerate() {
         assert_eq!(fact.bits(), 1 << place, "{}", FACTS[place]);
     }
-    assert_eq!(bit("ecp-absent"), 1 << 28);
-    assert_eq!(bit("each-open"), 1 << 41);
+    assert_eq!(bit("ecp-absent"), 1 << 29);
+    assert_eq!(bit("each-open"), 1 << 42);
 }
 
 /// Every flag word × acknowledged × tainted × ids × policy × covered × redirecting × foreign.
@@ -424,7 +429,7 @@ fn i5_every_flag_word_is_routed_as_the_table_says() {
 #[test]
 fn every_fact_is_routed_as_the_table_says() {
     let mut comparison = Comparison::new();
-    for facts in 0..1_u32 << 14 {
+    for facts in 0..1_u32 << 15 {
         for flags in 0..64_u16 {
             for rest in 0..32_u32 {
                 let case = Case {
@@ -502,4 +507,37 @@ fn i5_no_skip_without_a_clear_answer() {
         }
     }
     assert_eq!(skips, 6);
+}
+
+/// The same for an excluded container, which any clear answer makes a skip.
+#[test]
+fn i5_an_exclusion_needs_a_clear_answer_too() {
+    let mut skips = 0;
+    for flags in 0..=u16::MAX {
+        for rest in 0..128_u32 {
+            let on = |shift: u32| rest >> shift & 1 != 0;
+            let silo = u32::from(on(0)) << 15 | u32::from(on(5)) << 27;
+            let case = Case {
+                open: PLAIN & !(1 << 15) | silo | 1 << 28 | u32::from(on(6)) << 16,
+                ecp_absent: on(1),
+                acknowledged: on(2),
+                taint: (rest >> 3 & 3) as u8,
+                flags,
+                ids: 3,
+                policy: 0,
+            };
+            let decided = route(&case.facts(), &case.policy());
+            if let Route::Skip(_) | Route::LookUpThenSkip(..) = decided {
+                skips += 1;
+                assert!(on(0) && !on(1) && on(2) && case.taint == 0, "{case:?}");
+                assert!(!on(5), "a silo that nobody knows: {case:?}");
+                let layer = flags & RedirectionFlags::LAYER != 0;
+                assert_ne!(layer, flags & RedirectionFlags::SCRATCH != 0, "{case:?}");
+                let wrong = RedirectionFlags::USER_MODE | !RedirectionFlags::KNOWN;
+                assert_eq!(flags & wrong, 0, "{case:?}");
+            }
+        }
+    }
+    // Four kinds of layers and the scratch, each on a redirecting volume and on another.
+    assert_eq!(skips, 10);
 }

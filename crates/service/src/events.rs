@@ -80,6 +80,23 @@ pub enum Event {
         /// File, line and cause in one sentence.
         cause: String,
     },
+    /// An entry of the exclusions was left out.
+    BrokenExclusions {
+        /// File, line and cause in one sentence.
+        cause: String,
+    },
+    /// What is excluded from now on.
+    Exclusions {
+        /// How many containers.
+        containers: usize,
+    },
+    /// How many opens an exclusion let through, once for each at the end.
+    ExclusionHits {
+        /// The container's id.
+        container: Option<String>,
+        /// Opens.
+        hits: u64,
+    },
     /// The driver accepted the connection.
     Connected,
     /// The connection ended.
@@ -122,10 +139,23 @@ pub enum Event {
         foreign: u64,
         /// What its opens waited for verdicts, in microseconds.
         waited_us: u64,
+        /// Of its opens, those in the first minute since its first open.
+        start_opens: u64,
+        /// What those waited: its start tax, in microseconds.
+        start_waited_us: u64,
     },
 }
 
 impl Event {
+    /// How many opens a container's exclusion let through.
+    #[must_use]
+    pub fn excluded(container: &[u8; 16], hits: u64) -> Self {
+        Self::ExclusionHits {
+            container: crate::job::guid_text(container),
+            hits,
+        }
+    }
+
     /// What the driver counted of one container.
     #[must_use]
     pub fn of_container(tally: &siloscan_core::tally::Tally) -> Self {
@@ -136,6 +166,8 @@ impl Event {
             failed: tally.failed,
             foreign: tally.foreign,
             waited_us: tally.waited / 10,
+            start_opens: tally.start_opens,
+            start_waited_us: tally.start_waited / 10,
         }
     }
 }
@@ -269,6 +301,11 @@ fn log(event: &Event) {
         ),
         Event::Rules { digest, rules } => tracing::info!(rules, digest, "rule set in use"),
         Event::BrokenRules { cause } => tracing::error!("{cause}"),
+        Event::BrokenExclusions { cause } => tracing::error!("{cause}"),
+        Event::Exclusions { containers } => tracing::info!(containers, "excluded"),
+        Event::ExclusionHits { container, hits } => {
+            tracing::info!(container, hits, "opens that an exclusion let through");
+        }
         Event::Connected => tracing::info!("connected to the driver"),
         Event::Disconnected { cause } => tracing::warn!(cause, "disconnected from the driver"),
         Event::BadMessage { cause, bytes } => tracing::warn!(cause, bytes, "bad message"),
@@ -279,7 +316,16 @@ fn log(event: &Event) {
             container,
             opens,
             denied,
+            start_opens,
+            start_waited_us,
             ..
-        } => tracing::debug!(container, opens, denied, "a container's numbers"),
+        } => tracing::info!(
+            container,
+            opens,
+            denied,
+            start_opens,
+            start_waited_us,
+            "what a container's start cost"
+        ),
     }
 }

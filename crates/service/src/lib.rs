@@ -7,6 +7,7 @@
 
 pub mod engine;
 pub mod events;
+pub mod exclusions;
 mod job;
 mod memory;
 mod pieces;

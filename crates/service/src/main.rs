@@ -16,6 +16,7 @@ use clap::Parser;
 use siloscan_core::reason::ENTRIES;
 use siloscan_service::engine::Engine;
 use siloscan_service::events::{Event, EventQueue, EventSink};
+use siloscan_service::exclusions::ExclusionKeeper;
 use siloscan_service::platform::Platform;
 use siloscan_service::rules::{RuleKeeper, load};
 use siloscan_service::service::Service;
@@ -23,7 +24,7 @@ use siloscan_service::settings::Settings;
 
 /// How often to see whether the program is asked to end.
 const LOOK_UP: Duration = Duration::from_millis(100);
-/// The rules folder is looked at once in so many looks: every second.
+/// The rules folder and the exclusions are looked at once in so many looks: every second.
 const RULES_EVERY: u32 = 10;
 
 /// Scans files for the siloscan driver.
@@ -34,6 +35,11 @@ struct Options {
     /// The built-in rules are always used
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
+
+    /// File with what is not to be scanned, one entry a line ("container" and an id), followed
+    /// while running
+    #[arg(long, value_name = "FILE")]
+    exclusions: Option<PathBuf>,
 
     /// Threads that scan
     #[arg(long, value_name = "N", default_value_t = default_threads())]
@@ -135,6 +141,9 @@ fn run(options: &Options) -> Result<bool, String> {
     service.report(Event::DriverCounts {
         counts: named.collect(),
     });
+    for (container, hits) in service.exclusion_hits() {
+        service.report(Event::excluded(&container, hits));
+    }
     for tally in service.container_counts() {
         service.report(Event::of_container(&tally));
     }
@@ -159,17 +168,23 @@ fn serve<P: Platform>(
     let (done, ended) = channel::<()>();
     std::thread::scope(|scope| {
         let mut keeper = options.rules.as_deref().map(RuleKeeper::new);
+        let mut exclusions = options.exclusions.as_deref().map(ExclusionKeeper::new);
+        if let Some(exclusions) = &mut exclusions {
+            exclusions.check(service);
+        }
         scope.spawn(move || {
             let mut looks = 0_u32;
             while ended.recv_timeout(LOOK_UP) == Err(RecvTimeoutError::Timeout) {
                 looks = looks.wrapping_add(1);
                 if asked_to_end.load(Ordering::SeqCst) {
                     service.stop();
-                } else if let Some(keeper) = keeper
-                    .as_mut()
-                    .filter(|_| looks.is_multiple_of(RULES_EVERY))
-                {
-                    keeper.check(service);
+                } else if looks.is_multiple_of(RULES_EVERY) {
+                    if let Some(exclusions) = &mut exclusions {
+                        exclusions.check(service);
+                    }
+                    if let Some(keeper) = &mut keeper {
+                        keeper.check(service);
+                    }
                 }
             }
         });

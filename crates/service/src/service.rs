@@ -10,11 +10,13 @@ use zerocopy::IntoBytes;
 
 use crate::engine::Engine;
 use crate::events::{Event, EventSink};
+use crate::job::guid_text;
 use crate::memory::Budget;
 use crate::platform::{ConnectError, Platform};
 use crate::session::Session;
 use crate::settings::{Settings, SettingsError};
 use crate::stats::{Figures, Stats};
+use siloscan_core::exclusion::{ContainerId, EXCLUSIONS};
 use siloscan_core::tally::Tally;
 
 /// The scan service. Shared by all its threads.
@@ -32,7 +34,17 @@ pub struct Service<P: Platform> {
     epoch: AtomicU64,
     /// The driver met a stale verdict in that epoch.
     warm_wanted: AtomicBool,
+    /// The containers that the driver is to leave out.
+    excluded: Mutex<ExcludedContainers>,
     stopping: AtomicBool,
+}
+
+/// The containers that the driver is to leave out.
+#[derive(Debug, Default)]
+struct ExcludedContainers {
+    /// How often the list was changed.
+    changes: u32,
+    containers: Vec<ContainerId>,
 }
 
 impl<P: Platform> Service<P> {
@@ -57,6 +69,7 @@ impl<P: Platform> Service<P> {
             session: Mutex::new(Weak::new()),
             epoch: AtomicU64::new(0),
             warm_wanted: AtomicBool::new(false),
+            excluded: Mutex::default(),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -196,6 +209,48 @@ impl<P: Platform> Service<P> {
         } else if !wanted {
             self.warm_wanted.store(false, Ordering::SeqCst);
         }
+    }
+
+    /// Excludes these containers and no others, and tells the driver at once. What is more than
+    /// [`EXCLUSIONS`] is left out and reported.
+    pub fn exclude_containers(&self, mut containers: Vec<ContainerId>) {
+        if let Some(first) = containers.get(EXCLUSIONS) {
+            self.events.report(Event::BrokenExclusions {
+                cause: format!(
+                    "container {} and those after it are too many: {EXCLUSIONS} can be excluded",
+                    guid_text(first).unwrap_or_default()
+                ),
+            });
+            containers.truncate(EXCLUSIONS);
+        }
+        {
+            let mut excluded = self.excluded.lock();
+            if excluded.containers == containers {
+                return;
+            }
+            // Never zero, which is the number of no list.
+            excluded.changes = excluded.changes.checked_add(1).unwrap_or(1);
+            excluded.containers = containers;
+        }
+        self.answer_poll();
+    }
+
+    /// The containers that the driver is to leave out, with the list's number; zero for none.
+    pub(crate) fn excluded_containers(&self) -> (u32, Vec<ContainerId>) {
+        let excluded = self.excluded.lock();
+        let list = if excluded.containers.is_empty() {
+            0
+        } else {
+            excluded.changes
+        };
+        (list, excluded.containers.clone())
+    }
+
+    /// The excluded containers that the driver has, and how many opens each exclusion let through
+    /// since the connection, as it told that last.
+    #[must_use]
+    pub fn exclusion_hits(&self) -> Vec<(ContainerId, u64)> {
+        self.stats.exclusions.get()
     }
 
     fn answer_poll(&self) {

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use siloscan_core::wire::{
-    Chunk, ChunkReply, ContainerCounts, Counts, Header, Kind, Message, News, Poll, PollFlags,
-    PollReply, Scan, ScanFlags, ScanReply, Stop, VERSION, WireError,
+    Chunk, ChunkReply, ContainerCounts, Counts, ExclusionHits, ExclusionsAsk, ExclusionsReply,
+    Header, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply, Stop,
+    VERSION, WireError,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -59,6 +60,8 @@ struct Board {
     poll: Option<HeldPoll>,
     /// The digest that the driver was told last.
     told: Digest,
+    /// The list of excluded containers that it was told last.
+    told_exclusions: u32,
     news: VecDeque<News>,
 }
 
@@ -97,6 +100,7 @@ impl<P: Platform> Session<P> {
                 scanning: 0,
                 poll: None,
                 told,
+                told_exclusions: 0,
                 news: VecDeque::new(),
             }),
             pieces: Mutex::new(Pieces::default()),
@@ -196,6 +200,11 @@ impl<P: Platform> Session<P> {
             Ok(Kind::POLL) => Poll::view(message).map(|poll| self.receive_poll(delivery, poll)),
             Ok(Kind::STOP) => Stop::view(message)
                 .map(|stop| self.receive_stop(stop.request.get(), stop.section.get())),
+            Ok(Kind::EXCLUSIONS) => {
+                ExclusionsAsk::view(message).map(|_| self.receive_exclusions_ask(delivery))
+            }
+            Ok(Kind::EXCLUSION_HITS) => ExclusionHits::decode(message)
+                .map(|hits| self.service.stats.exclusions.set(hits.collect())),
             Ok(Kind::COUNTS) => Counts::decode(message)
                 .map(|values| self.service.stats.driver.set(values.collect())),
             Ok(Kind::CONTAINER_COUNTS) => ContainerCounts::decode(message)
@@ -412,13 +421,17 @@ impl<P: Platform> Session<P> {
     /// Answers the poll that is held, if there is news or it has been held long enough.
     pub(crate) fn answer_poll_if_due(&self) {
         let digest = self.service.engine().digest();
+        let (exclusions, _) = self.service.excluded_containers();
         let now = self.service.platform.now();
         let due = {
             let mut board = self.board.lock();
-            let news = board.told != digest || !board.news.is_empty();
+            let news = board.told != digest
+                || board.told_exclusions != exclusions
+                || !board.news.is_empty();
             match board.poll.take_if(|poll| news || poll.due <= now) {
                 Some(poll) => {
                     board.told = digest;
+                    board.told_exclusions = exclusions;
                     let news = board.news.pop_front().unwrap_or(News::Nothing);
                     Some((poll, news))
                 }
@@ -432,9 +445,18 @@ impl<P: Platform> Session<P> {
 
     fn reply_to_poll(&self, poll: &HeldPoll, news: News) {
         let digest = self.service.engine().digest();
-        let reply = PollReply::new(poll.sequence, digest.0, news);
+        let (exclusions, _) = self.service.excluded_containers();
+        let reply = PollReply::new(poll.sequence, digest.0, news).excluding(exclusions);
         self.service.stats.polls.one();
         self.reply(poll.delivery, 0, reply.as_bytes());
+    }
+
+    /// Tells the driver which containers it is to leave out.
+    fn receive_exclusions_ask(&self, delivery: Delivery) {
+        let (list, containers) = self.service.excluded_containers();
+        // Without one, any more, the driver is told by the next poll.
+        let list = ExclusionsReply::new(list.max(1), &containers);
+        self.reply(delivery, 0, list.as_bytes());
     }
 
     /// Keeps `news` for the next poll, and answers the one that is held.

@@ -61,6 +61,8 @@ macro_rules! counts {
             pub driver: Told<u64>,
             /// What the driver counted of each container.
             pub containers: Told<Tally>,
+            /// How often each excluded container was hit.
+            pub exclusions: Told<([u8; 16], u64)>,
         }
 
         /// Counts at one moment.

@@ -9,8 +9,8 @@ use filterhost::user::{PortHandle, PortMessage, Process};
 use parking_lot::Mutex;
 use siloscan_core::reason::Counted;
 use siloscan_core::wire::{
-    Counts as Told, Hello, Message, News, Poll, PollReply, Scan, ScanReply, ScanRequest, Stop,
-    WireVerdict,
+    Counts as Told, ExclusionsReply, Hello, Message, News, Poll, PollReply, Scan, ScanReply,
+    ScanRequest, Stop, WireVerdict,
 };
 use siloscan_service::platform::PORT_NAME;
 use zerocopy::IntoBytes;
@@ -237,6 +237,19 @@ pub fn poll_reply(sequence: u64) -> Vec<u8> {
     PollReply::new(sequence, DIGEST, News::Nothing)
         .as_bytes()
         .to_vec()
+}
+
+/// A reply to a poll that names a list of excluded containers.
+#[must_use]
+pub fn excluding_reply(sequence: u64, list: u32) -> Vec<u8> {
+    let reply = PollReply::new(sequence, DIGEST, News::Nothing).excluding(list);
+    reply.as_bytes().to_vec()
+}
+
+/// A good list of excluded containers.
+#[must_use]
+pub fn exclusions(list: u32, containers: &[[u8; 16]]) -> Vec<u8> {
+    ExclusionsReply::new(list, containers).as_bytes().to_vec()
 }
 
 /// A good reply to a scan.

@@ -8,12 +8,14 @@
 
 mod chunk;
 mod counts;
+mod exclusion;
 mod poll;
 mod scan;
 mod tallies;
 
 pub use chunk::{Chunk, ChunkReply, ChunkState, Piece, Taken};
 pub use counts::{COUNT_PLACES, Counts};
+pub use exclusion::{ExclusionHits, ExclusionsAsk, ExclusionsReply, HitRow};
 pub use poll::{Command, News, Poll, PollAnswer, PollFlags, PollReply};
 pub use scan::{Scan, ScanAnswer, ScanFlags, ScanReply, ScanRequest, Stop, WireVerdict};
 pub use tallies::{ContainerCounts, ContainerRow};
@@ -55,6 +57,12 @@ impl Kind {
     pub const CHUNK_REPLY: Self = Self(9);
     /// Driver to service: the numbers of each container. Has no reply.
     pub const CONTAINER_COUNTS: Self = Self(10);
+    /// Driver to service: which containers are excluded?
+    pub const EXCLUSIONS: Self = Self(11);
+    /// Service to driver: the reply to [`Self::EXCLUSIONS`].
+    pub const EXCLUSIONS_REPLY: Self = Self(12);
+    /// Driver to service: how often each excluded container was hit. Has no reply.
+    pub const EXCLUSION_HITS: Self = Self(13);
 }
 
 /// The first 8 bytes of every message.
@@ -170,6 +178,9 @@ message! {
     Chunk CHUNK,
     ChunkReply CHUNK_REPLY,
     ContainerCounts CONTAINER_COUNTS,
+    ExclusionsAsk EXCLUSIONS,
+    ExclusionsReply EXCLUSIONS_REPLY,
+    ExclusionHits EXCLUSION_HITS,
 }
 
 impl Hello {

@@ -48,8 +48,8 @@ pub struct PollReply {
     pub digest: Digest,
     /// A [`Command`].
     pub command: U32,
-    /// Zero.
-    pub reserved: U32,
+    /// The list of excluded containers in force, another number after each change; zero for none.
+    pub exclusions: U32,
     /// The epoch in which what the command reports was begun, from a poll's `epoch`.
     pub epoch: U64,
     /// The volume that the command is about, else zero.
@@ -101,6 +101,8 @@ pub struct PollAnswer {
     pub digest: Digest,
     /// What the service asks or reports.
     pub news: News,
+    /// The list of excluded containers in force; zero for none.
+    pub exclusions: u32,
 }
 
 /// What the service asks or reports.
@@ -131,10 +133,17 @@ impl PollReply {
             sequence: U64::new(sequence),
             digest,
             command: U32::new(command.0),
-            reserved: U32::new(0),
+            exclusions: U32::new(0),
             epoch: U64::new(epoch),
             volume,
         }
+    }
+
+    /// The same, naming the list of excluded containers in force.
+    #[must_use]
+    pub fn excluding(mut self, list: u32) -> Self {
+        self.exclusions = U32::new(list);
+        self
     }
 
     /// What the service says to this poll.
@@ -156,6 +165,7 @@ impl PollReply {
         Ok(PollAnswer {
             digest: reply.digest,
             news,
+            exclusions: reply.exclusions.get(),
         })
     }
 }

@@ -21,6 +21,12 @@ pub struct ContainerRow {
     pub foreign: U64,
     /// What these opens waited, in 100 ns.
     pub waited: U64,
+    /// When it was first seen, in 100 ns since boot.
+    pub since: U64,
+    /// Opens within its start.
+    pub start_opens: U64,
+    /// What those waited, in 100 ns.
+    pub start_waited: U64,
 }
 
 /// The numbers of the containers that the driver knows.
@@ -38,8 +44,8 @@ pub struct ContainerCounts {
 }
 
 const _: () = {
-    assert!(size_of::<ContainerRow>() == 56);
-    assert!(size_of::<ContainerCounts>() == 3600);
+    assert!(size_of::<ContainerRow>() == 80);
+    assert!(size_of::<ContainerCounts>() == 5136);
     assert!(core::mem::offset_of!(ContainerCounts, rows) == 16);
 };
 
@@ -63,6 +69,9 @@ impl ContainerCounts {
                 failed: U64::new(tally.failed),
                 foreign: U64::new(tally.foreign),
                 waited: U64::new(tally.waited),
+                since: U64::new(tally.since),
+                start_opens: U64::new(tally.start_opens),
+                start_waited: U64::new(tally.start_waited),
             };
         }
         self.used = U32::new(used);
@@ -86,6 +95,9 @@ impl ContainerCounts {
             failed: row.failed.get(),
             foreign: row.foreign.get(),
             waited: row.waited.get(),
+            since: row.since.get(),
+            start_opens: row.start_opens.get(),
+            start_waited: row.start_waited.get(),
         }))
     }
 }
@@ -101,8 +113,8 @@ mod tests {
         let mut tallies = Tallies::new();
         let mut message = ContainerCounts::new_zeroed();
         assert!(!message.fill(&mut tallies), "nothing to tell");
-        tallies.note(&[7; 16], |tally| tally.waited = 5);
-        tallies.note(&[9; 16], |tally| tally.denied = 1);
+        tallies.note(&[7; 16], 3, |tally| tally.waited = 5);
+        tallies.note(&[9; 16], 3, |tally| tally.denied = 1);
         assert!(message.fill(&mut tallies));
         assert!(!message.fill(&mut tallies), "nothing moved");
         let bytes = message.as_bytes();
@@ -112,6 +124,7 @@ mod tests {
             .collect();
         assert_eq!(told.len(), 2);
         assert_eq!((told[0].container, told[0].waited), ([7; 16], 5));
+        assert_eq!(told[0].since, 3);
         assert_eq!((told[1].container, told[1].denied), ([9; 16], 1));
     }
 
@@ -119,7 +132,7 @@ mod tests {
     fn every_wrong_length_and_number_is_refused() {
         let mut message = ContainerCounts::new_zeroed();
         let mut tallies = Tallies::new();
-        tallies.note(&[7; 16], |tally| tally.opens = 1);
+        tallies.note(&[7; 16], 3, |tally| tally.opens = 1);
         assert!(message.fill(&mut tallies));
         for length in 0..size_of::<ContainerCounts>() {
             assert!(ContainerCounts::decode(&message.as_bytes()[..length]).is_err());

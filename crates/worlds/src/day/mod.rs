@@ -21,7 +21,7 @@ use filterhost::{Container, LoadOptions, Machine};
 
 use crate::layer::LayerFolder;
 use crate::opens;
-use crate::report::figures::{Figures, RouteRow};
+use crate::report::figures::{Figures, RouteRow, StartRow};
 use crate::world::{ALTITUDE, INSTANCE, SERVICE, SERVICE_SID};
 use outside::Outside;
 
@@ -195,6 +195,14 @@ fn account(figures: &mut Figures, told: &outside::Told, containers: &[Named]) {
                 });
             }
         }
+    }
+    for named in containers {
+        let start = told.starts.iter().find(|start| start.is_of(&named.id));
+        figures.starts.extend(start.map(|start| StartRow {
+            container: named.name.clone(),
+            waits: start.waits,
+            waited_us: start.waited_us,
+        }));
     }
     for attack in &mut figures.attacks {
         let named = containers

@@ -28,6 +28,36 @@ pub(super) struct Told {
     pub counts: BTreeMap<String, u64>,
     /// Detections.
     pub detections: Vec<Detection>,
+    /// What each container's start cost.
+    pub starts: Vec<Start>,
+}
+
+/// What a container's start cost.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// Opens that the cache did not answer with "clean".
+    pub waits: u64,
+    /// What those waited, in microseconds.
+    pub waited_us: u64,
+    container: String,
+}
+
+impl Start {
+    /// Whether this is the container with this id.
+    pub fn is_of(&self, id: &GUID) -> bool {
+        is_id(&self.container, id)
+    }
+}
+
+/// Whether the text of an id is this one's.
+fn is_id(text: &str, id: &GUID) -> bool {
+    let hex = |text: &str| -> String {
+        text.chars()
+            .filter(char::is_ascii_hexdigit)
+            .collect::<String>()
+            .to_ascii_lowercase()
+    };
+    hex(text) == hex(&id.to_string())
 }
 
 /// One detection.
@@ -43,13 +73,7 @@ pub(super) struct Detection {
 impl Detection {
     /// Whether the open came from the container with this id.
     pub fn is_from(&self, id: &GUID) -> bool {
-        let hex = |text: &str| -> String {
-            text.chars()
-                .filter(char::is_ascii_hexdigit)
-                .collect::<String>()
-                .to_ascii_lowercase()
-        };
-        hex(&self.container) == hex(&id.to_string())
+        is_id(&self.container, id)
     }
 }
 
@@ -124,6 +148,11 @@ impl Outside {
                 Some("detection") => told.detections.push(Detection {
                     rule: text(&event["rule"]),
                     path: text(&event["path"]),
+                    container: text(&event["container"]),
+                }),
+                Some("container") => told.starts.push(Start {
+                    waits: event["start_opens"].as_u64().unwrap_or(0),
+                    waited_us: event["start_waited_us"].as_u64().unwrap_or(0),
                     container: text(&event["container"]),
                 }),
                 Some("summary") => {

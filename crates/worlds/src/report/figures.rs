@@ -46,6 +46,17 @@ pub struct Attack {
     pub denied: bool,
 }
 
+/// What the start of one container cost: its first minute, from its first open on.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StartRow {
+    /// The container.
+    pub container: String,
+    /// Its opens that the cache did not answer with "clean".
+    pub waits: u64,
+    /// What those waited, in microseconds.
+    pub waited_us: u64,
+}
+
 /// What one run of a container host did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
@@ -67,6 +78,8 @@ pub struct Figures {
     pub scanned_bytes: u64,
     /// Time of an open by route.
     pub times: Vec<TimeRow>,
+    /// What each container's start cost.
+    pub starts: Vec<StartRow>,
     /// The attacks.
     pub attacks: Vec<Attack>,
     /// What the verifier found left at unload: kind and number.

@@ -18,6 +18,10 @@ pub fn render(with: &Figures, without: Option<&Figures>) -> String {
         "Time that the driver added to one open (in the filter host, not on Windows)",
         times(with),
     );
+    section(
+        "Start tax: what each container's opens waited in its first minute",
+        starts(with),
+    );
     section("Attacks", attacks(with));
     section("Left at unload", left(with));
     out
@@ -92,6 +96,23 @@ fn times(figures: &Figures) -> Table {
             format!("{:.1}", row.max_us),
         ]);
     }
+    t
+}
+
+/// The containers in the order in which they started; of many, the first ones.
+fn starts(figures: &Figures) -> Table {
+    const SHOWN: usize = 20;
+    let mut t = table(&["container", "opens that waited", "waited ms"], &[1, 2]);
+    let mut row = |name: &str, waits: u64, waited_us: u64| {
+        let waited = format!("{:.1}", waited_us as f64 / 1e3);
+        t.add_row([name.to_owned(), grouped(waits), waited]);
+    };
+    for start in figures.starts.iter().take(SHOWN) {
+        row(&start.container, start.waits, start.waited_us);
+    }
+    let waits = figures.starts.iter().map(|start| start.waits).sum();
+    let waited = figures.starts.iter().map(|start| start.waited_us).sum();
+    row("all", waits, waited);
     t
 }
 

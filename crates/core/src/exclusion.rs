@@ -1,0 +1,208 @@
+//! Containers that the scan service was told to leave out: a bounded table that opens read without
+//! a lock, with a count of hits for each.
+//!
+//! The service's word holds as long as its connection. A reader that meets a change finds nothing:
+//! the open is looked at as any other.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// How many containers can be excluded at once.
+pub const EXCLUSIONS: usize = 64;
+
+/// A container's id; zero names none.
+pub type ContainerId = [u8; 16];
+
+/// The table.
+pub struct Exclusions {
+    /// Odd while the table is being changed.
+    sequence: AtomicU32,
+    /// Places that are used.
+    used: AtomicU32,
+    places: [Place; EXCLUSIONS],
+}
+
+struct Place {
+    low: AtomicU64,
+    high: AtomicU64,
+    hits: AtomicU64,
+}
+
+/// An excluded container that was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Excluded(usize);
+
+impl Exclusions {
+    /// None.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            sequence: AtomicU32::new(0),
+            used: AtomicU32::new(0),
+            places: [const {
+                Place {
+                    low: AtomicU64::new(0),
+                    high: AtomicU64::new(0),
+                    hits: AtomicU64::new(0),
+                }
+            }; EXCLUSIONS],
+        }
+    }
+
+    /// Whether there is none: one relaxed load, and all that an open pays while there is none. Any
+    /// IRQL.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.used.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether this container is excluded. Any IRQL; no lock, no wait.
+    #[must_use]
+    pub fn find(&self, container: &ContainerId) -> Option<Excluded> {
+        if self.is_empty() || *container == [0; 16] {
+            return None;
+        }
+        let before = self.sequence.load(Ordering::Acquire);
+        let (low, high) = words(container);
+        let used = self.used.load(Ordering::Relaxed) as usize;
+        let found = self.places.iter().take(used).position(|place| {
+            place.low.load(Ordering::Relaxed) == low && place.high.load(Ordering::Relaxed) == high
+        });
+        fence(Ordering::Acquire);
+        let after = self.sequence.load(Ordering::Relaxed);
+        (before == after && before & 1 == 0)
+            .then_some(found)
+            .flatten()
+            .map(Excluded)
+    }
+
+    /// Counts an open that the exclusion let through. One that comes while the table is changed may
+    /// count for another container.
+    pub fn hit(&self, excluded: Excluded) {
+        if let Some(place) = self.places.get(excluded.0) {
+            place.hits.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Excludes these containers and no others; those that were excluded before keep their hits.
+    /// Zero ids, repeated ones, and what is more than [`EXCLUSIONS`] are left out. Callers see to
+    /// it that there is one at a time.
+    pub fn replace(&self, containers: impl Iterator<Item = ContainerId>) {
+        let mut next = [([0_u8; 16], 0_u64); EXCLUSIONS];
+        let mut used = 0_usize;
+        for container in containers.filter(|id| *id != [0; 16]) {
+            if next.iter().any(|(known, _)| *known == container) {
+                continue;
+            }
+            let Some(slot) = next.get_mut(used) else {
+                break;
+            };
+            *slot = (container, self.hits_of(&container));
+            used = used.saturating_add(1);
+        }
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence
+            .store(sequence.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (place, (container, hits)) in self.places.iter().zip(&next) {
+            let (low, high) = words(container);
+            place.low.store(low, Ordering::Relaxed);
+            place.high.store(high, Ordering::Relaxed);
+            place.hits.store(*hits, Ordering::Relaxed);
+        }
+        self.used
+            .store(u32::try_from(used).unwrap_or(0), Ordering::Relaxed);
+        self.sequence
+            .store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    fn hits_of(&self, container: &ContainerId) -> u64 {
+        let found = self.find(container);
+        let place = found.and_then(|found| self.places.get(found.0));
+        place.map_or(0, |place| place.hits.load(Ordering::Relaxed))
+    }
+
+    /// The excluded containers with their hits. For whoever calls [`Self::replace`].
+    pub fn hits(&self) -> impl Iterator<Item = (ContainerId, u64)> + '_ {
+        let used = self.used.load(Ordering::Relaxed) as usize;
+        self.places.iter().take(used).map(|place| {
+            let low = place.low.load(Ordering::Relaxed);
+            let high = place.high.load(Ordering::Relaxed);
+            let id = u128::from(low) | (u128::from(high) << 64);
+            (id.to_le_bytes(), place.hits.load(Ordering::Relaxed))
+        })
+    }
+}
+
+impl Default for Exclusions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn words(container: &ContainerId) -> (u64, u64) {
+    let id = u128::from_le_bytes(*container);
+    (id as u64, (id >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn id(number: u8) -> ContainerId {
+        core::array::from_fn(|at| number.wrapping_add(at as u8) | 1)
+    }
+
+    #[test]
+    fn what_is_excluded_is_found_and_counted_and_nothing_else() {
+        let table = Exclusions::new();
+        assert!(table.is_empty());
+        table.replace([id(1), [0; 16], id(1), id(40)].into_iter());
+        assert_eq!(table.find(&id(80)), None);
+        assert_eq!(table.find(&[0; 16]), None);
+        table.hit(table.find(&id(40)).unwrap());
+        let hits: Vec<_> = table.hits().collect();
+        assert_eq!(hits, [(id(1), 0), (id(40), 1)]);
+        table.replace([id(80), id(40)].into_iter());
+        assert_eq!(table.find(&id(1)), None);
+        let hits: Vec<_> = table.hits().collect();
+        assert_eq!(
+            hits,
+            [(id(80), 0), (id(40), 1)],
+            "what stays keeps its hits"
+        );
+        table.replace(core::iter::empty());
+        assert!(table.is_empty());
+        assert_eq!(table.find(&id(40)), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let table = Exclusions::new();
+        table.replace((1..=255).map(|number| [number; 16]));
+        assert_eq!(table.hits().count(), EXCLUSIONS);
+        assert!(table.find(&[EXCLUSIONS as u8; 16]).is_some());
+        assert!(table.find(&[EXCLUSIONS as u8 + 1; 16]).is_none());
+    }
+
+    #[test]
+    fn a_reader_never_finds_an_id_that_nobody_excluded() {
+        let table = Exclusions::new();
+        // Two lists whose halves, mixed, would be a third container.
+        let mixed = |low: u8, high: u8| -> ContainerId {
+            core::array::from_fn(|at| if at < 8 { low } else { high })
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    table.replace([mixed(1, 2)].into_iter());
+                    table.replace([mixed(3, 4)].into_iter());
+                }
+            });
+            for _ in 0..20_000 {
+                assert_eq!(table.find(&mixed(1, 4)), None);
+                assert_eq!(table.find(&mixed(3, 2)), None);
+            }
+        });
+    }
+}
