@@ -3,6 +3,7 @@
 
 mod cargo;
 mod copy;
+mod disk;
 mod driver;
 mod format;
 mod mutants;
@@ -116,6 +117,10 @@ pub fn run(root: &Path, only: &[Stage], skip: &[Stage]) -> Outcome<bool> {
         say: Say::new(false),
         built: None,
     };
+    let scarce = disk::scarce(root);
+    if let Some(scarce) = &scarce {
+        eprintln!("warning: {scarce}");
+    }
     let mut rows = Vec::new();
     for stage in Stage::value_variants() {
         if skip.contains(stage) || (!only.is_empty() && !only.contains(stage)) {
@@ -138,7 +143,11 @@ pub fn run(root: &Path, only: &[Stage], skip: &[Stage]) -> Outcome<bool> {
     if rows.is_empty() {
         return Err(Trouble::new("no stage is left to run").next("see --only and --skip"));
     }
-    Ok(summary(&rows, start.elapsed()))
+    let passed = summary(&rows, start.elapsed());
+    if let Some(scarce) = scarce.filter(|_| !passed) {
+        eprintln!("note: {scarce}");
+    }
+    Ok(passed)
 }
 
 fn perform(stage: Stage, bench: &mut Bench) -> Outcome<Found> {
