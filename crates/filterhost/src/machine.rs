@@ -52,6 +52,7 @@ pub struct Machine {
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
     next_process: AtomicU32,
     states: Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    ending: AtomicBool,
     over: AtomicBool,
     end: Mutex<Option<End>>,
     crash: Mutex<Option<(Arc<SimThread>, Fault)>>,
@@ -142,6 +143,9 @@ impl MachineBuilder {
         m.sched.spawn_on(&m, &system, "main", move || {
             let value = body(&own);
             let hash = own.sched.trace_hash();
+            own.ending.store(true, Ordering::Release);
+            own.sched.notify();
+            own.sched.drain();
             own.finish(End::Value(Box::new(value), hash));
         });
         m.sched.start();
@@ -191,6 +195,7 @@ impl Machine {
             processes: Mutex::new(BTreeMap::new()),
             next_process: AtomicU32::new(0),
             states: Mutex::new(BTreeMap::new()),
+            ending: AtomicBool::new(false),
             over: AtomicBool::new(false),
             end: Mutex::new(None),
             crash: Mutex::new(None),
@@ -286,6 +291,12 @@ impl Machine {
         let state = state.clone();
         drop(states);
         state.downcast::<T>().unwrap_or_default()
+    }
+
+    /// True once the first thread has ended: what serves the machine itself ends, too.
+    #[must_use]
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// True once the run has ended, well or not.

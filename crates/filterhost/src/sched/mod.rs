@@ -57,6 +57,11 @@ const UNIX_AS_FILETIME: i64 = 116_444_736_000_000_000;
 /// In free runs a waiting thread looks at least this often whether the machine is over.
 const FREE_POLL: Duration = Duration::from_millis(500);
 
+/// In free runs the others have this long to end when the first thread has.
+const DRAIN: Duration = Duration::from_millis(200);
+/// In seeded runs so many turns.
+const DRAIN_TURNS: u32 = 10_000;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Status {
     Ready,
@@ -226,6 +231,32 @@ impl Sched {
         let done = || thread.is_finished().then_some(());
         let forever = self.wait_until("join", None, done);
         debug_assert!(forever.is_ok(), "a wait without deadline cannot time out");
+    }
+
+    /// Lets the other threads come to their ends, as far as they do so without any time passing: one
+    /// that is left keeps the whole machine in memory for as long as the process lives.
+    pub(crate) fn drain(&self) {
+        if !self.is_seeded() {
+            let patience = Instant::now() + DRAIN;
+            while self.state.lock().slots.len() > 1 && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            return;
+        }
+        let me = machine::current_thread().id();
+        for _ in 0..DRAIN_TURNS {
+            let mut state = self.state.lock();
+            let deadline = Some(state.now);
+            if let Some(slot) = state.slots.get_mut(&me) {
+                // When all others wait, this deadline is the first: time stays as it is.
+                let what = "the ends of the others";
+                slot.status = Status::Waiting { what, deadline };
+            }
+            if state.ready().is_empty() || state.hand_over().is_err() {
+                return;
+            }
+            drop(self.wait_turn(state, me));
+        }
     }
 
     /// First thing that a new OS thread does: waits for its turn.

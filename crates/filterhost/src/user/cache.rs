@@ -75,12 +75,19 @@ fn start_writer(m: &Arc<Machine>, cache: &Arc<Cache>) {
     let (own, shared) = (Arc::clone(m), Arc::clone(cache));
     m.sched().spawn(m.system_process(), "lazy writer", move || {
         machine::current_thread().set_top_level_irp(CACHE_TOP_LEVEL);
-        loop {
-            let work = || (!shared.dirty.lock().is_empty()).then_some(());
-            // Without a deadline this ends only when there is something to write.
+        let ending = || own.is_ending().then_some(());
+        while ending().is_none() {
+            let work = || {
+                (!shared.dirty.lock().is_empty())
+                    .then_some(())
+                    .or_else(ending)
+            };
+            // Without a deadline this ends only when there is something to write, or no more.
             let _work = own.sched().wait_until("dirty pages", None, work);
-            own.sched().sleep(LAZY_DELAY);
-            settle(&own);
+            let due = own.sched().now().after(LAZY_DELAY);
+            if own.sched().wait_until("sleep", Some(due), ending).is_err() {
+                settle(&own);
+            }
         }
     });
 }
