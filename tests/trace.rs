@@ -105,7 +105,7 @@ fn one(world: &World, id: TraceId) -> Told {
 }
 
 #[test]
-fn a_detection_says_what_was_found_where_and_for_whom() {
+fn w16_a_detection_says_what_was_found_where_and_for_whom() {
     everywhere(&options(), |world| {
         work(world);
         let told = events::take_of(world.machine(), TraceId::Detection);

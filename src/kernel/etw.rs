@@ -6,17 +6,17 @@ use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use siloscan_core::trace::{FIELDS_MAX, Level, TraceEvent, keyword};
+use siloscan_core::trace::{FIELDS_MAX, Level, PROVIDER_GUID, TraceEvent, keyword};
 
 use super::irql;
 use crate::sys::{EventDataDescriptor, EventDescriptor, Guid};
 
-/// The provider's GUID, made from the name `Siloscan` as TraceLogging does.
+/// The provider's GUID as the tracer takes it.
 static PROVIDER: Guid = Guid {
-    data1: 0x953e_d540,
-    data2: 0xb28f,
-    data3: 0x5209,
-    data4: [0x05, 0x62, 0xc3, 0x52, 0xad, 0xdc, 0xc5, 0x02],
+    data1: (PROVIDER_GUID >> 96) as u32,
+    data2: (PROVIDER_GUID >> 80) as u16,
+    data3: (PROVIDER_GUID >> 64) as u16,
+    data4: (PROVIDER_GUID as u64).to_be_bytes(),
 };
 
 /// Size, then the name with its end.

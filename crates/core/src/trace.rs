@@ -7,6 +7,14 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
+/// The provider's name.
+pub const PROVIDER_NAME: &str = "Siloscan";
+
+/// The provider's GUID, written as one number: what TraceLogging makes of [`PROVIDER_NAME`]. It is
+/// the SHA-1 of the name space 482C2DB2-C390-47C8-87F8-1A15BFC130FB and the name in upper case as
+/// big-endian UTF-16; the first 16 bytes are the GUID as it lies in memory, with 5 as its version.
+pub const PROVIDER_GUID: u128 = 0x953e_d540_b28f_5209_0562_c352_addc_c502;
+
 /// How bad it is. A session chooses a level and gets what is at most that verbose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

@@ -6,13 +6,15 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use siloscan_core::trace::{TRACE_COUNT, TRACE_EVENTS, TraceEvent, TraceId};
+use siloscan_core::trace::{
+    PROVIDER_GUID, PROVIDER_NAME, TRACE_COUNT, TRACE_EVENTS, TraceEvent, TraceId,
+};
 
 /// The test that sees each event, in the order of the table: file and function.
 const SEEN_BY: [(TraceId, &str); TRACE_COUNT] = [
     (
         TraceId::Detection,
-        "trace a_detection_says_what_was_found_where_and_for_whom",
+        "trace w16_a_detection_says_what_was_found_where_and_for_whom",
     ),
     (
         TraceId::Open,
@@ -75,7 +77,7 @@ const SEEN_BY: [(TraceId, &str); TRACE_COUNT] = [
 const HEAD: &str = "\
 # Events
 
-The driver is a TraceLogging provider: `Siloscan`, {953ed540-b28f-5209-0562-c352adddc502}. Events
+The driver is a TraceLogging provider: `NAME`, GUID. Events
 carry their own names and types, so no manifest has to be installed. With nobody listening an open
 costs one relaxed load, and nothing is collected. What is more than an event's number a second is
 left out and counted (`event/trace-dropped`). Made from `crates/core/src/trace.rs`
@@ -96,13 +98,25 @@ what they waited, opens of foreign silos within it) is told to the service with 
 the 64 containers that were busy last.
 ";
 
+/// The provider's GUID as Windows writes it.
+fn provider() -> String {
+    let hex = format!("{PROVIDER_GUID:032x}");
+    let (data1, rest) = hex.split_at(8);
+    let (data2, rest) = rest.split_at(4);
+    let (data3, rest) = rest.split_at(4);
+    let (data4, rest) = rest.split_at(4);
+    format!("{{{data1}-{data2}-{data3}-{data4}-{rest}}}")
+}
+
 /// Words of a text on one line.
 fn line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn page() -> String {
-    let mut page = HEAD.to_owned();
+    let mut page = HEAD
+        .replace("NAME", PROVIDER_NAME)
+        .replace("GUID", &provider());
     for (event, (_, test)) in TRACE_EVENTS.iter().zip(SEEN_BY) {
         let (file, function) = test.split_once(' ').expect("file and function");
         writeln!(
@@ -147,6 +161,15 @@ fn every_event_is_seen_by_a_test() {
         let text = text.unwrap_or_else(|error| panic!("{test}: {error}"));
         let declared = format!("#[test]\nfn {function}()");
         assert!(text.contains(&declared), "{test}");
+    }
+}
+
+#[test]
+fn whoever_names_the_provider_names_this_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for file in ["docs/windows.md", "tests/windows/common.ps1"] {
+        let text = fs::read_to_string(root.join(file)).expect("a text file");
+        assert!(text.contains(&provider()), "{file}: {}", provider());
     }
 }
 
