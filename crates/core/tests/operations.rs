@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use siloscan_core::operation::{Effect, Seen, TABLE, of_class, of_control};
 
 /// Kind of file or open, treatment, test.
-const KINDS: [(&str, &str, &str); 24] = [
+const KINDS: [(&str, &str, &str); 32] = [
     (
         "named stream",
         "scanned at each open, never cached (`scan named-stream`)",
@@ -133,6 +133,48 @@ const KINDS: [(&str, &str, &str); 24] = [
         "scanned at each open, never cached (`scan no-volume`)",
         "kinds_of_opens two_live_volumes_with_one_guid_are_never_cached",
     ),
+    (
+        "FAT, exFAT volume",
+        "scanned at each open, never cached: its ids are not stable (`scan no-file-id`)",
+        "kinds_of_volumes fat_and_exfat_are_scanned_and_never_cached",
+    ),
+    (
+        "UDF, CimFS volume",
+        "scanned at each open, never cached: its ids are not taken for stable (`scan \
+         no-file-id`)",
+        "kinds_of_volumes udf_and_cimfs_are_scanned_and_never_cached",
+    ),
+    (
+        "cluster shared volume",
+        "scanned at each open, never cached (`scan csv`)",
+        "kinds_of_volumes a_cluster_volume_is_scanned_and_never_cached",
+    ),
+    (
+        "hidden volume below a cluster shared volume",
+        "not attached: its files are opened through the shared one",
+        "attached the_hidden_volume_below_a_cluster_volume_is_left_alone",
+    ),
+    (
+        "network volume",
+        "not attached",
+        "kinds_of_volumes network_volumes_are_left_alone",
+    ),
+    (
+        "RAW volume",
+        "not attached: it has no files",
+        "kinds_of_volumes a_volume_without_file_system_is_left_alone",
+    ),
+    (
+        "volume without data-scan sections",
+        "the bytes are sent in pieces, verdicts are kept as ever; nothing is scanned at close \
+         (`event close-left`)",
+        "kinds_of_volumes without_sections_the_bytes_are_sent_and_verdicts_kept_as_ever",
+    ),
+    (
+        "file above 64 MiB on a volume without data-scan sections",
+        "not scanned; `on_evasion` decides (`failure too-large`)",
+        "kinds_of_volumes a_file_larger_than_is_sent_follows_the_policy",
+    ),
 ];
 
 fn root() -> PathBuf {
@@ -162,7 +204,10 @@ fn changes() -> String {
     let mut page = String::from(
         "# What changes a file, and what is done about it\n\n\
          Made from the table in `crates/core/src/operation.rs`, by which the driver decides;\n\
-         `crates/core/tests/operations.rs` holds it to that. Each test fails without its row.\n\n\
+         `crates/core/tests/operations.rs` holds the page to it and sees that each test is there.\n\
+         A row's test plays its operation against the built driver, but for the dismount: see\n\
+         below. That a test fails without its row is shown for some rows only, by the patches of\n\
+         `tests/mutants`.\n\n\
          | operation | seen as | effect | test |\n| --- | --- | --- | --- |\n",
     );
     for row in &TABLE {

@@ -1,4 +1,5 @@
-//! The decision against an independent table, over its whole domain (I1, I5, W13).
+//! The decision against an independent table, over its whole domain (I1, I5): also every flag word
+//! that contradicts itself or that nobody knows.
 //!
 //! `route_table.txt` is read by a small interpreter that shares nothing with the code under test:
 //! facts are bits of one word here, rules are masks. `route_counts.txt` holds how many cases there
