@@ -1,5 +1,6 @@
 //! What is counted and told: a counter per reason, and the events of core's table, each only where
-//! somebody listens and not too often. On a hit there is one counter and nothing else.
+//! somebody listens and not too often. A hit moves the counter of each of its steps and nothing
+//! else.
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;

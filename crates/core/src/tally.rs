@@ -1,6 +1,6 @@
 //! What each container's opens cost and how they ended: a bounded table, for containers whose id
-//! the system tells. An open that the cache answers with "clean" is not in it: a hit moves one
-//! counter and nothing else.
+//! the system tells. An open that the cache answers with "clean" is not in it: a hit moves the
+//! counters of its route and its decision, in a container also that of its ECP, and nothing else.
 
 /// Containers that are told apart. A further one takes the place of that which was idle longest.
 pub const PLACES: usize = 64;
