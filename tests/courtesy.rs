@@ -51,7 +51,7 @@ const CONFLICTS: [Conflict; 5] = [
 ];
 
 #[test]
-fn w14_conflicts_get_their_way_during_a_scan_at_open() {
+fn w11_w14_conflicts_get_their_way_during_a_scan_at_open() {
     everywhere(&without_service(), |world| {
         let user = world.process("user");
         let gate = gated(world);
@@ -155,7 +155,7 @@ fn w14_a_layer_tree_is_renamed_and_deleted_while_it_is_scanned() {
 }
 
 #[test]
-fn a_scratch_volume_goes_away_with_scans_in_flight() {
+fn w10_a_scratch_volume_goes_away_with_scans_in_flight() {
     everywhere(&without_service(), |world| {
         let layer = layer(world);
         let containers = containers(world, &layer, 2, EcpVariant::default());

@@ -1,5 +1,6 @@
-//! `docs/evidence.md` names tests, stages and observations: each must exist, and nothing may be
-//! said to have run on Windows without a link to the run.
+//! `docs/evidence.md` names tests, stages and observations: each must exist, each program of
+//! `tests/` must be cited, and nothing may be said to have run on Windows without a link to the
+//! run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,47 @@ fn every_test_stage_and_observation_that_is_named_exists() {
         found.extend(wrong.iter().map(|what| format!("{claim}: {what}")));
     }
     assert!(found.is_empty(), "docs/evidence.md\n{}", found.join("\n"));
+}
+
+/// The files of `tests/` that Cargo makes programs from, but this one.
+fn programs() -> Vec<String> {
+    let entries = fs::read_dir(root().join("tests")).expect("the folder of tests");
+    let mut found: Vec<String> = entries
+        .filter_map(|entry| {
+            let path = entry.expect("an entry of the folder").path();
+            let name = path.file_name()?.to_str()?.to_owned();
+            if path.join("main.rs").is_file() {
+                return Some(format!("tests/{name}/main.rs"));
+            }
+            name.ends_with(".rs").then(|| format!("tests/{name}"))
+        })
+        .filter(|program| program != "tests/evidence.rs")
+        .collect();
+    found.sort();
+    found
+}
+
+/// The programs of which no test is named.
+fn uncited<'a>(page: &str, programs: &'a [String]) -> Vec<&'a String> {
+    let programs = programs.iter();
+    programs
+        .filter(|program| !page.contains(&format!("`{program}::")))
+        .collect()
+}
+
+#[test]
+fn each_program_is_cited() {
+    let programs = programs();
+    assert!(programs.len() > 25, "the folder was read: {programs:?}");
+    let missing = read(&root().join("docs/evidence.md"));
+    let missing = uncited(&missing, &programs);
+    assert!(
+        missing.is_empty(),
+        "docs/evidence.md leaves out {missing:?}"
+    );
+    let new = ["tests/new.rs".to_owned(), "tests/old.rs".to_owned()];
+    let page = "| old news | `tests/old.rs::a_test` | `tests/new.rs` |";
+    assert_eq!(uncited(page, &new), [&new[0]]);
 }
 
 #[test]

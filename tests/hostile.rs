@@ -315,7 +315,7 @@ fn i7_nonsense_instead_of_an_answer_to_a_poll_is_a_missed_heartbeat() {
 }
 
 #[test]
-fn i7_only_a_whole_hello_of_this_version_connects() {
+fn i7_w13_only_a_whole_hello_of_this_version_connects() {
     everywhere(&host(), |world| {
         let process = service_process(world);
         let refused = process.run(|p| {

@@ -29,7 +29,7 @@ fn i1_an_infected_file_on_the_host_is_denied() {
 }
 
 #[test]
-fn one_scan_of_a_package_file_serves_all_containers() {
+fn w5_one_scan_of_a_package_file_serves_all_containers() {
     everywhere(&options(), |world| {
         let layer = layer(world);
         let containers = containers(world, &layer, 3, EcpVariant::default());
