@@ -52,7 +52,7 @@ fn parameters(world: &World) -> Arc<Key> {
 /// Waits for `count` events of these kinds, by the parameter's name.
 fn await_told(world: &World, kinds: &[TraceId], count: usize) -> BTreeMap<String, Told> {
     let mut found = BTreeMap::new();
-    for _ in 0..600 {
+    for _ in 0..300 {
         let told = events::take(world.machine()).into_iter();
         for event in told.filter(|event| kinds.contains(&event.id)) {
             let name = event.text("Name").to_owned();
@@ -63,7 +63,7 @@ fn await_told(world: &World, kinds: &[TraceId], count: usize) -> BTreeMap<String
         }
         world.machine().sched().sleep(Duration::from_millis(50));
     }
-    panic!("not all within half a minute: {found:#?}");
+    panic!("not all within a quarter of a minute: {found:#?}");
 }
 
 /// Sets a value and waits until the driver has taken it.
