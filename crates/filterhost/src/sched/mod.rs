@@ -233,8 +233,8 @@ impl Sched {
         debug_assert!(forever.is_ok(), "a wait without deadline cannot time out");
     }
 
-    /// Lets the other threads come to their ends, as far as they do so without any time passing: one
-    /// that is left keeps the whole machine in memory for as long as the process lives.
+    /// Lets the other threads come to their ends, as far as they do so without any time passing:
+    /// one that is left keeps the whole machine in memory for as long as the process lives.
     pub(crate) fn drain(&self) {
         if !self.is_seeded() {
             let patience = Instant::now() + DRAIN;
