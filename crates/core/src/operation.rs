@@ -157,7 +157,7 @@ pub const TABLE: [Row; 40] = [
         "volume dismount",
         Callback("IRP_MJ_VOLUME_DISMOUNT"),
         Effect::VoidVolume,
-        RAW,
+        "changes i2_a_dismount_voids_the_volume_told_or_not",
     ),
     row(
         "instance teardown and setup",

@@ -205,9 +205,8 @@ fn changes() -> String {
         "# What changes a file, and what is done about it\n\n\
          Made from the table in `crates/core/src/operation.rs`, by which the driver decides;\n\
          `crates/core/tests/operations.rs` holds the page to it and sees that each test is there.\n\
-         A row's test plays its operation against the built driver, but for the dismount: see\n\
-         below. That a test fails without its row is shown for some rows only, by the patches of\n\
-         `tests/mutants`.\n\n\
+         Each test was seen failing without what its row does, and where that is nothing it shows\n\
+         that the verdict stays; the patches of `tests/mutants` keep some of that.\n\n\
          | operation | seen as | effect | test |\n| --- | --- | --- | --- |\n",
     );
     for row in &TABLE {
@@ -223,9 +222,10 @@ fn changes() -> String {
     page.push_str(
         "\nA change of a stream that has no context gives it one, or moves the volume's epoch\n\
          (`changes i2_a_change_of_a_stream_without_a_context_moves_the_volume`).\n\n\
-         The filter host sends no IRP_MJ_VOLUME_DISMOUNT: there a dismounted volume is void by \
-         the\n\
-         teardown that comes with it, and the code of that row alone is not run.\n\n\
+         Pages name IRP_MJ_VOLUME_DISMOUNT and do not say when it comes, so the filter host\n\
+         sends it for some volumes and not for others. InstanceQueryTeardown is asked for a\n\
+         detach by hand alone, and never refused; each teardown, whatever its reason, voids the\n\
+         volume. Decision 69.\n\n\
          What is opened in a transaction is scanned alone and never cached; nobody outside joins\n\
          its scan. Where a transaction cannot be followed (no memory, more than 64 files), its\n\
          whole volume is not cached until it ends, or until the instance does\n\

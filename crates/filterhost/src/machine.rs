@@ -35,6 +35,7 @@ thread_local! {
 pub struct MachineBuilder {
     mode: Mode,
     build_number: u32,
+    without: Vec<&'static str>,
     special_pool: bool,
     watchdog: Duration,
     stack_size: usize,
@@ -48,6 +49,7 @@ pub struct Machine {
     faults: Faults,
     pool: Pool,
     registry: Registry,
+    looked_up: Mutex<BTreeMap<String, bool>>,
     system: OnceLock<Arc<Process>>,
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
     next_process: AtomicU32,
@@ -100,6 +102,14 @@ impl MachineBuilder {
     #[must_use]
     pub fn build_number(mut self, build: u32) -> Self {
         self.build_number = build;
+        self
+    }
+
+    /// The kernel lacks these exports, whatever the build: drivers that look them up find nothing,
+    /// and drivers that import them do not load.
+    #[must_use]
+    pub fn without(mut self, names: &[&'static str]) -> Self {
+        self.without = names.to_vec();
         self
     }
 
@@ -176,6 +186,7 @@ impl Machine {
         MachineBuilder {
             mode: Mode::Free,
             build_number: 20348,
+            without: Vec::new(),
             special_pool: false,
             watchdog: Duration::from_secs(120),
             stack_size: 2 << 20,
@@ -191,6 +202,7 @@ impl Machine {
             faults: Faults::default(),
             pool: Pool::new(special),
             registry: Registry::default(),
+            looked_up: Mutex::default(),
             system: OnceLock::new(),
             processes: Mutex::new(BTreeMap::new()),
             next_process: AtomicU32::new(0),
@@ -240,6 +252,23 @@ impl Machine {
     #[must_use]
     pub fn build_number(&self) -> u32 {
         self.options.build_number
+    }
+
+    /// Whether the kernel has an export of this name that the build has.
+    #[must_use]
+    pub fn has_export(&self, name: &str) -> bool {
+        !self.options.without.contains(&name)
+    }
+
+    /// Notes that a driver looked a routine up by name, and whether it found it.
+    pub(crate) fn note_look_up(&self, name: &str, found: bool) {
+        self.looked_up.lock().insert(name.to_owned(), found);
+    }
+
+    /// The routines that drivers looked up by name until now, and whether they found them.
+    #[must_use]
+    pub fn looked_up(&self) -> BTreeMap<String, bool> {
+        self.looked_up.lock().clone()
     }
 
     /// Whether special pool is on.

@@ -29,7 +29,8 @@ pub fn once<S: Scenario>(
     let options = options.clone();
     let machine = Machine::builder()
         .scheduler(mode)
-        .build_number(options.build);
+        .build_number(options.build)
+        .without(&options.without);
     machine.run(move |m| {
         let world = World::boot(m, &options).unwrap_or_else(|error| panic!("{error}"));
         scenario(&world);

@@ -41,6 +41,7 @@ pub fn with_image(image: PathBuf) -> WorldOptions {
         engine: Some(rules::load(None).engine),
         threads: 2,
         build: 20_348,
+        without: Vec::new(),
     }
 }
 

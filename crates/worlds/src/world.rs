@@ -53,6 +53,8 @@ pub struct WorldOptions {
     pub threads: usize,
     /// Build of Windows that the machine claims to be; 20348 is Server 2022.
     pub build: u32,
+    /// Exports that its kernel lacks all the same.
+    pub without: Vec<&'static str>,
 }
 
 /// Collects what the service reports.

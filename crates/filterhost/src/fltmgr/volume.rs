@@ -10,9 +10,10 @@ use super::instance::{self, Instance};
 use super::{FilterManager, Opaque};
 use crate::layout::{
     FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT, FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME,
-    FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT, PVOID,
+    FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT, IRP_MJ_VOLUME_DISMOUNT, PVOID,
 };
 use crate::machine::{self, Machine};
+use crate::user::operation::{Operation, Path};
 use crate::verifier;
 use crate::volume::Volume;
 
@@ -241,6 +242,12 @@ pub fn dismounted(m: &Arc<Machine>, volume: &Arc<Volume>) {
         state.dismounted = true;
     }
     volume.fs().set_dismounted();
+    if volume.tells_dismount() {
+        let function = (IRP_MJ_VOLUME_DISMOUNT, 0);
+        let none = core::ptr::null_mut();
+        // No filter can keep the volume, and it has no status to give.
+        let _status = Operation::on_file(m, volume, None, Path::FsFilter, function, none).send();
+    }
     for instance in attached.stack() {
         instance::teardown(m, &instance, FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT);
     }

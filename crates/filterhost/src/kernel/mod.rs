@@ -30,6 +30,9 @@ use crate::machine::Machine;
 /// The address that a driver's import of `module!name` is bound to on this machine.
 #[must_use]
 pub fn resolve(m: &Machine, module: &str, name: &str) -> Option<usize> {
+    if !m.has_export(name) {
+        return None;
+    }
     let function = exports::find(module, name, m.build_number()).map(exports::address);
     function.or_else(|| data::address(m, module, name))
 }

@@ -33,6 +33,7 @@ exports! {
         let found = ["ntoskrnl.exe", "hal.dll"]
             .iter()
             .find_map(|module| super::resolve(c.m, module, &name));
+        c.m.note_look_up(&name, found.is_some());
         found.map_or(std::ptr::null_mut(), std::ptr::with_exposed_provenance_mut)
     }
 

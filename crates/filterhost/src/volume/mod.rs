@@ -67,6 +67,7 @@ pub struct Volume {
     device: Arc<Object>,
     disk: Option<(Arc<Object>, Arc<Disk>)>,
     data_scan: AtomicBool,
+    tells_dismount: AtomicBool,
 }
 
 /// The device object of a volume.
@@ -118,6 +119,7 @@ impl Volume {
             format!("\\Device\\HarddiskVolume{number}")
         };
         let guid = Mutex::new(options.guid);
+        let tells_dismount = AtomicBool::new(fs.serial() & 4 != 0);
         let volume = Arc::new(Self {
             number,
             device_name,
@@ -126,6 +128,7 @@ impl Volume {
             device,
             disk,
             data_scan: AtomicBool::new(options.kind.data_scan()),
+            tells_dismount,
         });
         list.mounted.push(Arc::clone(&volume));
         volume
@@ -220,6 +223,19 @@ impl Volume {
     /// that are, so any may be one; said before the volume is used first.
     pub fn refuse_data_scan(&self) {
         self.data_scan.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether filters get `IRP_MJ_VOLUME_DISMOUNT` before their instances are torn down. Pages
+    /// name the operation and say no more, so a volume does either, as its serial number has it.
+    /// <https://learn.microsoft.com/windows-hardware/drivers/ddi/fltkernel/ns-fltkernel-_flt_parameters>
+    #[must_use]
+    pub fn tells_dismount(&self) -> bool {
+        self.tells_dismount.load(Ordering::Relaxed)
+    }
+
+    /// Says whether filters get it.
+    pub fn tell_dismount(&self, tell: bool) {
+        self.tells_dismount.store(tell, Ordering::Relaxed);
     }
 
     /// The device object.

@@ -20,8 +20,8 @@ use crate::layout::{
     IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_LOCK_CONTROL,
     IRP_MJ_MDL_WRITE_COMPLETE, IRP_MJ_PREPARE_MDL_WRITE, IRP_MJ_QUERY_INFORMATION,
     IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION,
-    IRP_MJ_SET_INFORMATION, IRP_MJ_WRITE, IRP_MN_QUERY_DIRECTORY, IRP_NOCACHE, IRP_PAGING_IO,
-    PVOID,
+    IRP_MJ_SET_INFORMATION, IRP_MJ_VOLUME_DISMOUNT, IRP_MJ_WRITE, IRP_MN_QUERY_DIRECTORY,
+    IRP_NOCACHE, IRP_PAGING_IO, PVOID,
 };
 use crate::machine::Machine;
 use crate::memory;
@@ -75,6 +75,9 @@ impl MemFs {
 
     fn attempt(&self, m: &Arc<Machine>, volume: &Volume, request: Request) -> Outcome<()> {
         let iopb = request.iopb();
+        if iopb.major_function == IRP_MJ_VOLUME_DISMOUNT {
+            return Ok(Done::new((), 0));
+        }
         let file = request.file()?;
         if iopb.major_function == IRP_MJ_CREATE {
             return self.perform_create(m, volume, request, file);
