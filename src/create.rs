@@ -26,7 +26,7 @@ use crate::kernel::file::{self, Name};
 use crate::kernel::silo::{self, Place};
 use crate::kernel::{Status, clock, thread};
 use crate::registration::view::{Data, NameHint};
-use crate::scan::{self, Wanted};
+use crate::scan::{self, By, Wanted};
 use crate::sys::constants::*;
 use crate::trace::{self, Detection, ForeignSilo, Tale, Who};
 use crate::{exclusions, instance, invalidate, port, state, transacted};
@@ -473,7 +473,7 @@ impl Opening<'_> {
 
     fn wanted(&self, keyed: Option<Keyed>, layer: bool, deadline: clock::Time) -> Wanted<'_> {
         Wanted {
-            data: self.data,
+            by: By::Open(self.data),
             instance: &self.instance,
             stream: self.stream.as_ref(),
             key: keyed.map(|keyed| keyed.key),

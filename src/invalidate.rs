@@ -12,8 +12,8 @@ use siloscan_core::sync::WriteToken;
 
 pub use crate::context::Mark;
 use crate::context::{InstanceContext, Owned, StreamContext};
-use crate::kernel::file;
 use crate::kernel::lock::Raise;
+use crate::kernel::{file, image};
 use crate::registration::view::Data;
 use crate::sys::constants::*;
 use crate::{instance, scan, state, trace, transacted};
@@ -74,7 +74,9 @@ pub fn before_cleanup(data: &Data<'_>) -> Option<Mark> {
     let stream = Owned::<StreamContext>::of(data.instance(), data.file()).ok()?;
     if data.file().delete_pending() {
         let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
-        if stream.state.is_unsettled() && has_other_names(data) {
+        if !has_other_names(data) {
+            stream.state.note_deleted();
+        } else if stream.state.is_unsettled() {
             scan::closed::withdraw(&context);
         }
         return Some(mark_stream(stream, &context));
@@ -92,6 +94,9 @@ pub fn before_cleanup(data: &Data<'_>) -> Option<Mark> {
 /// At most APC_LEVEL, with locks of the file system held: nothing here waits.
 pub fn before_section(data: &Data<'_>) {
     let section = data.acquire_section();
+    if section.sync_type == SYNC_TYPE_CREATE_SECTION {
+        note_image(data);
+    }
     let writable = matches!(
         section.page_protection & 0xff,
         PAGE_READWRITE | PAGE_EXECUTE_READWRITE
@@ -100,6 +105,18 @@ pub fn before_section(data: &Data<'_>) {
         return;
     }
     pin(data);
+}
+
+/// A section that is made where there is no image section may be one: what the stream's bytes
+/// were then is what a process that is made of it runs.
+fn note_image(data: &Data<'_>) {
+    if image::is_imaged(data.file()) {
+        return;
+    }
+    if let Ok(stream) = Owned::<StreamContext>::of(data.instance(), data.file()) {
+        let mapped = stream.state.writable_section() && image::has_writers(data.file());
+        stream.state.note_image(mapped);
+    }
 }
 
 /// Somebody can write to the stream without passing us: its key is dropped, and pinned for as
@@ -152,6 +169,7 @@ pub fn emptied(stream: Option<&Owned<StreamContext>>, context: &InstanceContext)
         instance::void_volume(context);
     }
     if let Some(stream) = stream {
+        stream.state.note_direct_change();
         let mark = mark_stream(stream.again(), context);
         after(Some(mark));
     }
@@ -209,6 +227,9 @@ fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
         // The mapping may be the last thing that holds the file: no close is going to look.
         scan::closed::withdraw(&context);
     }
+    if !paging && !is_only_a_name(data) {
+        stream.state.note_direct_change();
+    }
     if !paging && may_ask() {
         learn_id(data, &stream, &context);
     }
@@ -222,6 +243,14 @@ fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
         return volume_change(context);
     }
     Some(mark_stream(stream, &context))
+}
+
+/// Whether the operation gives a file another name and leaves its bytes alone: a program that is
+/// moved over another one still is what it was.
+fn is_only_a_name(data: &Data<'_>) -> bool {
+    data.major() == IRP_MJ_SET_INFORMATION
+        && operation::of_class(data.set_information().class) == Effect::Name
+        && !data.renames_stream()
 }
 
 /// Whether a stream without a context is one that no open is ever looked up for: the file

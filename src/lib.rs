@@ -3,11 +3,12 @@
 //! A map: the Filter Manager calls `registration.rs`, which hands safe views to the story files.
 //! `create.rs` tells what happens to one open, `ecp.rs` how a container's open is asked where its
 //! bytes come from, `scan.rs` how a verdict is found or waited for, `invalidate.rs` what ends
-//! one, `transacted.rs` what a transaction does to that, `instance.rs` where we attach. `port.rs`
-//! speaks with the service. `context.rs` holds what is remembered per volume, stream, section and
-//! transaction, `state.rs` what is remembered for the machine, `settings.rs` follows the registry,
-//! `exclusions.rs` holds what the service leaves out, `trace.rs` counts and tells. `kernel/` wraps
-//! the kernel, `sys.rs` declares it. What is decided is decided in `siloscan-core`.
+//! one, `transacted.rs` what a transaction does to that, `start.rs` what happens to a process that
+//! starts, `instance.rs` where we attach. `port.rs` speaks with the service. `context.rs` holds
+//! what is remembered per volume, stream, section and transaction, `state.rs` what is remembered
+//! for the machine, `settings.rs` follows the registry, `exclusions.rs` holds what the service
+//! leaves out, `trace.rs` counts and tells. `kernel/` wraps the kernel, `sys.rs` declares it. What
+//! is decided is decided in `siloscan-core`.
 #![cfg(windows)]
 #![no_std]
 #![expect(
@@ -39,6 +40,7 @@ mod port;
 mod registration;
 mod scan;
 mod settings;
+mod start;
 mod state;
 mod sys;
 mod trace;
@@ -48,13 +50,13 @@ use siloscan_core::flight::FlightTable;
 use siloscan_core::hash::Secret;
 use siloscan_core::ledger::{Ledger, LedgerMemory};
 use siloscan_core::limits::{ParameterId, Parameters};
-use siloscan_core::reason::Failure;
+use siloscan_core::reason::{Event, Failure};
 
 use kernel::late::Late;
 use kernel::lock::SpinLock;
 use kernel::registry::ServiceKey;
 use kernel::thread::Thread;
-use kernel::{Status, etw, irql, pool, random, silo};
+use kernel::{Status, etw, irql, pool, process, random, silo};
 use port::service::{Poller, Stopper};
 use scan::lead::Leader;
 use state::{Flights, Signal, Space};
@@ -143,13 +145,20 @@ unsafe fn bring_up(
     etw::register();
     port::open().map_err(|status| (Stage::Registered, status))?;
     start_threads(&parameters).map_err(|status| (Stage::Threads, status))?;
-    registration::start().map_err(|status| (Stage::Threads, status))
+    registration::start().map_err(|status| (Stage::Threads, status))?;
+    // Without it processes are not looked at, which is no reason to guard no file either.
+    if process::register().is_err() {
+        trace::count(Event::StartUnasked);
+    }
+    Ok(())
 }
 
 /// Takes everything down that was brought up to `stage`, in reverse.
 fn tear_down(stage: Stage) {
     state::set_stopping(true);
     state::fail_all(Failure::Unloading, true);
+    // Whoever was asked about a process waits for no scan any more.
+    process::unregister();
     if stage >= Stage::Threads {
         // Leaders that wait for an answer are released by the end of the connection.
         port::close();

@@ -204,6 +204,16 @@ pub fn is_scanner(data: &Data<'_>) -> bool {
     scanner != 0 && data.processes() == (scanner, scanner)
 }
 
+/// Whether the calling thread is the connected service's.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+#[must_use]
+pub fn is_called_by_scanner() -> bool {
+    let scanner = SCANNER.load(Ordering::Acquire);
+    scanner != 0 && Process::current().is_some_and(|process| process.address() == scanner)
+}
+
 /// The connected service's process, referenced, to be given a section.
 ///
 /// # IRQL

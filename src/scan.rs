@@ -18,8 +18,9 @@ use siloscan_core::verdict::End;
 
 use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
 use crate::kernel::clock::{self, Time};
-use crate::kernel::event::Waited;
-use crate::kernel::file::{Held, Instance, Name};
+use crate::kernel::event::{self, Waited};
+use crate::kernel::file::{File, Held, Instance, Name};
+use crate::kernel::process::Start;
 use crate::kernel::silo::Silo;
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
@@ -29,10 +30,65 @@ use job::{Cookie, Job};
 /// How long a conflicting operation waits for a scan to let go, in milliseconds.
 const GIVE_WAY_MS: u64 = 200;
 
-/// One open that wants a verdict.
+/// Who wants a verdict.
+#[derive(Clone, Copy)]
+pub enum By<'a> {
+    /// An open.
+    Open(&'a Data<'a>),
+    /// A process that is made of the file, and our instance on the file's volume.
+    Start(&'a Start<'a>, Instance<'a>),
+}
+
+impl<'a> By<'a> {
+    fn instance(&self) -> Instance<'a> {
+        match self {
+            Self::Open(data) => data.instance(),
+            Self::Start(_, instance) => *instance,
+        }
+    }
+
+    fn file(&self) -> File<'a> {
+        match self {
+            Self::Open(data) => data.file(),
+            Self::Start(start, _) => start.file(),
+        }
+    }
+
+    fn name(&self) -> Option<Name> {
+        match self {
+            Self::Open(data) => Name::opened(data).ok(),
+            Self::Start(..) => None,
+        }
+    }
+
+    fn process(&self) -> u64 {
+        match self {
+            Self::Open(data) => data.process_id(),
+            Self::Start(start, _) => start.process(),
+        }
+    }
+
+    fn in_transaction(&self) -> bool {
+        match self {
+            Self::Open(data) => data.in_transaction(),
+            Self::Start(..) => false,
+        }
+    }
+
+    /// Waits for an event. Only an open can be cancelled.
+    fn wait(&self, event: &event::Event, deadline: Time) -> Waited {
+        match self {
+            Self::Open(data) => event.wait_cancellable(deadline, data),
+            Self::Start(..) if event.wait(deadline) => Waited::Signalled,
+            Self::Start(..) => Waited::TimedOut,
+        }
+    }
+}
+
+/// One open, or one process that starts, that wants a verdict.
 pub struct Wanted<'a> {
-    /// The operation.
-    pub data: &'a Data<'a>,
+    /// Who it is.
+    pub by: By<'a>,
     /// The volume.
     pub instance: &'a Owned<InstanceContext>,
     /// The opened stream, where the file system gives contexts.
@@ -116,21 +172,21 @@ pub fn wait_for_verdict(wanted: &Wanted<'_>, parameters: &Parameters) -> End {
 
 /// What a leader needs to read the file.
 fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
-    let data = wanted.data;
-    let held = Held::new(data.instance(), data.file()).map_err(|_| Failure::Unloading)?;
+    let by = wanted.by;
+    let held = Held::new(by.instance(), by.file()).map_err(|_| Failure::Unloading)?;
     Ok(Job {
         held,
         stream: wanted.stream.map(Owned::again),
         instance: wanted.instance.again(),
-        name: Name::opened(data).ok(),
+        name: by.name(),
         section: None,
         debt: None,
         key: wanted.key,
         keeps: wanted.keeps,
         layer: wanted.layer,
-        alone: data.in_transaction(),
+        alone: by.in_transaction(),
         closed: false,
-        process: data.process_id(),
+        process: by.process(),
         container: wanted.silo.map_or([0; 16], |silo| silo.container),
     })
 }
@@ -147,7 +203,7 @@ fn fly(
         subject,
         stream: wanted.stream.map(|stream| stream.state.id()),
         silo: wanted.silo.map_or(0, |silo| silo.account),
-        owner: owner(wanted.data.instance()),
+        owner: owner(wanted.by.instance()),
         cookie: cookie.to_raw(),
         deadline: wanted.deadline,
         detached: false,
@@ -217,7 +273,7 @@ fn await_outcome(flights: &Flights, waiter: WaiterId, wanted: &Wanted<'_>) -> Re
         .get(waiter.index())
         .ok_or(End::Failed(Failure::QueueFull))?;
     let why = loop {
-        match event.wait_cancellable(wanted.deadline, wanted.data) {
+        match wanted.by.wait(event, wanted.deadline) {
             Waited::Signalled => {
                 let outcome = flights.table.lock().take_outcome(waiter);
                 if let Some(outcome) = outcome {

@@ -209,6 +209,40 @@ pub fn foreign_silo(told: &ForeignSilo) {
     }
 }
 
+/// A process whose image was looked at and not found clean.
+pub struct ProcessStart<'a> {
+    /// The image's name as far as it is known, UTF-16 as bytes.
+    pub image: &'a [u8],
+    /// Why the process was let start or refused.
+    pub decision: &'static str,
+    /// Why its image could not be scanned; empty where it could.
+    pub failure: &'static str,
+    /// The container, or zero.
+    pub container: [u8; 16],
+    /// The new process.
+    pub process: u64,
+}
+
+/// Tells of a process whose image was not found clean.
+///
+/// # IRQL
+/// At most APC_LEVEL.
+pub fn process_start(told: &ProcessStart<'_>) {
+    if !admits(TraceId::ProcessStart) {
+        return;
+    }
+    write(
+        TraceId::ProcessStart,
+        [
+            Value::Wide(told.image),
+            Value::Text(told.decision.as_bytes()),
+            Value::Text(told.failure.as_bytes()),
+            Value::Guid(told.container),
+            Value::Number(told.process),
+        ],
+    );
+}
+
 /// Who opened what.
 pub struct Who {
     /// The file's name, where it could be had.

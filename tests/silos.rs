@@ -5,17 +5,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use filterhost::container::{Container, ContainerOptions};
 use filterhost::layout::GUID;
+use filterhost::object::Object;
 use filterhost::silo::SiloKind;
-use filterhost::user::Process;
+use filterhost::user::{Process, Task};
 use filterhost::volume::random_guid;
 use filterhost::wcifs::{EcpVariant, Layer, Whiteouts};
 use siloscan_core::reason::{AllowReason, Event, LookupReason, ScanReason, SkipReason};
 use siloscan_core::tally::Tally;
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
+use siloscan_worlds::gate::{Gate, HOLD};
 use siloscan_worlds::marked::{MARKER, Marked};
 use siloscan_worlds::opens;
 use siloscan_worlds::scene::{INFECTED, OTHER, TOOL, containers, layer, options};
@@ -332,5 +335,76 @@ fn a_silo_within_a_container_is_told_as_the_container() {
         assert!(!told.is_empty());
         nested.dereference(world.machine());
         container.dereference(world.machine());
+    });
+}
+
+/// Eight programs open eight files whose scans do not end, two in each of four silos. How many
+/// scans run at once.
+fn at_once(world: &World, silos: &[Arc<Object>]) -> usize {
+    const FILES: [&str; 8] = [
+        r"C:\0.exe",
+        r"C:\1.exe",
+        r"C:\2.exe",
+        r"C:\3.exe",
+        r"C:\4.exe",
+        r"C:\5.exe",
+        r"C:\6.exe",
+        r"C:\7.exe",
+    ];
+    let m = world.machine();
+    world.process("setup").run(|p| {
+        for file in FILES {
+            p.write_file(file, &[HOLD, file.as_bytes()].concat())
+                .expect("a new file");
+            assert!(p.read_file(file).is_ok());
+        }
+    });
+    let gate = Gate::choosing();
+    gate.close();
+    // New rules: nothing that was found before counts.
+    world.use_engine(gate.clone());
+    let tasks: Vec<_> = FILES
+        .into_iter()
+        .zip(silos.iter().cycle())
+        .map(|(file, silo)| {
+            let process = Process::create(m, "app", world.system(), Some(silo));
+            process.spawn("app", move |p| p.read_file(file).is_ok())
+        })
+        .collect();
+    gate.await_held(2);
+    m.sched().sleep(Duration::from_millis(300));
+    let running = gate.running();
+    gate.open();
+    assert!(tasks.into_iter().all(Task::join), "all are clean");
+    for silo in silos {
+        silo.dereference(m);
+    }
+    running
+}
+
+#[test]
+fn i3_silo_after_silo_within_a_container_gives_it_no_second_share() {
+    let roomy = WorldOptions {
+        engine: Some(Marked::new(1).engine()),
+        threads: 8,
+        ..options()
+    };
+    everywhere(&roomy, |world| {
+        let m = world.machine();
+        let container = m.create_silo(Some(random_guid(m)));
+        let nested = [(); 4].map(|()| m.create_app_silo(Some(&container)));
+        // A quarter of eight threads.
+        assert_eq!(at_once(world, &nested), 2);
+        container.dereference(m);
+    });
+    everywhere(&roomy, |world| {
+        let m = world.machine();
+        let containers = [(); 4].map(|()| m.create_silo(Some(random_guid(m))));
+        assert_eq!(at_once(world, &containers), 8, "each has its own");
+    });
+    everywhere(&roomy, |world| {
+        let m = world.machine();
+        let loose = [(); 4].map(|()| m.create_app_silo(None));
+        assert_eq!(at_once(world, &loose), 2, "these share one");
     });
 }

@@ -12,7 +12,7 @@ use crate::sys::constants::{
     FILE_ATTRIBUTE_TAG_INFORMATION, FILE_FS_ATTRIBUTE_INFORMATION, FILE_ID_INFORMATION,
     FILE_STANDARD_INFORMATION, FLT_FILE_NAME_OPENED, FLT_FILE_NAME_QUERY_DEFAULT,
     FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET, FLTFL_IO_OPERATION_NON_CACHED,
-    FO_DELETE_ON_CLOSE, RECALL_ATTRIBUTES,
+    FO_DELETE_ON_CLOSE, RECALL_ATTRIBUTES, STATUS_DELETE_PENDING, STATUS_FILE_DELETED,
 };
 use crate::sys::{
     self, FILE_OBJECT, FileFsAttributeInformation, FileIdInformation, FltFileNameInformation, Guid,
@@ -210,6 +210,19 @@ pub fn has_other_names(instance: Instance<'_>, file: File<'_>) -> bool {
             _ => info.number_of_links != 0,
         }
     })
+}
+
+/// Whether the file is deleted, or will be with its last handle, as far as the file system tells
+/// through this file object.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, APCs enabled.
+#[must_use]
+pub fn is_deleted(instance: Instance<'_>, file: File<'_>) -> bool {
+    match standard(instance, file) {
+        Ok(info) => info.delete_pending != 0,
+        Err(status) => matches!(status.code(), STATUS_FILE_DELETED | STATUS_DELETE_PENDING),
+    }
 }
 
 /// `FILE_ATTRIBUTE_TAG_INFORMATION`.

@@ -8,7 +8,7 @@ use siloscan_core::reason::{Event, Failure};
 
 use super::closed::Debt;
 use super::job::Job;
-use super::{Wanted, owner};
+use super::{By, Wanted, owner};
 use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
 use crate::kernel::file::{self, Held, Name};
 use crate::kernel::section::ScanSection;
@@ -176,7 +176,7 @@ pub fn rescan(wanted: &Wanted<'_>) {
     if !port::is_connected() || state::is_breaker_open() || !wanted.instance.data_scan {
         return;
     }
-    let (Some(flights), data) = (state::flights(), wanted.data) else {
+    let (Some(flights), By::Open(data)) = (state::flights(), wanted.by) else {
         return;
     };
     let subject = Subject::Key(key);

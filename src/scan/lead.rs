@@ -467,7 +467,11 @@ impl Worker {
             }
         }
         if let Some(stream) = &reading.stream {
-            stream.state.note_verdict(reading.ticket.stream_mark());
+            let mark = reading.ticket.stream_mark();
+            stream.state.note_verdict(mark);
+            if verdict == Verdict::Infected {
+                stream.state.note_infected(mark);
+            }
         }
         if verdict == Verdict::Infected {
             self.tell_of(answer.rule_name().as_bytes());

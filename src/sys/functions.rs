@@ -191,6 +191,12 @@ unsafe extern "system" {
     ) -> NTSTATUS;
     pub fn FltCloseSectionForDataScan(context: FltContext) -> NTSTATUS;
 
+    pub fn FltGetVolumeFromFileObject(
+        filter: FltFilter,
+        file: *mut FILE_OBJECT,
+        volume: *mut P,
+    ) -> NTSTATUS;
+
     pub fn FltCancellableWaitForSingleObject(
         object: P,
         timeout: *mut i64,
@@ -210,6 +216,7 @@ unsafe extern "system" {
         copied: *mut usize,
     ) -> NTSTATUS;
     pub fn FsRtlIsPagingFile(file: *mut FILE_OBJECT) -> u32;
+    pub fn MmDoesFileHaveUserWritableReferences(sections: P) -> u32;
     pub fn PsIsHostSilo(silo: P) -> u8;
     pub fn PsGetEffectiveServerSilo(silo: P) -> P;
     pub fn PsGetCurrentServerSilo() -> P;

@@ -275,6 +275,17 @@ typedef struct {
     ULONG SectorsPerAllocationUnit, BytesPerSector;
 } FILE_FS_FULL_SIZE_INFORMATION;
 
+/* ddi/ntddk/ns-ntddk-_ps_create_notify_info */
+typedef struct {
+    ULONG_PTR Size;
+    union { ULONG Flags; struct { ULONG FileOpenNameAvailable : 1, Reserved : 31; }; };
+    P ParentProcessId;
+    struct { P UniqueProcess, UniqueThread; } CreatingThreadId;
+    FILE_OBJECT *FileObject;
+    const UNICODE_STRING *ImageFileName, *CommandLine;
+    LONG CreationStatus;
+} PS_CREATE_NOTIFY_INFO;
+
 /* kernel/ "Eresource, push locks, run-down protection": opaque, one pointer wide */
 typedef struct { ULONG_PTR Count; } EX_RUNDOWN_REF;
 typedef ULONG_PTR EX_PUSH_LOCK;

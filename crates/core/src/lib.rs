@@ -39,6 +39,7 @@ pub mod limits;
 pub mod operation;
 pub mod reason;
 pub mod route;
+pub mod start;
 pub mod stream;
 pub mod sync;
 pub mod tally;

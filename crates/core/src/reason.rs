@@ -223,6 +223,10 @@ reasons! {
         Unscannable "unscannable" "The engine could not look inside.",
         TooLarge "too-large"
             "More bytes than are sent to the service from a volume without data-scan sections.",
+        Deleted "deleted"
+            "A process is made of the image of a changed file that is deleted, or about to be.",
+        Overwritten "overwritten"
+            "A process is made of an image whose file was changed after it was mapped.",
     }
     "event" /// What else is counted.
     Event {
@@ -288,6 +292,17 @@ reasons! {
             "A changed file was closed in an excluded container: it was not scanned.",
         TraceDropped "trace-dropped"
             "An event was not written: as many as there may be were written in that second.",
+        StartKnown "start-known"
+            "A process was made of an image whose bytes were decided about at an open.",
+        StartScanned "start-scanned"
+            "The image of a process was looked at when the process was made.",
+        StartUnknowable "start-unknowable"
+            "A process was made of an image whose bytes no file shows any more.",
+        StartRefused "start-refused" "A process was refused for its image.",
+        StartUnwatched "start-unwatched"
+            "A process was made of an image on a volume without an instance of ours.",
+        StartUnasked "start-unasked"
+            "The system did not take the routine that looks at new processes.",
     }
 }
 
@@ -312,6 +327,8 @@ impl Failure {
             | Self::Oplock
             | Self::NotRecalled
             | Self::TooLarge
+            | Self::Deleted
+            | Self::Overwritten
             | Self::Unscannable => Origin::File,
         }
     }

@@ -88,6 +88,13 @@ pub struct StreamState {
     settled: AtomicU64,
     /// One more than the count of changes when an open was last let through unscanned.
     unscanned: AtomicU64,
+    /// The value of `settled` at the last verdict "infected"; zero before the first.
+    infected: AtomicU64,
+    /// Changes by operations, as against what the memory manager writes back.
+    direct: AtomicU64,
+    /// One more than the count of direct changes when the image section was made; zero where none
+    /// was seen.
+    imaged: AtomicU64,
 }
 
 const UNNAMED: u32 = 1;
@@ -97,6 +104,8 @@ const ID_NONE: u32 = 8;
 const WRITABLE_SECTION: u32 = 16;
 const OPENED: u32 = 32;
 const ID_CLAIMED: u32 = 64;
+const IMAGE_UNSURE: u32 = 128;
+const DELETED: u32 = 256;
 
 impl StreamState {
     /// A stream of which nothing is known.
@@ -110,6 +119,9 @@ impl StreamState {
             changes: ChangeCounter::new(),
             settled: AtomicU64::new(0),
             unscanned: AtomicU64::new(0),
+            infected: AtomicU64::new(0),
+            direct: AtomicU64::new(0),
+            imaged: AtomicU64::new(0),
         }
     }
 
@@ -221,6 +233,61 @@ impl StreamState {
     pub fn note_verdict(&self, mark: u64) {
         self.settled
             .fetch_max(mark.saturating_add(1), Ordering::AcqRel);
+    }
+
+    /// That verdict is "infected".
+    pub fn note_infected(&self, mark: u64) {
+        self.infected
+            .fetch_max(mark.saturating_add(1), Ordering::AcqRel);
+    }
+
+    /// Whether the last verdict about the bytes is "infected".
+    #[must_use]
+    pub fn is_infected(&self) -> bool {
+        let infected = self.infected.load(Ordering::Acquire);
+        infected != 0 && infected == self.settled.load(Ordering::Acquire)
+    }
+
+    /// An operation changes the bytes, other than a paging write.
+    pub fn note_direct_change(&self) {
+        self.direct.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An image section is about to be made, where there is none. `mapped`: somebody has the
+    /// stream mapped to write to it.
+    pub fn note_image(&self, mapped: bool) {
+        let unsure = mapped || self.changes.mark().is_none();
+        let direct = self.direct.load(Ordering::Acquire);
+        if unsure {
+            self.set_flag(IMAGE_UNSURE);
+        } else {
+            self.flags.fetch_and(!IMAGE_UNSURE, Ordering::AcqRel);
+        }
+        self.imaged
+            .store(direct.saturating_add(1), Ordering::Release);
+    }
+
+    /// Whether the file may show other bytes than the image section that was made over it: they
+    /// were changed since, or could be without our seeing it. Paging writes do not count: they
+    /// bring to the disk what was there when the image was made.
+    #[must_use]
+    pub fn image_overwritten(&self) -> bool {
+        let direct = self.direct.load(Ordering::Acquire);
+        match self.imaged.load(Ordering::Acquire) {
+            0 => direct != 0,
+            imaged => self.flag(IMAGE_UNSURE) || direct >= imaged,
+        }
+    }
+
+    /// A handle that deletes the file was closed.
+    pub fn note_deleted(&self) {
+        self.set_flag(DELETED);
+    }
+
+    /// Whether a handle that deletes the file was closed.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.flag(DELETED)
     }
 
     /// Whether the bytes changed since the last verdict about them.

@@ -47,6 +47,8 @@ pub mod keyword {
     pub const OPENS: u64 = 0x2;
     /// Silos that the host compute service did not make.
     pub const SILOS: u64 = 0x40;
+    /// Processes whose image was not found clean.
+    pub const STARTS: u64 = 0x80;
     /// What the policy decided where no verdict did.
     pub const POLICY: u64 = 0x4;
     /// The connection to the scan service.
@@ -196,6 +198,16 @@ events! {
             With `layer` somebody has laid an overlay of their own",
         Container Guid "the container that the silo lies in; zero on the host",
         ProcessId Number "who opened",
+    }
+    ProcessStart STARTS Warning 100
+    "a process is made of an image that is not found clean: refused, or let through by policy \
+     ([0061](decisions/0061-a-process-that-starts.md))" {
+        Image Wide "the image's name, as far as Windows tells it",
+        Decision Text "why it was let start or refused: the counter's name",
+        Failure Text "why its image could not be scanned, `deleted` and `overwritten` among them; \
+            empty where it could",
+        Container Guid "the container's id, where the system has one",
+        ProcessId Number "the new process",
     }
     Policy POLICY Information 100
     "an open could not be scanned, or was infected and went through all the same: what the policy \

@@ -25,6 +25,10 @@ const SEEN_BY: [(TraceId, &str); TRACE_COUNT] = [
         "silos an_application_silo_without_an_overlay_is_told_and_served_from_the_cache",
     ),
     (
+        TraceId::ProcessStart,
+        "process_start i1_a_ghost_does_not_start_in_a_container",
+    ),
+    (
         TraceId::Policy,
         "trace what_the_policy_decided_is_told_with_its_cause",
     ),

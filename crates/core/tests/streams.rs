@@ -133,3 +133,36 @@ fn stream_numbers_are_never_zero_and_never_used_twice() {
     assert!(!all.contains(&0));
     assert_eq!(StreamId::new(0), None);
 }
+
+#[test]
+fn an_image_is_overwritten_by_a_change_after_it_and_not_by_one_before() {
+    let stream = stream();
+    assert!(!stream.image_overwritten(), "nothing was ever changed");
+    stream.note_direct_change();
+    assert!(stream.image_overwritten(), "no image was seen to be made");
+    stream.note_image(false);
+    assert!(!stream.image_overwritten());
+    stream.note_direct_change();
+    assert!(stream.image_overwritten());
+    stream.note_image(true);
+    assert!(stream.image_overwritten(), "somebody has it mapped");
+    stream.note_image(false);
+    assert!(!stream.image_overwritten(), "a new image of the new bytes");
+    stream.changes().begin();
+    stream.note_image(false);
+    stream.changes().end();
+    assert!(stream.image_overwritten(), "made in the middle of a change");
+}
+
+#[test]
+fn infected_is_said_of_the_last_verdict_only() {
+    let stream = stream();
+    assert!(!stream.is_infected());
+    stream.note_verdict(0);
+    assert!(!stream.is_infected());
+    stream.note_verdict(1);
+    stream.note_infected(1);
+    assert!(stream.is_infected());
+    stream.note_verdict(2);
+    assert!(!stream.is_infected(), "a later verdict was another one");
+}

@@ -293,6 +293,7 @@ const TABLES: &[&[Export]] = &[
     crate::kernel::handles::EXPORTS,
     crate::kernel::key::EXPORTS,
     crate::kernel::level::EXPORTS,
+    crate::kernel::notify::EXPORTS,
     crate::kernel::pool::EXPORTS,
     crate::kernel::rundown::EXPORTS,
     crate::kernel::silo::EXPORTS,

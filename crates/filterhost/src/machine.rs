@@ -295,6 +295,10 @@ impl Machine {
         } else {
             0x1_0000_u32.saturating_add(number * 4)
         };
+        if let Some(silo) = &silo {
+            // A process keeps its silo, however long its files are open.
+            silo.reference();
+        }
         let process = Process::new(id, name, self.sched.system_time(), silo);
         let object = self
             .objects

@@ -84,6 +84,11 @@ fn a_thread_left_at_unload_is_seen() {
 }
 
 #[test]
+fn a_process_notify_routine_left_at_unload_is_seen() {
+    expect(22, "process-notify-left", "1 process-notify routines");
+}
+
+#[test]
 fn an_access_violation_names_function_file_and_line() {
     let report = report(1);
     assert_eq!(report.rule(), "access-violation", "{report}");

@@ -13,8 +13,8 @@ use crate::layout::{
     CompletedAsyncIo, ConnectNotify, ContextAllocate, ContextCleanup, ContextFree,
     DeferredIoRoutine, DisconnectNotify, EcpCleanup, EtwEnable, FLT_CALLBACK_DATA,
     FLT_RELATED_OBJECTS, FilterUnload, GUID, GenericWorkItemRoutine, InstanceQueryTeardown,
-    InstanceSetup, InstanceTeardown, MessageNotify, PVOID, PostOperation, PreOperation,
-    SectionNotification, TransactionNotification, Zeroed,
+    InstanceSetup, InstanceTeardown, MessageNotify, PS_CREATE_NOTIFY_INFO, PVOID, PostOperation,
+    PreOperation, ProcessNotify, SectionNotification, TransactionNotification, Zeroed,
 };
 use crate::machine;
 use crate::status::NtStatus;
@@ -259,6 +259,20 @@ pub(crate) fn etw_enable(callback: EtwEnable, (code, level): (u32, u8), context:
     guarded("ETW enable callback", || {
         // SAFETY: registered by the driver with this context; the session's id outlives the call.
         unsafe { callback(&raw const session, code, level, 0, 0, filter, context) }
+    });
+}
+
+/// A process starts, or ends where `info` is null.
+pub(crate) fn process_notify(
+    callback: ProcessNotify,
+    process: usize,
+    id: u32,
+    info: *mut PS_CREATE_NOTIFY_INFO,
+) {
+    let process = std::ptr::with_exposed_provenance_mut(process);
+    guarded("process-notify routine", || {
+        // SAFETY: registered by the driver; the process lives, the information outlives the call.
+        unsafe { callback(process, id as usize, info) }
     });
 }
 

@@ -90,6 +90,8 @@ pub struct Plan {
     pub unwind: (u32, u32),
     /// Offset of the `/GS` cookie, where the load configuration names one.
     pub cookie: Option<u32>,
+    /// It was linked with `/INTEGRITYCHECK`.
+    pub force_integrity: bool,
 }
 
 impl Plan {
@@ -138,6 +140,9 @@ impl Plan {
             imports,
             unwind,
             cookie,
+            force_integrity: header.dll_characteristics()
+                & pe::IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY
+                != 0,
         })
     }
 }

@@ -14,6 +14,7 @@ pub mod handles;
 pub mod irp;
 pub mod key;
 pub mod level;
+pub mod notify;
 pub mod pool;
 pub mod rundown;
 pub mod silo;

@@ -15,6 +15,7 @@ mod file_info;
 mod io;
 mod name;
 mod parameters;
+mod process;
 mod registration;
 mod volume_info;
 
@@ -26,6 +27,7 @@ pub use file_info::*;
 pub use io::*;
 pub use name::*;
 pub use parameters::*;
+pub use process::*;
 pub use registration::*;
 pub use volume_info::*;
 

@@ -9,6 +9,7 @@ pub mod cache;
 mod change;
 pub mod file_object;
 pub mod handle;
+pub mod image;
 mod listing;
 pub mod mdl;
 pub mod open;
@@ -21,6 +22,7 @@ pub mod reparse;
 pub mod section;
 
 pub use handle::{FileHandle, FileInfo};
+pub use image::{NewProcess, NotifyAt, Program, notify_at};
 pub use listing::DirListing;
 pub use mdl::MdlWrite;
 pub use open::EcpSpec;

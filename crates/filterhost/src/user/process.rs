@@ -104,6 +104,18 @@ impl Process {
         }
     }
 
+    /// A process that this one makes: in the same silo, with the same drives.
+    pub(super) fn child(&self, name: &str) -> Self {
+        let kernel = self.m.create_process(name, self.kernel.silo().cloned());
+        Self {
+            m: Arc::clone(&self.m),
+            kernel,
+            drives: Arc::new(Mutex::new(self.drives.lock().clone())),
+            threads: Arc::default(),
+            connections: Arc::default(),
+        }
+    }
+
     /// The machine.
     #[must_use]
     pub fn machine(&self) -> &Arc<Machine> {

@@ -197,6 +197,22 @@ fn purpose_of(protection: u32, attributes: u32) -> Result<(SectionUse, &'static 
 }
 
 impl Section {
+    /// The section object.
+    ///
+    /// # Errors
+    /// `INVALID_HANDLE` once the handle is closed.
+    pub(super) fn object(&self) -> Result<&Arc<Object>, NtStatus> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(STATUS_INVALID_HANDLE);
+        }
+        Ok(&self.object)
+    }
+
+    /// The process that has the handle.
+    pub(super) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The handle's value.
     #[must_use]
     pub fn value(&self) -> Handle {
@@ -286,7 +302,7 @@ impl Drop for View {
 
 /// False where an end of something must not send operations: off the simulated threads, and when
 /// the run is over.
-fn may_call_host() -> bool {
+pub(super) fn may_call_host() -> bool {
     let running = crate::machine::try_current().is_some_and(|(m, _)| !m.is_over());
     running && !std::thread::panicking()
 }

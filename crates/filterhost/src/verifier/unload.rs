@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::violation_at;
 use crate::image::{Image, Images};
 use crate::kernel::etw::Tracing;
+use crate::kernel::notify::Notifications;
 use crate::machine::Machine;
 use crate::pool::tag_text;
 
@@ -21,6 +22,7 @@ pub(crate) fn check(m: &Arc<Machine>, image: &Arc<Image>, since: u64) {
     }
     check_threads(m, image);
     check_providers(m, image);
+    check_routines(m, image);
     let leaked: Vec<_> = m
         .pool()
         .in_use()
@@ -57,6 +59,18 @@ fn check_threads(m: &Arc<Machine>, image: &Arc<Image>) {
             violation_at("thread-left", detail, stack);
         }
     }
+}
+
+fn check_routines(m: &Arc<Machine>, image: &Arc<Image>) {
+    let left = m.state::<Notifications>().left_by(image);
+    let Some(first) = left.first() else { return };
+    let stack = m.state::<Images>().describe(first);
+    let detail = format!(
+        "{} left {} process-notify routines registered",
+        image.name(),
+        left.len()
+    );
+    violation_at("process-notify-left", detail, stack);
 }
 
 fn check_providers(m: &Arc<Machine>, image: &Arc<Image>) {

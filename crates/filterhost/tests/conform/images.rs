@@ -113,6 +113,7 @@ fn link(
     run(Command::new(LINKER)
         .args(["/driver", "/subsystem:native", "/entry:DriverEntry"])
         .args(["/nodefaultlib", "/debug", "/release"])
+        .args((topic == "processes").then_some("/integritycheck"))
         .arg(format!("/out:{}", image.display()))
         .args(objects)
         .args(libraries))?;

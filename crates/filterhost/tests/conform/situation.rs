@@ -71,6 +71,10 @@ pub enum Beside {
     Writable,
     /// The open carries an extra create parameter from user mode.
     UserEcp,
+    /// The user starts a program after the case, and ends it.
+    Program,
+    /// The same, but the driver refuses it with ACCESS_DENIED.
+    Refused,
     /// The user is in a container.
     Silo,
     /// The user is in an application silo on the host.
@@ -199,6 +203,8 @@ fn beside(word: &str) -> Result<Beside, String> {
         "locked" => Beside::Locked,
         "writable" => Beside::Writable,
         "userecp" => Beside::UserEcp,
+        "program" => Beside::Program,
+        "refused" => Beside::Refused,
         "silo" => Beside::Silo,
         "appsilo" => Beside::AppSilo,
         "nested" => Beside::Nested,

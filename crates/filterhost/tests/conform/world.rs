@@ -226,12 +226,33 @@ impl World {
         self.fail_next();
         self.guest.run_here(&self.case.name);
         self.guest.outcome()?;
+        self.program()?;
         if let Some(transaction) = transaction {
             fltmgr::transaction::end(&self.m, transaction, !self.case.situation.rolled);
             let check = format!("check__{}__{}", self.case.function, self.case.result);
             self.guest.run_helper(&check)?;
         }
         client.finish(&self.guest)
+    }
+
+    /// A program is started and ended, where the situation has one; the case looks at it.
+    fn program(&self) -> Result<(), String> {
+        let refused = match self.case.situation.beside {
+            Beside::Program => false,
+            Beside::Refused => true,
+            _ => return Ok(()),
+        };
+        let started = self
+            .user
+            .run(|user| user.start_program(r"C:\conform\file.txt"));
+        match started {
+            Ok(program) if !refused => program.end(),
+            Err(filterhost::status::STATUS_ACCESS_DENIED) if refused => {}
+            Ok(_) => return Err("the program was to be refused".to_owned()),
+            Err(status) => return Err(format!("the program did not start: {status}")),
+        }
+        let check = format!("check__{}__{}", self.case.function, self.case.result);
+        self.guest.run_helper(&check).map(drop)
     }
 
     fn begin_transaction(&self) -> Option<fltmgr::transaction::Transaction> {

@@ -38,6 +38,10 @@ static HANDLE Start(void) {
     return Handle;
 }
 
+static VOID Notice(PVOID Process, HANDLE Id, PVOID Info) {
+    DbgPrint("%p %p %p", Process, Id, Info);
+}
+
 static VOID Unload(DRIVER_OBJECT *Driver) {
     DbgPrint("unload of %wZ", &Driver->DriverName);
 }
@@ -116,6 +120,9 @@ NTSTATUS DriverEntry(DRIVER_OBJECT *Driver, UNICODE_STRING *Path) {
     KeWaitForSingleObject(Object, 0, 0, FALSE, NULL);
     ObfDereferenceObject(Object);
     return Status != 0 || Passed != 3 ? STATUS_UNSUCCESSFUL : STATUS_SUCCESS;
+#elif CASE == 22 /* leaves a process-notify routine */
+    NTSTATUS Added = PsSetCreateProcessNotifyRoutineEx(Notice, FALSE);
+    DbgPrint("%x", Added);
 #elif CASE == 19 /* all is well */
     PVOID Block = ExAllocatePoolWithTag(NonPagedPoolNx, 24, TAG);
     ExFreePoolWithTag(Block, TAG);

@@ -77,6 +77,7 @@ fn build(name: &str, arguments: &[&str], to: &Path) -> PathBuf {
         "/ENTRY:DriverEntry",
         "/NODEFAULTLIB",
         "/DEBUG",
+        "/INTEGRITYCHECK",
     ])
     .arg("/NOIMPLIB")
     .arg(format!("/OUT:{}", image.display()))

@@ -279,6 +279,18 @@ IMPORT LONG KeReleaseSemaphore(KSEMAPHORE *, LONG, LONG, BOOLEAN);
 IMPORT LONG KeReadStateSemaphore(KSEMAPHORE *);
 IMPORT LONG KeReadStateEvent(KEVENT *);
 IMPORT BOOLEAN KeAreApcsDisabled(void);
+typedef struct {
+    SIZE_T Size;
+    union { ULONG Flags; struct { ULONG FileOpenNameAvailable : 1, Reserved : 31; }; };
+    HANDLE ParentProcessId;
+    struct { HANDLE UniqueProcess, UniqueThread; } CreatingThreadId;
+    FILE_OBJECT *FileObject;
+    const UNICODE_STRING *ImageFileName, *CommandLine;
+    NTSTATUS CreationStatus;
+} PS_CREATE_NOTIFY_INFO;
+_Static_assert(sizeof(PS_CREATE_NOTIFY_INFO) == 0x48, "PS_CREATE_NOTIFY_INFO");
+IMPORT NTSTATUS PsSetCreateProcessNotifyRoutineEx(
+    void (*)(PVOID, HANDLE, PS_CREATE_NOTIFY_INFO *), BOOLEAN);
 IMPORT KIRQL KfRaiseIrql(KIRQL);
 IMPORT void KeLowerIrql(KIRQL);
 IMPORT KIRQL KeRaiseIrqlToDpcLevel(void);

@@ -474,6 +474,17 @@ CASE(passive, EtwEventEnabled, TRUE)
     return 0;
 }
 
+static void unsigned_notice(PVOID process, HANDLE id, PS_CREATE_NOTIFY_INFO *info)
+{
+    UNUSED(process); UNUSED(id); UNUSED(info);
+}
+CASE(passive, PsSetCreateProcessNotifyRoutineEx, STATUS_ACCESS_DENIED)
+{
+    // This image lacks IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY.
+    EXPECT(PsSetCreateProcessNotifyRoutineEx(unsigned_notice, FALSE), STATUS_ACCESS_DENIED);
+    return 0;
+}
+
 CASE(pre_create, IoGetSiloParameters, NULL)
 {
     CHECK(IoGetSiloParameters(in->File) == NULL);
