@@ -210,6 +210,17 @@ impl Puppet {
         let _closed = self.process.close_handle(handle);
     }
 
+    /// Ends the connection; the process lives on.
+    pub fn hang_up(&self) {
+        self.port.close();
+    }
+
+    /// Whether the connection is there.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.port.connection().is_alive()
+    }
+
     /// The process is killed: its threads, its connection and its handles go.
     pub fn kill(&self) {
         self.process.terminate();
