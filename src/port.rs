@@ -9,7 +9,7 @@
 pub mod service;
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use siloscan_core::ledger::Ledger;
 use siloscan_core::wire::{Digest, Hello, Message};
@@ -40,12 +40,19 @@ static SCANNER: AtomicUsize = AtomicUsize::new(0);
 /// The one connection.
 static CONNECTION: SpinLock<Connection> = SpinLock::new(Connection::None);
 
+/// The number of the connection that lives, zero while there is none. Written with [`CONNECTION`]
+/// locked, as is [`SCANNER`].
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// Counts connections.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
 /// The state of the one connection.
 enum Connection {
     /// Nobody is connected.
     None,
-    /// A caller is being looked at.
-    Connecting,
+    /// A connection is being made or ended; nobody else gets in meanwhile.
+    Busy,
     /// A service is connected; its process is referenced.
     Connected(Process),
 }
@@ -151,37 +158,58 @@ pub fn close() {
         // SAFETY: the swap makes this the only close of a port that was opened.
         unsafe { sys::FltCloseCommunicationPort(server) };
     }
-    // Whoever is being looked at becomes a connection, in a moment; nobody does after that.
-    while matches!(*CONNECTION.lock(), Connection::Connecting) {
+    // One that is being made becomes a connection, in a moment; nobody does after that.
+    while matches!(*CONNECTION.lock(), Connection::Busy) {
         thread::sleep(1);
     }
-    hang_up("unloading");
+    hang_up(current(), "unloading");
+    // One that ends elsewhere is waited for.
+    while matches!(*CONNECTION.lock(), Connection::Busy) {
+        thread::sleep(1);
+    }
 }
 
-/// Ends the connection, if there is one: whoever waits for its answers is told at once, and a
-/// session that listens, why. Returns whether there was one.
+/// The number of the connection that lives; zero while there is none.
+///
+/// # IRQL
+/// Any.
+#[must_use]
+pub fn current() -> u64 {
+    NUMBER.load(Ordering::Acquire)
+}
+
+/// Ends the connection of this number, if it still is the one that lives: whoever waits for its
+/// answers is told at once, and a session that listens, why. Returns whether it was.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub fn hang_up(cause: &'static str) -> bool {
+pub fn hang_up(number: u64, cause: &'static str) -> bool {
     irql::passive();
     let process = {
         let mut connection = CONNECTION.lock();
-        match core::mem::replace(&mut *connection, Connection::None) {
-            Connection::Connected(process) => process,
+        if number == 0 || NUMBER.load(Ordering::Relaxed) != number {
+            return false;
+        }
+        match core::mem::replace(&mut *connection, Connection::Busy) {
+            Connection::Connected(process) => {
+                NUMBER.store(0, Ordering::Release);
+                SCANNER.store(0, Ordering::Release);
+                process
+            }
             other => {
                 *connection = other;
                 return false;
             }
         }
     };
-    SCANNER.store(0, Ordering::Release);
     // SAFETY: the filter is registered, and this is the one variable that holds the port.
     unsafe { sys::FltCloseClientPort(registration::filter(), CLIENT.as_ptr()) };
     core::hint::black_box(());
     drop(process);
     trace::disconnected(cause);
+    // Before anybody else can connect, whose scans these would be.
     state::service_gone();
+    *CONNECTION.lock() = Connection::None;
     true
 }
 
@@ -222,7 +250,7 @@ pub fn is_called_by_scanner() -> bool {
 pub fn scanner() -> Option<Process> {
     match &*CONNECTION.lock() {
         Connection::Connected(process) => Some(process.again()),
-        Connection::None | Connection::Connecting => None,
+        Connection::None | Connection::Busy => None,
     }
 }
 
@@ -323,7 +351,10 @@ unsafe extern "system" fn connect(
     // SAFETY: the Filter Manager gives a place for one pointer.
     unsafe { connection.write(ptr::null_mut()) };
     match accept(client, context, size) {
-        Ok(()) => {
+        Ok(number) => {
+            let cookie = ptr::without_provenance_mut(number as usize);
+            // SAFETY: as above. What is written is no address: it is given back at the end.
+            unsafe { connection.write(cookie) };
             let epoch = state::ledger().map_or(0, Ledger::signature_epoch);
             trace::connected(object::current_process_id(), epoch);
             STATUS_SUCCESS
@@ -335,32 +366,51 @@ unsafe extern "system" fn connect(
     }
 }
 
-/// Looks at a caller, and makes it the connected service.
-fn accept(client: FltPort, context: P, size: u32) -> Result<(), Status> {
+/// Looks at a caller, and makes it the connected service. The number of its connection.
+fn accept(client: FltPort, context: P, size: u32) -> Result<u64, Status> {
     if silo::caller_is_contained() {
         return Err(Status::failure(STATUS_ACCESS_DENIED));
     }
     let digest = hello(context, size)?;
     let process = Process::current().ok_or(Status::failure(STATUS_ACCESS_DENIED))?;
-    {
-        let mut connection = CONNECTION.lock();
-        // Asked under the lock: after `close` has looked nobody gets in.
-        if state::is_stopping() {
-            return Err(Status::failure(STATUS_FLT_DELETING_OBJECT));
-        }
-        if !matches!(*connection, Connection::None) {
-            return Err(Status::failure(STATUS_CONNECTION_COUNT_LIMIT));
-        }
-        *connection = Connection::Connecting;
-    }
-    // From here to the end nothing fails, and nobody but this thread leaves `Connecting`.
+    claim()?;
+    // From here to the end nothing fails, and nobody but this thread leaves `Busy`.
     state::service_came(digest);
     CLIENT.store(client, Ordering::Release);
-    let address = process.address();
-    *CONNECTION.lock() = Connection::Connected(process);
-    SCANNER.store(address, Ordering::Release);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    {
+        let mut connection = CONNECTION.lock();
+        NUMBER.store(number, Ordering::Release);
+        SCANNER.store(process.address(), Ordering::Release);
+        *connection = Connection::Connected(process);
+    }
     state::wake_poller();
-    Ok(())
+    Ok(number)
+}
+
+/// Claims the one connection for the caller. One that is just being made or ended is waited for:
+/// a service that was hung up on may come back at once.
+fn claim() -> Result<(), Status> {
+    loop {
+        {
+            let mut connection = CONNECTION.lock();
+            // Asked under the lock: after `close` has looked nobody gets in.
+            if state::is_stopping() {
+                return Err(Status::failure(STATUS_FLT_DELETING_OBJECT));
+            }
+            match *connection {
+                Connection::None => {
+                    *connection = Connection::Busy;
+                    return Ok(());
+                }
+                Connection::Connected(_) => {
+                    return Err(Status::failure(STATUS_CONNECTION_COUNT_LIMIT));
+                }
+                Connection::Busy => {}
+            }
+        }
+        thread::sleep(1);
+    }
 }
 
 /// Copies the caller's context once and checks the copy. The address may be a user's: the copy is
@@ -397,7 +447,8 @@ fn hello(context: P, size: u32) -> Result<Digest, Status> {
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-unsafe extern "system" fn disconnect(_cookie: P) {
+unsafe extern "system" fn disconnect(cookie: P) {
     irql::passive();
-    hang_up("closed");
+    // An old connection's last handle may be closed when the next one lives already.
+    hang_up(cookie.addr() as u64, "closed");
 }

@@ -423,6 +423,10 @@ fn i7_a_service_that_keeps_a_section_after_a_stop_is_disconnected_in_time() {
         good.await_counts();
         assert_eq!(good.count(Event::SectionKept), 1);
         assert!(good.count(DenyReason::FailureDenied) >= 1);
+        // The last handle of the old connection is closed now; that does not end the new one.
+        puppet.hang_up();
+        good.await_counts();
+        assert!(good.is_connected());
         puppet.kill();
     });
 }

@@ -210,12 +210,13 @@ impl thread::Body for Stopper {
         };
         while !state::is_stopping() {
             send_stops(flights);
+            let connection = port::current();
             let now = clock::now();
             let due = next_due(flights, now).unwrap_or(clock::after(now, IDLE_MS));
             if due <= now {
                 // What was told is told to a connection that ends here.
                 flights.desks.iter().for_each(Desk::forget);
-                if port::hang_up("section-kept") {
+                if port::hang_up(connection, "section-kept") {
                     trace::count(Event::SectionKept);
                 }
             } else {
@@ -231,9 +232,10 @@ fn send_stops(flights: &Flights) {
     loop {
         let request = flights.table.lock().take_stop();
         let Some(request) = request else { return };
+        let connection = port::current();
         let told = stop(request, 0, clock::after(clock::now(), TELL_MS));
         if told == Err(Unanswered::TimedOut) {
-            port::hang_up("stop-not-read");
+            port::hang_up(connection, "stop-not-read");
         }
         let now = clock::now();
         for desk in flights.desks.iter() {

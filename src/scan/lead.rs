@@ -526,9 +526,10 @@ fn give(source: &Source) -> Option<u64> {
 /// Tells the service to let go of the bytes of a request that ended without an answer: of the
 /// section that it was given, or of pieces where that is zero.
 pub fn forget(request: u64, section: u64) {
+    let connection = port::current();
     let deadline = clock::after(clock::now(), service::TELL_MS);
     if service::stop(request, section, deadline).is_err() {
-        port::hang_up("stop-not-read");
+        port::hang_up(connection, "stop-not-read");
     }
 }
 

@@ -1,10 +1,7 @@
 //! The attacks of the day. Each ends with an open that must be denied.
 
-use std::sync::Arc;
-
 use filterhost::status::NtStatus;
 use filterhost::user::Process;
-use filterhost::volume::Volume;
 use siloscan_service::engine::eicar_test_file;
 
 use super::{DayOptions, Named};
@@ -14,7 +11,7 @@ use crate::report::figures::Attack;
 const INFECTED: NtStatus = NtStatus(0xC000_0906_u32.cast_signed());
 
 /// Runs them all; each in a container of its own where there are enough.
-pub(super) fn run(options: &DayOptions, named: &[Named], _host: &Arc<Volume>) -> Vec<Attack> {
+pub(super) fn run(options: &DayOptions, named: &[Named]) -> Vec<Attack> {
     let files: Vec<String> = options
         .layers
         .iter()

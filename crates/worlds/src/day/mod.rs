@@ -70,7 +70,7 @@ fn day(
     socket: &std::path::Path,
     tell: &impl Fn(&str),
 ) -> Result<Figures, String> {
-    let system = Volume::mount_kind(m, FsKind::Ntfs);
+    let _system = Volume::mount_kind(m, FsKind::Ntfs);
     let layers = lay_down(m, options)?;
     tell("loading siloscan.sys");
     let share = u32::from(!options.optimised);
@@ -105,7 +105,7 @@ fn day(
         ..Figures::default()
     };
     tell("attacking");
-    figures.attacks = attacks::run(options, &containers, &system);
+    figures.attacks = attacks::run(options, &containers);
     for named in &containers {
         named.container.destroy();
     }

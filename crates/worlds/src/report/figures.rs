@@ -89,9 +89,13 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Whether every attack was denied and nothing was left behind.
+    /// Whether there were attacks, every one was denied for a rule that is known, and nothing was
+    /// left behind.
     pub fn passed(&self) -> bool {
-        self.attacks.iter().all(|a| a.denied) && self.left.iter().all(|(_, n)| *n == 0)
+        let held = |attack: &Attack| attack.denied && !attack.rule.is_empty();
+        !self.attacks.is_empty()
+            && self.attacks.iter().all(held)
+            && self.left.iter().all(|(_, n)| *n == 0)
     }
 }
 
@@ -168,10 +172,16 @@ mod tests {
         assert!(figures.passed());
         figures.left.push(("contexts".into(), 1));
         assert!(!figures.passed());
-        let figures = Figures {
-            attacks: vec![attack(false)],
-            ..Figures::default()
+        let nameless = Attack {
+            rule: String::new(),
+            ..attack(true)
         };
-        assert!(!figures.passed());
+        for attacks in [vec![attack(false)], vec![nameless], Vec::new()] {
+            let figures = Figures {
+                attacks,
+                ..Figures::default()
+            };
+            assert!(!figures.passed());
+        }
     }
 }

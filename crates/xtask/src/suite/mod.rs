@@ -3,6 +3,7 @@
 
 mod cargo;
 mod copy;
+mod demo;
 mod disk;
 mod driver;
 mod format;
@@ -35,6 +36,8 @@ pub enum Stage {
     Unit,
     /// The built driver as a file, in the filter host, and its layouts.
     Image,
+    /// The main job passes, and does not with a broken driver.
+    Demo,
     /// The driver in Wine's own driver host, and its INF in Wine's setup.
     Wine,
     /// The package: the same bytes twice, a signature that verifies, an image that is still right.
@@ -157,6 +160,7 @@ fn perform(stage: Stage, bench: &mut Bench) -> Outcome<Found> {
         Stage::Build => driver::build(bench),
         Stage::Unit => cargo::unit(bench),
         Stage::Image => cargo::image(bench),
+        Stage::Demo => demo::check(bench),
         Stage::Wine => wine::run(bench),
         Stage::Package => package::check(bench),
         Stage::Windows => windows::lint(bench),
