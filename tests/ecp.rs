@@ -8,7 +8,7 @@ use filterhost::layout::{GUID, GUID_ECP_CREATE_REDIRECTION};
 use filterhost::native::{OtherAntivirus, Projected};
 use filterhost::user::{EcpSpec, OpenOptions};
 use filterhost::wcifs::EcpVariant;
-use siloscan_core::reason::{LookupReason, ScanReason, SkipReason};
+use siloscan_core::reason::{Event, LookupReason, ScanReason, SkipReason};
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
 use siloscan_worlds::scene::{INFECTED, OTHER, TOOL, containers, layer, options};
@@ -178,39 +178,36 @@ fn a_list_that_is_there_gets_the_ecp_too() {
 
 #[test]
 fn without_memory_for_the_ecp_the_open_is_decided_without_it() {
+    const EVIL: &str = r"C:\app\evil.com";
+    // Without the marker alone the ECP still is there.
     let steps = [
-        ("FltAllocateExtraCreateParameterList", 1),
-        ("FltAllocateExtraCreateParameter", 1),
-        ("FltAllocateExtraCreateParameter", 2),
-        ("FltInsertExtraCreateParameter", 1),
-        ("FltInsertExtraCreateParameter", 2),
-        ("FltSetEcpListIntoCallbackData", 1),
+        ("FltAllocateExtraCreateParameterList", 1, true),
+        ("FltAllocateExtraCreateParameter", 1, true),
+        ("FltAllocateExtraCreateParameter", 2, false),
+        ("FltInsertExtraCreateParameter", 1, true),
+        ("FltInsertExtraCreateParameter", 2, false),
+        ("FltSetEcpListIntoCallbackData", 1, true),
     ];
-    for (function, nth) in steps {
+    for (function, nth, lost) in steps {
         everywhere(&options(), move |world| {
             let layer = layer(world);
+            let host = world.process("host");
+            host.set_drive('C', &layer.volume);
+            host.run(|p| p.write_file(EVIL, &eicar_test_file()).expect("a new file"));
             let containers = containers(world, &layer, 1, EcpVariant::default());
             let before = world.counts().get(LookupReason::HostOwn);
             world.machine().faults().fail_call(function, nth);
             containers[0].process("app").run(|p| {
+                assert_eq!(p.read_file(EVIL), Err(INFECTED), "{function} {nth}");
                 assert!(p.read_file(TOOL).is_ok());
-                assert!(p.read_file(OTHER).is_ok());
             });
             let counts = world.counts();
+            let named = counts.named();
+            assert_eq!(counts.get(Event::EcpFailed), u64::from(lost), "{named:?}");
             let looked = counts.get(LookupReason::Layer) + counts.get(LookupReason::ContainerOwn);
             let scanned = counts.get(ScanReason::RedirectingVolume);
-            assert_eq!(
-                looked + scanned,
-                2,
-                "{function} {nth}: {:?}",
-                counts.named()
-            );
-            assert_eq!(
-                counts.get(LookupReason::HostOwn),
-                before,
-                "{:?}",
-                counts.named()
-            );
+            assert_eq!(looked + scanned, 2, "{function} {nth}: {named:?}");
+            assert_eq!(counts.get(LookupReason::HostOwn), before, "{named:?}");
             containers[0].destroy();
         });
     }

@@ -116,12 +116,6 @@ fn choices(cause: Failure, route: Route) -> Vec<([(&'static str, u32); 2], bool)
     values.iter().map(|choice| cell(*choice)).collect()
 }
 
-fn modes(route: Route) -> impl Iterator<Item = Mode> {
-    // In real time for one route only: most causes take as long as a deadline or a heartbeat.
-    let free = (route == Route::Scratch).then_some(Mode::Free);
-    (1..SEEDS).map(Mode::Seeded).chain(free)
-}
-
 fn check_cell(cause: Failure, route: Route) {
     for (policies, deny) in choices(cause, route) {
         let mut parameters = policies.to_vec();
@@ -136,7 +130,8 @@ fn check_cell(cause: Failure, route: Route) {
         let first = run(Mode::Seeded(0), &parameters, cause, route);
         let again = run(Mode::Seeded(0), &parameters, cause, route);
         assert_eq!(first.0, again.0, "one seed is one history");
-        let others = modes(route).map(|mode| run(mode, &parameters, cause, route).1);
+        let others = (1..SEEDS).map(Mode::Seeded).chain([Mode::Free]);
+        let others = others.map(|mode| run(mode, &parameters, cause, route).1);
         for opened in others.chain([first.1]) {
             assert_eq!(opened, expected, "{cause:?}, {route:?}, {policies:?}");
         }

@@ -43,7 +43,10 @@ fn a_layer_that_cannot_be_one_is_named() {
     std::fs::write(path("file"), b"x").expect("a file");
     std::fs::create_dir(path("odd")).expect("a folder");
     std::fs::write(path("odd").join(OsStr::from_bytes(b"a\xff")), b"x").expect("a file");
+    // Not even root can read it.
+    std::os::unix::fs::symlink("unreadable", path("unreadable")).expect("a link");
     let cases = [
+        ("unreadable", "symbolic links"),
         ("missing", "No such file"),
         ("empty", "holds no file"),
         ("file", "Not a directory"),
