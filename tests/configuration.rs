@@ -117,7 +117,7 @@ fn nonsense_is_the_default_and_is_told_and_the_driver_loads() {
         for parameter in &PARAMETERS {
             let event = &told[parameter.name];
             assert_eq!(event.number("InForce"), u64::from(parameter.default));
-            let out_of_range = parameter.id as usize % 5 == 0;
+            let out_of_range = (parameter.id as usize).is_multiple_of(5);
             let (why, found) = if out_of_range {
                 ("range", u64::from(u32::MAX))
             } else {

@@ -85,7 +85,7 @@ fn every_cell_of_the_failure_table() {
             cells += 1;
         }
     }
-    assert_eq!(cells, 17 * 32 * 6);
+    assert_eq!(cells, 19 * 32 * 6);
 }
 
 #[test]

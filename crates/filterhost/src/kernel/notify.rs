@@ -109,7 +109,7 @@ impl Notifications {
 pub fn starting(m: &Arc<Machine>, starting: &Starting<'_>) -> Result<(), NtStatus> {
     let creator = machine::current_thread();
     let text = starting.name.clone().unwrap_or_default();
-    let length = u16::try_from(text.len() * 2).unwrap_or(u16::MAX & !1);
+    let length = u16::try_from(text.len() * 2).unwrap_or(0xfffe);
     let bytes: Vec<u8> = text.iter().flat_map(|unit| unit.to_le_bytes()).collect();
     let characters = Block::zeroed(bytes.len().max(2));
     memory::write_bytes(characters.pointer(), &bytes);
