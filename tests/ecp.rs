@@ -197,13 +197,17 @@ fn without_memory_for_the_ecp_the_open_is_decided_without_it() {
             let containers = containers(world, &layer, 1, EcpVariant::default());
             let before = world.counts().get(LookupReason::HostOwn);
             world.machine().faults().fail_call(function, nth);
-            containers[0].process("app").run(|p| {
+            containers[0].process("app").run(move |p| {
                 assert_eq!(p.read_file(EVIL), Err(INFECTED), "{function} {nth}");
                 assert!(p.read_file(TOOL).is_ok());
             });
             let counts = world.counts();
             let named = counts.named();
-            assert_eq!(counts.get(Event::EcpFailed), u64::from(lost), "{named:?}");
+            assert_eq!(
+                counts.get(Event::EcpFailed),
+                u64::from(lost),
+                "{function}: {named:?}"
+            );
             let looked = counts.get(LookupReason::Layer) + counts.get(LookupReason::ContainerOwn);
             let scanned = counts.get(ScanReason::RedirectingVolume);
             assert_eq!(looked + scanned, 2, "{function} {nth}: {named:?}");

@@ -95,6 +95,9 @@ crate::exports! {
             return STATUS_INVALID_PARAMETER_2;
         };
         let list = expect_list(c.m, c.info.name, list);
+        if c.is_to_fail() {
+            return STATUS_INVALID_PARAMETER;
+        }
         if packet.list() == Some(list) || packet.list().is_some() {
             return STATUS_INVALID_PARAMETER_3;
         }
@@ -267,6 +270,9 @@ crate::exports! {
         let ecp = expect(c.m, c.info.name, context);
         if ecp.state.lock().list.is_some() {
             c.violation("ecp-inserted-twice", "the parameter is in a list already");
+        }
+        if c.is_to_fail() {
+            return STATUS_INVALID_PARAMETER;
         }
         if insert(c.m, list, &ecp) { STATUS_SUCCESS } else { STATUS_INVALID_PARAMETER }
     }
