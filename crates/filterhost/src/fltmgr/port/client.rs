@@ -71,13 +71,37 @@ impl Connection {
         !pipe.closed && !pipe.disconnected
     }
 
+    /// The connect callback refused: there is no disconnect callback.
+    fn refused(&self) {
+        let mut pipe = self.pipe.lock();
+        pipe.connecting = false;
+        pipe.disconnected = true;
+        pipe.told = true;
+        pipe.returned = true;
+        drop(pipe);
+        self.server.state.lock().connections -= 1;
+    }
+
+    /// The connect callback accepted. Where the filter ended its connections meanwhile, this one
+    /// ends now.
+    fn accepted(&self, m: &Arc<Machine>) {
+        let ended_meanwhile = {
+            let mut pipe = self.pipe.lock();
+            pipe.connecting = false;
+            pipe.disconnected
+        };
+        if ended_meanwhile {
+            self.end(m);
+        }
+    }
+
     /// Ends the connection: waiting senders and receivers return, and the driver's disconnect
     /// callback runs, once.
     pub(super) fn end(&self, m: &Arc<Machine>) {
         let tell = {
             let mut pipe = self.pipe.lock();
             pipe.disconnected = true;
-            !std::mem::replace(&mut pipe.told, true)
+            !pipe.connecting && !std::mem::replace(&mut pipe.told, true)
         };
         m.sched().notify();
         if tell {
@@ -123,7 +147,10 @@ pub fn connect(m: &Arc<Machine>, name: &str, context: &[u8]) -> Result<Arc<Conne
         server: server.clone(),
         process: process.id(),
         cookie: OnceLock::new(),
-        pipe: Mutex::default(),
+        pipe: Mutex::new(Pipe {
+            connecting: true,
+            ..Pipe::default()
+        }),
     });
     let ports = m.state::<Ports>();
     ports
@@ -142,16 +169,12 @@ pub fn connect(m: &Arc<Machine>, name: &str, context: &[u8]) -> Result<Arc<Conne
         &mut cookie,
     );
     if !status.is_success() {
-        let mut pipe = connection.pipe.lock();
-        pipe.disconnected = true;
-        pipe.told = true;
-        pipe.returned = true;
-        drop(pipe);
+        connection.refused();
         ports.clients.lock().remove(&connection.id);
-        server.state.lock().connections -= 1;
         return Err(status);
     }
     connection.cookie.get_or_init(|| cookie.expose_provenance());
+    connection.accepted(m);
     Ok(connection)
 }
 

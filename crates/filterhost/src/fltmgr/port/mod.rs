@@ -65,6 +65,8 @@ struct MessageState {
 /// What both ends of a connection share.
 #[derive(Default)]
 struct Pipe {
+    /// The connect callback has not returned yet: there is nothing to disconnect.
+    connecting: bool,
     /// The driver has closed its end.
     closed: bool,
     /// The process has closed its end.
