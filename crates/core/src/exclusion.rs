@@ -160,7 +160,10 @@ mod tests {
         table.replace([id(1), [0; 16], id(1), id(40)].into_iter());
         assert_eq!(table.find(&id(80)), None);
         assert_eq!(table.find(&[0; 16]), None);
-        table.hit(table.find(&id(40)).unwrap());
+        table
+            .find(&id(40))
+            .into_iter()
+            .for_each(|place| table.hit(place));
         let hits: Vec<_> = table.hits().collect();
         assert_eq!(hits, [(id(1), 0), (id(40), 1)]);
         table.replace([id(80), id(40)].into_iter());

@@ -133,29 +133,36 @@ impl Default for Watch {
 mod tests {
     use super::*;
 
+    fn looked(refused: Option<Nonsense>, change: Change, in_force: u32) -> Option<Looked> {
+        Some(Looked {
+            refused,
+            change,
+            in_force,
+        })
+    }
+
     #[test]
     fn a_live_value_is_taken_and_any_other_waits_and_each_is_told_once() {
         for parameter in &PARAMETERS {
             let (live, mut watch) = (LiveParameters::new(), Watch::new());
-            let mut look = |found| watch.look(parameter, found, &live).unwrap();
-            assert_eq!(look(Found::Absent).change, Change::None);
-            let wanted = if parameter.default == parameter.max {
+            let mut look = |found| watch.look(parameter, found, &live);
+            let default = parameter.default;
+            assert_eq!(look(Found::Absent), looked(None, Change::None, default));
+            let wanted = if default == parameter.max {
                 parameter.min
             } else {
                 parameter.max
             };
-            let looked = look(Found::Dword(wanted));
-            let (change, in_force) = if parameter.live {
-                (Change::Taken(parameter.default), wanted)
+            let (change, in_force, back) = if parameter.live {
+                (Change::Taken(default), wanted, Change::Taken(wanted))
             } else {
-                (Change::Waits(wanted), parameter.default)
+                (Change::Waits(wanted), default, Change::None)
             };
-            assert_eq!((looked.change, looked.in_force), (change, in_force));
+            let found = Found::Dword(wanted);
+            assert_eq!(look(found), looked(None, change, in_force));
             assert_eq!(live.snapshot().get(parameter.id), in_force);
-            assert_eq!(look(Found::Dword(wanted)).change, Change::None);
-            let back = look(Found::Absent);
-            assert_eq!(back.in_force, parameter.default);
-            assert_eq!(back.refused, None);
+            assert_eq!(look(found), looked(None, Change::None, in_force));
+            assert_eq!(look(Found::Absent), looked(None, back, default));
         }
     }
 
@@ -163,16 +170,16 @@ mod tests {
     fn nonsense_is_the_default_and_is_told_once() {
         for parameter in &PARAMETERS {
             let (live, mut watch) = (LiveParameters::new(), Watch::new());
-            let mut look = |found| watch.look(parameter, found, &live).unwrap();
-            look(Found::Dword(parameter.max));
+            let mut look = |found| watch.look(parameter, found, &live);
+            assert!(look(Found::Dword(parameter.max)).is_some());
             for (found, nonsense) in [
                 (Found::Dword(u32::MAX), Nonsense::Range),
                 (Found::OtherType, Nonsense::Type),
             ] {
-                let looked = look(found);
-                assert_eq!(looked.refused, Some(nonsense));
-                assert_eq!(looked.in_force, parameter.default);
-                assert_eq!(look(found).refused, None, "told once");
+                let first = look(found).map(|looked| (looked.refused, looked.in_force));
+                assert_eq!(first, Some((Some(nonsense), parameter.default)));
+                let again = looked(None, Change::None, parameter.default);
+                assert_eq!(look(found), again, "told once");
             }
         }
     }

@@ -174,7 +174,10 @@ mod tests {
         table.replace([[7; 16]].into_iter());
         assert!(told.fill(&table));
         assert!(!told.fill(&table), "nothing moved");
-        table.hit(table.find(&[7; 16]).unwrap());
+        table
+            .find(&[7; 16])
+            .into_iter()
+            .for_each(|place| table.hit(place));
         assert!(told.fill(&table));
         let hits = ExclusionHits::decode(told.as_bytes());
         let hits: Vec<_> = hits.into_iter().flatten().collect();
