@@ -18,13 +18,13 @@ use siloscan_core::reason::{
 };
 use siloscan_core::route::{self, Facts, LookUp, OpenFacts, PreRoute, Route, Waiting, Which};
 use siloscan_core::stream::{OwnId, StreamName};
-use siloscan_core::verdict::{self, Decision, End, Opener};
+use siloscan_core::verdict::{self, End, Opener};
 
 use crate::context::{InstanceContext, Owned, StreamContext};
 use crate::ecp::{Attached, List};
 use crate::kernel::file::{self, Name};
 use crate::kernel::silo::{self, Place};
-use crate::kernel::{Status, clock, thread};
+use crate::kernel::{Status, clock};
 use crate::registration::view::{Data, NameHint};
 use crate::scan::{self, By, Wanted};
 use crate::sys::constants::*;
@@ -39,9 +39,6 @@ const WRITE_ACCESS: u32 =
     FILE_WRITE_DATA | FILE_APPEND_DATA | GENERIC_WRITE | GENERIC_ALL | MAXIMUM_ALLOWED;
 /// Access that changes a file in any way.
 const CHANGE_ACCESS: u32 = WRITE_ACCESS | DELETE | FILE_WRITE_ATTRIBUTES | FILE_WRITE_EA;
-
-/// Pause between two tries of an open whose file could not be read, in milliseconds.
-const RETRY_MS: u64 = 20;
 
 /// Before the open. `None` where nothing has to happen after it.
 ///
@@ -487,46 +484,31 @@ impl Opening<'_> {
     /// Decides, and tries again while a cause may pass and time is left.
     fn finish(&self, end: impl Fn(clock::Time) -> End, waiting: Waiting) {
         let since = clock::now();
-        let deadline = since.saturating_add(self.parameters.open_deadline());
-        let policy = self.parameters.failure_policy();
-        loop {
-            let end = end(deadline);
-            if let End::Failed(failure) = end {
-                self.tale.failure(failure);
+        let opener = Opener {
+            in_silo: self.open.has(OpenFacts::CONTAINER),
+            emptied: self.open.has(OpenFacts::NOT_OPENED),
+            handle_exists: self.data.handle_exists(),
+            can_retry: waiting == Waiting::Allowed,
+        };
+        let failed = |failure| self.tale.failure(failure);
+        match scan::decide(&opener, &self.parameters, failed, end) {
+            (Ok(reason), end) => {
+                self.tale.decision(reason);
+                if !matches!(end, End::Cached(_)) {
+                    self.tally(end, false, since);
+                }
+                self.tell_policy(end, reason, reason.overrules(), since);
+                if matches!(end, End::Failed(_))
+                    && let Some(stream) = &self.stream
+                {
+                    stream.state.note_unscanned();
+                }
             }
-            let can_retry =
-                waiting == Waiting::Allowed && clock::after(clock::now(), RETRY_MS) < deadline;
-            let opener = Opener {
-                in_silo: self.open.has(OpenFacts::CONTAINER),
-                emptied: self.open.has(OpenFacts::NOT_OPENED),
-                handle_exists: self.data.handle_exists(),
-                can_retry,
-            };
-            match verdict::decide(end, &opener, &policy) {
-                Decision::Allow(reason) => {
-                    self.tale.decision(reason);
-                    if !matches!(end, End::Cached(_)) {
-                        self.tally(end, false, since);
-                    }
-                    self.tell_policy(end, reason, reason.overrules(), since);
-                    if matches!(end, End::Failed(_))
-                        && let Some(stream) = &self.stream
-                    {
-                        stream.state.note_unscanned();
-                    }
-                    return;
-                }
-                Decision::Deny(reason) => {
-                    self.tale.decision(reason);
-                    self.tally(end, true, since);
-                    self.tell_policy(end, reason, false, since);
-                    self.refuse(reason);
-                    return;
-                }
-                Decision::Retry(_) => {
-                    trace::count(Event::Retried);
-                    thread::sleep(RETRY_MS);
-                }
+            (Err(reason), end) => {
+                self.tale.decision(reason);
+                self.tally(end, true, since);
+                self.tell_policy(end, reason, false, since);
+                self.refuse(reason);
             }
         }
     }

@@ -8,21 +8,18 @@ use siloscan_core::exclusion::{ContainerId, Excluded, Exclusions};
 use crate::kernel::file::File;
 use crate::kernel::lock::SpinLock;
 use crate::kernel::silo::{self, Place};
-use crate::trace;
+use crate::{port, trace};
 
 /// What opens look at.
 static TABLE: Exclusions = Exclusions::new();
 
-/// Whose list is in the table. Its lock is for those who change the table.
-static LISTED: SpinLock<Listed> = SpinLock::new(Listed {
-    connection: 0,
-    list: 0,
-});
+/// The service's number of the list in the table; zero for none. Its lock is for those who change
+/// the table.
+static LISTED: SpinLock<u32> = SpinLock::new(0);
 
 /// A list, and the connection that it is believed for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Listed {
-    /// Counts connections that have ended.
     connection: u64,
     /// The service's number of the list; zero for none.
     pub list: u32,
@@ -41,7 +38,9 @@ pub fn table() -> &'static Exclusions {
 /// At most DISPATCH_LEVEL.
 #[must_use]
 pub fn listed() -> Listed {
-    *LISTED.lock()
+    let connection = port::current();
+    let list = *LISTED.lock();
+    Listed { connection, list }
 }
 
 /// Excludes these containers and no others, if the connection of `before` lives.
@@ -51,10 +50,11 @@ pub fn listed() -> Listed {
 pub fn replace(before: Listed, list: u32, containers: impl Iterator<Item = ContainerId>) {
     {
         let mut listed = LISTED.lock();
-        if listed.connection != before.connection {
+        // One that ends just now is forgotten afterwards, under this lock.
+        if before.connection == 0 || port::current() != before.connection {
             return;
         }
-        listed.list = list;
+        *listed = list;
         TABLE.replace(containers);
     }
     trace::exclusions(list, TABLE.hits().count());
@@ -67,9 +67,7 @@ pub fn replace(before: Listed, list: u32, containers: impl Iterator<Item = Conta
 pub fn forget() {
     let had_one = {
         let mut listed = LISTED.lock();
-        listed.connection = listed.connection.wrapping_add(1);
-        let had_one = listed.list != 0;
-        listed.list = 0;
+        let had_one = core::mem::take(&mut *listed) != 0;
         TABLE.replace(core::iter::empty());
         had_one
     };

@@ -12,20 +12,25 @@ use siloscan_core::flight::{Join, Left, Outcome, Request, Subject, WaiterId};
 use siloscan_core::key::Key;
 use siloscan_core::ledger::Lookup;
 use siloscan_core::limits::{OnStale, Parameters};
-use siloscan_core::reason::{Event, Failure};
+use siloscan_core::reason::{AllowReason, DenyReason, Event, Failure};
 use siloscan_core::stream::StreamId;
-use siloscan_core::verdict::End;
+use siloscan_core::verdict::{self, Decision, End, Opener};
 
 use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
 use crate::kernel::clock::{self, Time};
 use crate::kernel::event::{self, Waited};
 use crate::kernel::file::{File, Held, Instance, Name};
 use crate::kernel::process::Start;
+use crate::kernel::section::ScanSection;
 use crate::kernel::silo::Silo;
+use crate::kernel::{Status, thread};
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
 use crate::{port, trace};
 use job::{Cookie, Job};
+
+/// Pause between two tries of a file that could not be read, in milliseconds.
+const RETRY_MS: u64 = 20;
 
 /// How long a conflicting operation waits for a scan to let go, in milliseconds.
 const GIVE_WAY_MS: u64 = 200;
@@ -168,6 +173,56 @@ pub fn wait_for_verdict(wanted: &Wanted<'_>, parameters: &Parameters) -> End {
     // Whoever waits has its job back by now: a leader's loan ends before the waiter's place does.
     drop(flights.jobs.remove(cookie));
     end
+}
+
+/// Decides an open or a start by what `end` says, which is asked again while the cause of a failure
+/// may pass and time is left; `failed` is told of each failure. `opener.can_retry` says whether it
+/// may wait at all. Whether it goes through, and how its look-up or scan ended.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, in the opener's thread.
+pub fn decide(
+    opener: &Opener,
+    parameters: &Parameters,
+    failed: impl Fn(Failure),
+    end: impl Fn(Time) -> End,
+) -> (Result<AllowReason, DenyReason>, End) {
+    let deadline = clock::now().saturating_add(parameters.open_deadline());
+    let policy = parameters.failure_policy();
+    loop {
+        let end = end(deadline);
+        if let End::Failed(failure) = end {
+            failed(failure);
+        }
+        let opener = Opener {
+            can_retry: opener.can_retry && clock::after(clock::now(), RETRY_MS) < deadline,
+            ..*opener
+        };
+        match verdict::decide(end, &opener, &policy) {
+            Decision::Allow(reason) => return (Ok(reason), end),
+            Decision::Deny(reason) => return (Err(reason), end),
+            Decision::Retry(_) => {
+                trace::count(Event::Retried);
+                thread::sleep(RETRY_MS);
+            }
+        }
+    }
+}
+
+/// A section of an open file, which lives on when the file object goes. One a stream.
+///
+/// # Errors
+/// What the Filter Manager says: `STATUS_END_OF_FILE` of an empty file.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+fn section_of(
+    held: &Held,
+    subject: Subject,
+    stream: Option<&Owned<StreamContext>>,
+) -> Result<ScanSection, Status> {
+    let context = SectionContext::new(subject, stream.map(|stream| stream.state.id()));
+    ScanSection::create(held.instance(), held.file(), Owned::new(context)?)
 }
 
 /// What a leader needs to read the file.

@@ -5,21 +5,18 @@
 
 use siloscan_core::reason::{AllowReason, Counted, DenyReason, Event, Failure};
 use siloscan_core::start::{self, StartFacts, StartRoute};
-use siloscan_core::verdict::{self, Decision, End, Opener, Verdict};
+use siloscan_core::verdict::{End, Opener, Verdict};
 
 use crate::context::{InstanceContext, Owned, StreamContext};
 use crate::kernel::file::{self, Instance};
 use crate::kernel::image::OurInstance;
 use crate::kernel::process::Start;
 use crate::kernel::silo::{self, Silo};
-use crate::kernel::{Status, clock, thread};
+use crate::kernel::{Status, clock};
 use crate::scan::{self, By, Wanted};
 use crate::sys::constants::{FO_CLEANUP_COMPLETE, STATUS_ACCESS_DENIED, STATUS_VIRUS_INFECTED};
 use crate::trace::{self, ProcessStart};
 use crate::{port, state};
-
-/// Pause between two tries of an image that could not be read, in milliseconds.
-const RETRY_MS: u64 = 20;
 
 /// Looks at a process's image before the process is there.
 ///
@@ -104,35 +101,24 @@ impl Starting<'_> {
         scan::wait_for_verdict(&wanted, &state::parameters())
     }
 
-    /// Decides, and tries again while a cause may pass and time is left.
+    /// Decides by what `end` says.
     fn finish(&self, end: impl Fn(clock::Time) -> End) {
-        let parameters = state::parameters();
-        let deadline = clock::now().saturating_add(parameters.open_deadline());
-        // Through a file object whose handles are closed the file may never be read again.
-        let open = self.start.file().flags() & FO_CLEANUP_COMPLETE == 0;
-        loop {
-            let end = end(deadline);
-            let failure = match end {
-                End::Failed(failure) => Some(failure),
-                _ => None,
-            };
-            if let Some(failure) = failure {
-                trace::count(failure);
-            }
-            let opener = Opener {
-                in_silo: self.silo.is_some() || silo::caller_is_contained(),
-                emptied: false,
-                handle_exists: false,
-                can_retry: open && clock::after(clock::now(), RETRY_MS) < deadline,
-            };
-            match verdict::decide(end, &opener, &parameters.failure_policy()) {
-                Decision::Allow(reason) => return self.allow(reason, failure),
-                Decision::Deny(reason) => return self.refuse(reason, failure),
-                Decision::Retry(_) => {
-                    trace::count(Event::Retried);
-                    thread::sleep(RETRY_MS);
-                }
-            }
+        let opener = Opener {
+            in_silo: self.silo.is_some() || silo::caller_is_contained(),
+            emptied: false,
+            handle_exists: false,
+            // Through a file object whose handles are closed the file may never be read again.
+            can_retry: self.start.file().flags() & FO_CLEANUP_COMPLETE == 0,
+        };
+        let count = |failure: Failure| trace::count(failure);
+        let (decided, end) = scan::decide(&opener, &state::parameters(), count, end);
+        let failure = match end {
+            End::Failed(failure) => Some(failure),
+            _ => None,
+        };
+        match decided {
+            Ok(reason) => self.allow(reason, failure),
+            Err(reason) => self.refuse(reason, failure),
         }
     }
 

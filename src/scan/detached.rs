@@ -8,11 +8,11 @@ use siloscan_core::reason::{Event, Failure};
 
 use super::closed::Debt;
 use super::job::Job;
-use super::{By, Wanted, owner};
-use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
+use super::{Wanted, job_of, owner, section_of};
+use crate::context::{InstanceContext, Owned, StreamContext};
+use crate::kernel::clock;
 use crate::kernel::file::{self, Held, Name};
-use crate::kernel::section::ScanSection;
-use crate::kernel::{Status, clock, silo};
+use crate::kernel::silo::{self, Silo};
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
 use crate::sys::constants::STATUS_END_OF_FILE;
@@ -42,8 +42,9 @@ pub fn at_close(data: &Data<'_>, stream: Owned<StreamContext>) {
     let Some(flights) = state::flights() else {
         return;
     };
-    match closed_job(data, stream, instance) {
-        Ok(job) => queue(flights, data, Job { debt, ..job }),
+    let silo = silo::of(data.file());
+    match closed_job(data, stream, instance, silo) {
+        Ok(job) => queue(flights, silo, Job { debt, ..job }),
         Err(Closing::Empty) => debt.into_iter().for_each(|mut debt| debt.pay()),
         Err(Closing::Left) => trace::count(Event::CloseLeft),
         Err(Closing::Failed) => trace::count(Event::CloseFailed),
@@ -65,6 +66,7 @@ fn closed_job(
     data: &Data<'_>,
     stream: Owned<StreamContext>,
     instance: Owned<InstanceContext>,
+    silo: Option<Silo>,
 ) -> Result<Job, Closing> {
     let failed = |_| Closing::Failed;
     if !instance.data_scan {
@@ -76,11 +78,11 @@ fn closed_job(
     let key = invalidate::own_key(&stream, &instance)
         .filter(|_| cacheable && unnamed && !instance::is_redirecting(&instance, data.volume()));
     let subject = key.map_or(Subject::Stream(stream.state.id()), Subject::Key);
-    let section = section_of(data, subject, &stream).map_err(|status| match status.code() {
-        STATUS_END_OF_FILE => Closing::Empty,
-        _ => Closing::Failed,
-    })?;
-    let silo = silo::of(data.file());
+    let section =
+        section_of(&held, subject, Some(&stream)).map_err(|status| match status.code() {
+            STATUS_END_OF_FILE => Closing::Empty,
+            _ => Closing::Failed,
+        })?;
     Ok(Job {
         held,
         stream: Some(stream),
@@ -98,17 +100,15 @@ fn closed_job(
     })
 }
 
-/// Queues a scan that has its section.
-fn queue(flights: &Flights, data: &Data<'_>, job: Job) {
+/// Queues a scan that has its section, on the account of this silo.
+fn queue(flights: &Flights, silo: Option<Silo>, job: Job) {
     let deadline = clock::now().saturating_add(state::parameters().open_deadline());
     let stream = job.stream.as_ref().map(|stream| stream.state.id());
     let subject = job.subject(state::next_stream);
-    let closed = job.closed;
-    let silo = silo::of(data.file());
+    let (closed, owner) = (job.closed, owner(job.held.instance()));
     let cookie = match flights.jobs.insert(job) {
         Ok(cookie) => cookie,
         Err(job) => {
-            let closed = job.closed;
             drop(job);
             return count_refused(closed, Failure::QueueFull);
         }
@@ -117,7 +117,7 @@ fn queue(flights: &Flights, data: &Data<'_>, job: Job) {
         subject,
         stream,
         silo: silo.map_or(0, |silo| silo.account),
-        owner: owner(data.instance()),
+        owner,
         cookie: cookie.to_raw(),
         deadline,
         detached: true,
@@ -152,17 +152,6 @@ fn count_refused(closed: bool, why: Failure) {
     }
 }
 
-/// A section of the opened file that stays when the file object goes.
-fn section_of(
-    data: &Data<'_>,
-    subject: Subject,
-    stream: &Owned<StreamContext>,
-) -> Result<ScanSection, Status> {
-    let context = SectionContext::new(subject, Some(stream.state.id()));
-    let context = Owned::new(context)?;
-    ScanSection::create(data.instance(), data.file(), context)
-}
-
 /// An open went through with a "clean" of the signatures before: the file is scanned under the
 /// new ones, and nobody waits for it. What is opened most is so scanned first. Where the section
 /// cannot be made the open's verdict stays stale, and the next open tries again.
@@ -176,33 +165,16 @@ pub fn rescan(wanted: &Wanted<'_>) {
     if !port::is_connected() || state::is_breaker_open() || !wanted.instance.data_scan {
         return;
     }
-    let (Some(flights), By::Open(data)) = (state::flights(), wanted.by) else {
+    let Some(flights) = state::flights() else {
         return;
     };
     let subject = Subject::Key(key);
     if state::FILTER.may_have(&subject) && flights.table.lock().has(&subject) {
         return;
     }
-    let Ok(held) = Held::new(data.instance(), data.file()) else {
-        return;
-    };
-    let Ok(section) = section_of(data, subject, stream) else {
-        return;
-    };
-    let job = Job {
-        held,
-        stream: Some(stream.again()),
-        instance: wanted.instance.again(),
-        name: Name::opened(data).ok(),
-        section: Some(section),
-        debt: None,
-        key: Some(key),
-        keeps: true,
-        layer: wanted.layer,
-        alone: false,
-        closed: false,
-        process: data.process_id(),
-        container: wanted.silo.map_or([0; 16], |silo| silo.container),
-    };
-    queue(flights, data, job);
+    let Ok(job) = job_of(wanted) else { return };
+    if let Ok(section) = section_of(&job.held, subject, Some(stream)) {
+        let section = Some(section);
+        queue(flights, wanted.silo, Job { section, ..job });
+    }
 }

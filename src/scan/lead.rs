@@ -15,7 +15,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::chunks::{self, Buffer};
 use super::closed::Debt;
 use super::job::{Cookie, Job};
-use crate::context::{InstanceContext, Owned, SectionContext, StreamContext};
+use crate::context::{InstanceContext, Owned, StreamContext};
 use crate::kernel::clock::Time;
 use crate::kernel::file::{self, Held};
 use crate::kernel::lock::Raise;
@@ -340,7 +340,7 @@ impl Worker {
             return Err(Attempt::Failed(Failure::NotRecalled));
         }
         let source = if job.instance.data_scan {
-            Source::Section(section_of(lead, job, &held)?)
+            Source::Section(section_for(lead, job, &held)?)
         } else {
             let buffer = &mut self.messages.chunks;
             Source::Sent(chunks::send(self.flights, lead, &held, buffer)?)
@@ -498,18 +498,14 @@ impl Worker {
 }
 
 /// The section of a file that is lent, or the one that was made when it was closed.
-fn section_of(lead: &Lead, job: &mut Job, held: &Held) -> Result<ScanSection, Attempt> {
+fn section_for(lead: &Lead, job: &mut Job, held: &Held) -> Result<ScanSection, Attempt> {
     if let Some(section) = job.section.take() {
         return Ok(section);
     }
-    let failed = |status: Status| Attempt::Failed(failure_of(status));
-    let stream = job.stream.as_ref().map(|stream| stream.state.id());
-    let context = SectionContext::new(lead.subject, stream);
-    let context = Owned::new(context).map_err(failed)?;
-    ScanSection::create(held.instance(), held.file(), context).map_err(|status| {
+    super::section_of(held, lead.subject, job.stream.as_ref()).map_err(|status| {
         match status.code() {
             STATUS_END_OF_FILE => Attempt::Empty,
-            _ => failed(status),
+            _ => Attempt::Failed(failure_of(status)),
         }
     })
 }
