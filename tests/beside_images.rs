@@ -11,9 +11,8 @@ use std::path::PathBuf;
 use filterhost::wcifs::EcpVariant;
 use filterhost::{DriverHandle, LoadOptions};
 use siloscan_core::reason::{Event, LookupReason, ScanReason, SkipReason};
-use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::scene::{INFECTED, OTHER, TOOL, containers, layer, options};
+use siloscan_worlds::scene::{containers, layer, live, options};
 use siloscan_worlds::world::{Counts, World};
 
 /// Above us; between us and the container's file system filter; below that.
@@ -55,16 +54,7 @@ fn lives(world: &World, variant: EcpVariant, filters: &[(PathBuf, &str)]) -> Cou
         .map(|(image, altitude)| load(world, image, altitude))
         .collect();
     let containers = containers(world, &layer, 1, variant);
-    containers[0].process("app").run(|p| {
-        assert!(p.read_file(TOOL).is_ok());
-        assert!(p.read_file(OTHER).is_ok());
-    });
-    let counts = world.counts();
-    containers[0].process("malware").run(|p| {
-        p.write_file(OTHER, &eicar_test_file())
-            .expect("copied on write");
-        assert_eq!(p.read_file(OTHER), Err(INFECTED));
-    });
+    let counts = live(world, &containers[0]);
     containers[0].destroy();
     for other in loaded {
         other.unload().expect("nothing of it is left");

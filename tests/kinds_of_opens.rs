@@ -9,29 +9,15 @@ use filterhost::status::STATUS_ACCESS_DENIED;
 use filterhost::user::{EcpSpec, OpenOptions, Process};
 use filterhost::volume::share::{READ_ATTRIBUTES, WRITE_ATTRIBUTES};
 use filterhost::volume::{FsKind, Volume, VolumeOptions};
-use siloscan_core::reason::{
-    AllowReason, Counted, Event, Failure, IgnoreReason, LookupReason, ScanReason,
-};
+use siloscan_core::reason::{AllowReason, Event, Failure, IgnoreReason, LookupReason, ScanReason};
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::scene::{INFECTED, options};
+use siloscan_worlds::scene::{INFECTED, during, options};
 use siloscan_worlds::world::World;
 
 const FILE: &str = r"C:\notes.txt";
 const EVIL: &str = r"C:\evil.com";
 const PAGE_READWRITE: u32 = 4;
-
-/// How often `reason` is counted while `user` does something.
-fn during<R: Counted, T: Send + 'static>(
-    world: &World,
-    user: &Process,
-    reason: R,
-    body: impl FnOnce(&Process) -> T + Send + 'static,
-) -> (u64, T) {
-    let before = world.count(reason);
-    let value = user.run(body);
-    (world.count(reason) - before, value)
-}
 
 /// A clean file and an infected one.
 fn files(p: &Process) {

@@ -4,13 +4,11 @@
 use std::sync::Arc;
 
 use filterhost::user::{OpenOptions, Process};
-use filterhost::volume::FsKind;
-use filterhost::volume::Volume;
 use filterhost::wcifs::{EcpVariant, Layer};
 use siloscan_core::reason::{AllowReason, Event, LookupReason, ScanReason};
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::scene::{INFECTED, containers, options};
+use siloscan_worlds::scene::{INFECTED, containers, during, layer_with, options};
 use siloscan_worlds::world::World;
 
 const LONG: &str = r"C:\a program with a long name.exe";
@@ -27,13 +25,6 @@ fn files(p: &Process) {
         let file = p.open(&OpenOptions::new(path)).expect("attributes only");
         assert_eq!(format!(r"C:\{}", file.short_name().expect("one")), short);
     }
-}
-
-/// How often the key of a file is dropped while a process of the host does something.
-fn dropped(world: &World, user: &Process, body: impl FnOnce(&Process) + Send + 'static) -> u64 {
-    let before = world.count(Event::KeyDropped);
-    user.run(body);
-    world.count(Event::KeyDropped) - before
 }
 
 #[test]
@@ -103,7 +94,7 @@ fn a_file_deleted_or_replaced_by_its_short_name_is_gone() {
             assert!(p.read_file(SHORT).is_ok());
         });
         // The infected one takes the place of the clean one, which is named by its short name.
-        let count = dropped(world, &user, |p| {
+        let (count, ()) = during(world, &user, Event::KeyDropped, |p| {
             let evil = p.open(&OpenOptions::new(EVIL_SHORT).delete());
             let evil = evil.expect("no access to its data");
             evil.rename("APROGR~1.EXE", true).expect("replaced");
@@ -116,7 +107,7 @@ fn a_file_deleted_or_replaced_by_its_short_name_is_gone() {
             p.write_file(LONG, b"MZ clean").expect("a new file");
             assert!(p.read_file(SHORT).is_ok(), "a file of its own");
         });
-        let count = dropped(world, &user, |p| {
+        let (count, ()) = during(world, &user, Event::KeyDropped, |p| {
             p.delete_file(SHORT).expect("deleted");
             assert!(p.read_file(LONG).is_err(), "it is gone");
         });
@@ -132,7 +123,7 @@ fn a_short_name_may_change_hands() {
             files(p);
             assert!(p.read_file(SHORT).is_ok());
         });
-        let count = dropped(world, &user, |p| {
+        let (count, ()) = during(world, &user, Event::KeyDropped, |p| {
             let clean = p.open(&OpenOptions::new(LONG).delete()).expect("there");
             let evil = p.open(&OpenOptions::new(EVIL).delete()).expect("there");
             assert!(evil.set_short_name("APROGR~1.EXE").is_err(), "it is taken");
@@ -151,24 +142,13 @@ fn a_short_name_may_change_hands() {
 
 /// A layer with both files in a directory that has a short name too.
 fn layer(world: &World) -> Layer {
-    let volume = Volume::mount_kind(world.machine(), FsKind::Ntfs);
-    let setup = world.process("setup");
-    setup.set_drive('C', &volume);
-    setup.run(|p| {
+    layer_with(world, |p| {
         files(p);
         p.create_directory(DIRECTORY).expect("a new directory");
-        p.write_file(
-            &format!(r"{DIRECTORY}\infected library.dll"),
-            &eicar_test_file(),
-        )
-        .expect("a new file");
-    });
-    Layer {
-        volume,
-        root: r"\".to_owned(),
-        registered: false,
-        remote: false,
-    }
+        let inside = format!(r"{DIRECTORY}\infected library.dll");
+        p.write_file(&inside, &eicar_test_file())
+            .expect("a new file");
+    })
 }
 
 #[test]
