@@ -9,6 +9,8 @@ $ErrorActionPreference = 'Stop'
 
 # The ETW provider `Siloscan`; its GUID is made from the name as TraceLogging does.
 $SiloscanProvider = '{953ed540-b28f-5209-0562-c352addcc502}'
+# Another scanner is left on: run.ps1 sets it.
+if (-not (Test-Path -Path 'Variable:BesideAnother')) { $BesideAnother = $false }
 # What was seen so far, one object each; Save-Observation writes them out. A script that sources
 # another one keeps what it has.
 if (-not (Test-Path -Path 'Variable:Observations')) {
@@ -44,6 +46,15 @@ function Invoke-Program {
         throw "$File $Arguments ended with $code`:`r`n$text"
     }
     return [pscustomobject] @{ Code = $code; Text = $text; Lines = $lines }
+}
+
+function Get-Denial {
+    # Whether a denial that should be seen was. Beside another scanner a missing one proves nothing:
+    # that scanner may have taken the file away first.
+    param([Parameter(Mandatory)] [bool] $Seen)
+    if ($Seen) { return $true }
+    if ($BesideAnother) { return $null }
+    return $false
 }
 
 function Add-Observation {

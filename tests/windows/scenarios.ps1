@@ -67,7 +67,7 @@ function Test-HostFile {
             return ($_.Exception.GetBaseException().HResult -eq -2147024671)
         }
     }
-    Add-Observation -Claim 'a file with EICAR is denied on the host' -Holds $denied -Seen $path
+    Add-Observation -Claim 'a file with EICAR is denied on the host' -Holds (Get-Denial -Seen $denied) -Seen $path
     if (Test-Path $Events) {
         $line = Get-Content -Path $Events | Where-Object { $_ -match '"event":"detection"' } | Select-Object -Last 1
         Add-Observation -Claim 'the event of a host process names no container' -Holds $null -Seen "$line"
@@ -96,14 +96,14 @@ function Test-Container {
         foreach ($line in @($run.Lines | Where-Object { $_.StartsWith('{') })) {
             $one = ConvertFrom-Json -InputObject $line
             $holds = $null
-            if ($one.scenario -ne 'reads package files') { $holds = $one.outcome.StartsWith('denied') }
+            if ($one.scenario -ne 'reads package files') { $holds = Get-Denial -Seen ($one.outcome.StartsWith('denied')) }
             Add-Observation -Claim "container $number $($one.scenario)" -Holds $holds -Seen "$($one.outcome) ($seconds s)"
         }
     }
     if (Test-Path $Events) {
         $found = @(Get-Content -Path $Events | Where-Object { $_ -match '"event":"detection"' })
         $named = @($found | Where-Object { $_ -match '"container":"' })
-        Add-Observation -Claim 'detections in containers name the container' -Holds ($named.Count -gt 0) `
+        Add-Observation -Claim 'detections in containers name the container' -Holds (Get-Denial -Seen ($named.Count -gt 0)) `
             -Seen "$($named.Count) of $($found.Count): $($named | Select-Object -Last 1)"
     }
 }
@@ -131,7 +131,7 @@ function Test-LayerWrite {
     [System.IO.File]::WriteAllText($file.FullName, (Get-EicarText))
     $after = Invoke-Container -Image 'siloscan-probe' -Script $read
     Add-Observation -Claim 'a host''s write into a layer reaches the driver' `
-        -Holds ($after.Text -match '800700e1') -Seen "$($file.FullName): $($after.Text)"
+        -Holds (Get-Denial -Seen ($after.Text -match '800700e1')) -Seen "$($file.FullName): $($after.Text)"
 }
 
 function Test-ImageRemoval {
