@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Bench, Found};
+use super::{Bench, Found, programs};
 use crate::command::{self, Ended};
 use crate::files;
 use crate::packages;
@@ -12,7 +12,7 @@ use crate::toolchain::{self, Wish};
 use crate::trouble::Outcome;
 
 /// Everything that Cargo compiles from nothing fits into this on two cores.
-const LIMIT: Duration = Duration::from_secs(45 * 60);
+pub const COMPILE: Duration = Duration::from_secs(45 * 60);
 /// How much of a log is shown when its command failed.
 const TAIL: usize = 60;
 
@@ -24,35 +24,61 @@ pub fn host(bench: &Bench, subcommand: &str) -> Command {
     cargo
 }
 
+/// What the lines of a test program said.
+#[derive(Debug, Default)]
+pub struct Counts {
+    found: Found,
+    test_failed: bool,
+}
+
+impl Counts {
+    /// Reads one line.
+    pub fn read(&mut self, line: &str) {
+        if let Some((passed, failed, ignored)) = result(line) {
+            self.found.passed += passed;
+            self.found.ignored += ignored;
+            self.test_failed |= failed > 0;
+        } else if let Some(test) = line.strip_prefix("test ").and_then(failed_name) {
+            self.found.failed.push(test.to_owned());
+        }
+    }
+
+    /// Adds them to what a stage found; a program that ended badly is named even where no test is.
+    pub fn into(self, found: &mut Found, name: &str, ended: Ended, log: &Path) {
+        found.passed += self.found.passed;
+        found.ignored += self.found.ignored;
+        let failed = self.found.failed.iter();
+        found
+            .failed
+            .extend(failed.map(|test| format!("{name}: test {test}")));
+        let explained = !self.found.failed.is_empty() && self.test_failed;
+        let text = match ended {
+            Ended::Well => return,
+            Ended::Failed if explained => return,
+            Ended::Late => "did not end in time",
+            Ended::Failed => "failed",
+        };
+        found
+            .failed
+            .push(format!("{name} {text}; all of it is in {}", log.display()));
+    }
+}
+
 /// Runs a command with tests in it, or none, and counts them.
 pub fn counted(bench: &mut Bench, name: &str, command: &mut Command) -> Outcome<Found> {
     let log = bench.log(name);
-    let mut found = Found::default();
-    let mut test_failed = false;
+    let mut counts = Counts::default();
     let Bench { say, .. } = bench;
-    let ended = command::limited(command, &log, LIMIT, |line| {
+    let ended = command::limited(command, &log, COMPILE, |line| {
         say.moving(name, line.trim_start());
-        if let Some((passed, failed, ignored)) = result(line) {
-            found.passed += passed;
-            found.ignored += ignored;
-            test_failed |= failed > 0;
-        } else if let Some(test) = line.strip_prefix("test ").and_then(failed_name) {
-            found.failed.push(format!("test {test}"));
-        }
+        counts.read(line);
     })?;
     bench.say.clear();
     if ended != Ended::Well {
         tail(&log);
-        let text = match ended {
-            Ended::Late => "did not end in time",
-            _ => "failed",
-        };
-        if found.failed.is_empty() || ended == Ended::Late || !test_failed {
-            found
-                .failed
-                .push(format!("{name} {text}; all of it is in {}", log.display()));
-        }
     }
+    let mut found = Found::default();
+    counts.into(&mut found, name, ended, &log);
     Ok(found)
 }
 
@@ -70,7 +96,8 @@ fn failed_name(rest: &str) -> Option<&str> {
     rest.strip_suffix(" ... FAILED")
 }
 
-fn tail(log: &Path) {
+/// Shows the end of a log.
+pub fn tail(log: &Path) {
     let text = files::bytes(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
@@ -96,20 +123,9 @@ pub fn unit(bench: &mut Bench) -> Outcome<Found> {
 /// The tests that load the built driver.
 pub fn image(bench: &mut Bench) -> Outcome<Found> {
     packages::need(&mut bench.say, "the layout tests", packages::LAYOUTS)?;
-    let built = bench.built()?;
-    let mut test = host(bench, "test");
-    test.args([
-        "--workspace",
-        "--locked",
-        "--no-fail-fast",
-        "--features",
-        "siloscan/built-image,filterhost/clang",
-    ]);
-    for name in names(&bench.root.join("tests"))? {
-        test.args(["--test", &name]);
-    }
-    test.env("SILOSCAN_IMAGE", &built.image);
-    counted(bench, "image", &mut test)
+    let image = bench.built()?.image;
+    let programs = programs::compiled(bench)?;
+    programs::run(bench, programs, &image)
 }
 
 /// The root's integration tests, by their files.

@@ -24,7 +24,14 @@ pub fn check(bench: &mut Bench) -> Outcome<Found> {
     copy::need(bench)?;
     let good = bench.built()?.image;
     let mut build = host(bench, "build");
-    build.args(["--locked", "--workspace", "--bins"]);
+    // With the feature of the stages before, so that nothing is compiled twice.
+    build.args([
+        "--locked",
+        "--workspace",
+        "--bins",
+        "--features",
+        "filterhost/clang",
+    ]);
     let log = bench.log("demo-build");
     if command::limited(&mut build, &log, COMPILE, |_| {})? != Ended::Well {
         let at = log.display();

@@ -9,6 +9,7 @@ mod driver;
 mod format;
 mod mutants;
 mod package;
+mod programs;
 mod windows;
 mod wine;
 

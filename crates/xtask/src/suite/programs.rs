@@ -1,0 +1,206 @@
+//! The root's test programs, run several at a time. Most of their time is waiting: for deadlines,
+//! for pauses that a scenario needs, for a service that hangs on purpose. One after the other they
+//! leave nine tenths of the machine idle.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::cargo::{COMPILE, Counts, host, names, tail};
+use super::{Bench, Found};
+use crate::command::{self, Ended};
+use crate::files;
+use crate::trouble::{Outcome, Trouble};
+
+/// One program with all its tests: minutes, on a machine that does nothing else.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// Programs that run at the same time, for each processor.
+const FOR_EACH_PROCESSOR: usize = 2;
+
+/// A test program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The name of its file below `tests`, without the extension.
+    pub name: String,
+    /// What Cargo linked.
+    pub path: PathBuf,
+}
+
+impl Program {
+    /// The command that runs it as Cargo would: in the package's folder, against a driver.
+    pub fn command(&self, root: &Path, image: &Path) -> Command {
+        let mut command = command::clean(&self.path);
+        command
+            .current_dir(root)
+            .env("CARGO_MANIFEST_DIR", root)
+            .env("SILOSCAN_IMAGE", image);
+        command
+    }
+}
+
+/// Compiles the tests that load the built driver.
+pub fn compiled(bench: &mut Bench) -> Outcome<Vec<Program>> {
+    let mut build = host(bench, "test");
+    build.args(["--workspace", "--locked", "--no-run"]);
+    build.args(["--features", "siloscan/built-image,filterhost/clang"]);
+    build.arg("--message-format=json-render-diagnostics");
+    for name in names(&bench.root.join("tests"))? {
+        build.args(["--test", &name]);
+    }
+    let log = bench.log("image-build");
+    let mut programs = Vec::new();
+    let Bench { say, .. } = bench;
+    let ended = command::limited(&mut build, &log, COMPILE, |line| {
+        if !line.starts_with('{') {
+            say.moving("tests", line.trim_start());
+        }
+        programs.extend(program(line));
+    })?;
+    say.clear();
+    if ended != Ended::Well {
+        tail(&log);
+        return Err(Trouble::new(format!(
+            "the tests do not compile: all of it is in {}",
+            log.display()
+        )));
+    }
+    programs.sort_by(|one, two| one.name.cmp(&two.name));
+    Ok(programs)
+}
+
+/// What a line of Cargo's messages says of a test program.
+fn program(line: &str) -> Option<Program> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let target = message.get("target")?;
+    if target.get("kind")?.as_array()?.first()? != "test" {
+        return None;
+    }
+    Some(Program {
+        name: target.get("name")?.as_str()?.to_owned(),
+        path: message.get("executable")?.as_str()?.into(),
+    })
+}
+
+/// Runs all tests of all programs against a driver.
+pub fn run(bench: &mut Bench, programs: Vec<Program>, image: &Path) -> Outcome<Found> {
+    let folder = bench.logs.join("image");
+    files::make_folder(&folder)?;
+    let root = bench.root.clone();
+    let work = |program: Program, tell: &Sender<String>| {
+        let log = folder.join(format!("{}.log", program.name));
+        let mut counts = Counts::default();
+        let mut command = program.command(&root, image);
+        let ended = command::limited(&mut command, &log, LIMIT, |line| {
+            counts.read(line);
+            tell.send(format!("{} {line}", program.name)).ok();
+        });
+        (program.name, log, ended, counts)
+    };
+    let mut found = Found::default();
+    let feed = |_: &mut Bench, feed: &mut Feed<Program>| {
+        programs.into_iter().for_each(|program| feed.push(program));
+    };
+    for (name, log, ended, counts) in lanes(bench, "image", feed, work) {
+        let ended = ended?;
+        if ended != Ended::Well {
+            tail(&log);
+        }
+        counts.into(&mut found, &name, ended, &log);
+    }
+    Ok(found)
+}
+
+/// Where jobs are handed in.
+pub struct Feed<J> {
+    jobs: Sender<(usize, J)>,
+    next: usize,
+}
+
+impl<J> Feed<J> {
+    /// Hands a job in; a lane begins with it as soon as one is free.
+    pub fn push(&mut self, job: J) {
+        self.jobs.send((self.next, job)).ok();
+        self.next += 1;
+    }
+}
+
+/// Does `work` for each job that `feed` hands in, several at a time and while it goes on handing
+/// in; shows what the work tells. Results come in the order of the jobs.
+pub fn lanes<J: Send, R: Send>(
+    bench: &mut Bench,
+    name: &str,
+    feed: impl FnOnce(&mut Bench, &mut Feed<J>),
+    work: impl Fn(J, &Sender<String>) -> R + Sync,
+) -> Vec<R> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let (jobs, waiting) = mpsc::channel();
+    let (waiting, done) = (Mutex::new(waiting), Mutex::new(Vec::new()));
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..processors * FOR_EACH_PROCESSOR {
+            let (tell, waiting, done, work) = (tell.clone(), &waiting, &done, &work);
+            scope.spawn(move || {
+                loop {
+                    let job = lock(waiting).recv();
+                    let Ok((number, job)) = job else { return };
+                    let result = work(job, &tell);
+                    lock(done).push((number, result));
+                }
+            });
+        }
+        drop(tell);
+        feed(bench, &mut Feed { jobs, next: 0 });
+        for line in told {
+            bench.say.moving(name, &line);
+        }
+    });
+    bench.say.clear();
+    let mut done: Vec<(usize, R)> = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::say::Say;
+
+    #[test]
+    fn test_programs_are_found_in_cargos_messages() {
+        let line = r#"{"target":{"kind":["test"],"name":"ecp"},"executable":"/t/ecp-1"}"#;
+        let found = program(line).unwrap();
+        assert_eq!(
+            (found.name.as_str(), found.path),
+            ("ecp", "/t/ecp-1".into())
+        );
+        let library = line.replace("\"test\"", "\"lib\"");
+        assert_eq!(program(&library), None);
+        assert_eq!(program("   Compiling ecp"), None);
+    }
+
+    #[test]
+    fn every_job_is_done_and_results_keep_their_order() {
+        let mut bench = Bench {
+            root: PathBuf::new(),
+            logs: PathBuf::new(),
+            say: Say::new(true),
+            built: None,
+        };
+        let feed = |_: &mut Bench, feed: &mut Feed<u64>| (0..40).for_each(|job| feed.push(job));
+        let work = |job: u64, tell: &Sender<String>| {
+            tell.send(job.to_string()).ok();
+            std::thread::sleep(Duration::from_millis(job % 3));
+            job * 2
+        };
+        let done = lanes(&mut bench, "test", feed, work);
+        assert_eq!(done, (0..40).map(|job| job * 2).collect::<Vec<_>>());
+    }
+}
