@@ -53,6 +53,8 @@ pub struct Built {
     pub compiled: usize,
     /// The linker ran.
     pub linked: bool,
+    /// What the compiler warned of, one text each.
+    pub warnings: Vec<String>,
 }
 
 /// A tree that is ready to be compiled. Holds the lock on its kit while it lives.
@@ -191,7 +193,7 @@ impl Driver {
     /// Compiles and links, only what is not up to date.
     pub fn build(&self, say: &mut Say) -> Outcome<Built> {
         let start = Instant::now();
-        let compiled = self.compile(say)?;
+        let (compiled, warnings) = self.compile(say)?;
         self.check_lock()?;
         match compiled {
             0 => say.step("compile", "nothing to do"),
@@ -213,10 +215,12 @@ impl Driver {
             pdb,
             compiled,
             linked,
+            warnings,
         })
     }
 
-    fn compile(&self, say: &mut Say) -> Outcome<usize> {
+    /// How many crates were compiled, and what the compiler warned of.
+    fn compile(&self, say: &mut Say) -> Outcome<(usize, Vec<String>)> {
         let mut cargo = self.cargo("rustc")?;
         cargo.args([
             "--package",
@@ -226,7 +230,7 @@ impl Driver {
             "staticlib",
             "--quiet",
         ]);
-        cargo.arg("--message-format=json-render-diagnostics");
+        cargo.arg("--message-format=json");
         let own = self.kit.compiler();
         place_self(&own)?;
         cargo
@@ -236,9 +240,15 @@ impl Driver {
             .env(wrapper::ROOT, &self.place.root)
             .env(wrapper::TARGET_DIR, &self.place.target);
         let (mut fresh, mut compiled, start) = (0, 0, Instant::now());
+        let mut warnings = Vec::new();
         say.moving("compile", "resolving");
         let done = command::lines(&mut cargo, |line| {
             let Some((name, was_fresh)) = artifact(line) else {
+                if let Some(text) = diagnostic(line) {
+                    say.clear();
+                    eprint!("{text}");
+                    warnings.push(text);
+                }
                 return;
             };
             *(if was_fresh { &mut fresh } else { &mut compiled }) += 1;
@@ -249,7 +259,7 @@ impl Driver {
         })?;
         say.clear();
         match done {
-            true => Ok(compiled),
+            true => Ok((compiled, warnings)),
             false => Err(Trouble::new("the driver does not compile")
                 .next("see what the compiler says above")),
         }
@@ -264,6 +274,13 @@ impl Driver {
                 .next("git diff Cargo.lock tells what; this is a defect of the build")),
         }
     }
+}
+
+/// What the compiler says in a message of Cargo, as it would print it.
+fn diagnostic(line: &str) -> Option<String> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let text = message.get("message")?.get("rendered")?.as_str()?;
+    Some(text.to_owned())
 }
 
 /// The name in a message of Cargo about a finished crate, and whether it was there before.

@@ -40,6 +40,8 @@ enum Task {
     Build(BuildLine),
     /// Run every check: format, house rules, lints, tests, the image, Wine, broken drivers.
     Test(TestLine),
+    /// Break the driver and core in every way that `docs/mutants.md` lists; each must be noticed.
+    Mutants,
     /// Make a folder that a Windows machine in test-signing mode installs from.
     Package {
         /// Build siloscand.exe too; its rule engine takes half an hour of one core the first time.
@@ -90,7 +92,8 @@ fn main() -> ExitCode {
     wrapper::run_if_asked();
     let done = match Line::parse().task {
         Task::Build(line) => build(&line),
-        Task::Test(line) => test(&line),
+        Task::Test(line) => test(&line.only, &line.skip),
+        Task::Mutants => test(&[suite::Stage::Mutants], &[]),
         Task::Package { with_service } => package::run(&own_root(), with_service),
         Task::Demo { arguments } => demo::run(&own_root(), &arguments),
         Task::Sim { arguments } => demo::simulate(&own_root(), &arguments),
@@ -110,8 +113,8 @@ fn own_root() -> PathBuf {
     own.ancestors().nth(2).unwrap_or(own).to_owned()
 }
 
-fn test(line: &TestLine) -> Outcome<ExitCode> {
-    let passed = suite::run(&own_root(), &line.only, &line.skip)?;
+fn test(only: &[suite::Stage], skip: &[suite::Stage]) -> Outcome<ExitCode> {
+    let passed = suite::run(&own_root(), only, skip)?;
     Ok(if passed {
         ExitCode::SUCCESS
     } else {

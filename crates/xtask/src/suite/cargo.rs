@@ -124,7 +124,7 @@ pub fn unit(bench: &mut Bench) -> Outcome<Found> {
 pub fn image(bench: &mut Bench) -> Outcome<Found> {
     packages::need(&mut bench.say, "the layout tests", packages::LAYOUTS)?;
     let image = bench.built()?.image;
-    let programs = programs::compiled(bench)?;
+    let programs = programs::of_the_image(bench)?;
     programs::run(bench, programs, &image)
 }
 

@@ -1,5 +1,6 @@
-//! Drivers that are broken on purpose. Each patch in `tests/mutants` says in its first lines what
-//! it breaks and which test must notice:
+//! Drivers and cores that are broken on purpose. Each patch in `tests/mutants` (the driver) and in
+//! `crates/core/tests/mutants` (core) says in its first lines what it breaks and which test must
+//! notice:
 //!
 //! ```text
 //! breaks: the ECP's fields are not zeroed
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use super::cargo::host;
 use super::copy::{self, Copy};
 use super::programs::{self, Feed, Program};
 use super::{Bench, Found};
@@ -21,6 +23,10 @@ use crate::trouble::{Outcome, Trouble};
 
 /// One test against one driver.
 const LIMIT: Duration = Duration::from_secs(300);
+/// Patches of the driver: the test of the root that is named loads the broken image.
+const DRIVER: &str = "tests/mutants";
+/// Patches of core: its own test of that name is compiled with the broken core.
+const CORE: &str = "crates/core/tests/mutants";
 
 /// What a patch says of itself.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,47 +36,66 @@ struct Mutant {
     test: String,
 }
 
-/// A broken driver, or why there is none.
-struct Job {
-    patch: String,
-    ready: Outcome<(Mutant, PathBuf)>,
+/// A test program, and the driver that it loads, if it loads one.
+struct Attempt {
+    program: Program,
+    image: Option<PathBuf>,
 }
 
-/// Builds each broken driver and runs its test, which must fail; it must pass with the good one.
-/// While one driver is built, those before it are tested.
+/// A broken product that is built, beside the good one.
+struct Ready {
+    mutant: Mutant,
+    good: Attempt,
+    broken: Attempt,
+}
+
+/// A patch, and what was built with it, or why nothing was.
+struct Job {
+    patch: String,
+    ready: Outcome<Ready>,
+}
+
+/// What is whole: the driver, and the programs that test it and core.
+struct Whole {
+    image: PathBuf,
+    programs: Vec<Program>,
+    core: Vec<Program>,
+}
+
+/// Builds each broken product and runs its test, which must fail; it must pass with the good one.
+/// While one is built, those before it are tested.
 pub fn run(bench: &mut Bench) -> Outcome<Found> {
     copy::need(bench)?;
-    let good = bench.built()?.image;
-    let programs = programs::compiled(bench)?;
-    let folder = bench.root.join("tests/mutants");
-    let patches: Vec<String> = files::names(&folder)?
-        .into_iter()
-        .filter(|name| name.ends_with(".patch"))
-        .collect();
-    if patches.is_empty() {
-        return Err(Trouble::new("tests/mutants holds no patch"));
-    }
+    let driver = patches(&bench.root, DRIVER)?;
+    let core = patches(&bench.root, CORE)?;
     let copy = Copy::new(bench)?;
-    let (root, logs) = (bench.root.clone(), bench.logs.clone());
+    let core_tests = core_programs(bench, &copy, None)?;
+    let whole = Whole {
+        image: bench.built()?.image,
+        programs: programs::of_the_image(bench)?,
+        core: kept(bench, core_tests, "core")?,
+    };
+    let logs = bench.logs.clone();
     let feed = |bench: &mut Bench, feed: &mut Feed<Job>| {
-        for patch in patches {
-            let ready = build(bench, &copy, &folder.join(&patch));
+        for patch in driver {
+            let ready = broken_driver(bench, &copy, &patch, &whole);
+            feed.push(Job { patch, ready });
+        }
+        for patch in core {
+            let ready = broken_core(bench, &copy, &patch, &whole);
             feed.push(Job { patch, ready });
         }
     };
     let work = |job: Job, tell: &Sender<String>| {
-        let name = job.patch.trim_end_matches(".patch").to_owned();
+        let name = stem(&job.patch);
         tell.send(name.clone()).ok();
-        let noticed = job.ready.and_then(|(mutant, broken)| {
-            let attempt = |image: &Path, kind: &str| {
+        let noticed = job.ready.and_then(|ready| {
+            let run = |attempt: &Attempt, kind: &str| {
                 let log = logs.join(format!("mutant-{name}-{kind}.log"));
-                attempt(&programs, &mutant, &root, image, &log)
+                verdict(attempt, &ready.mutant, &log)
             };
-            judge(
-                &mutant,
-                attempt(&good, "good")?,
-                attempt(&broken, "broken")?,
-            )
+            let (good, broken) = (run(&ready.good, "good")?, run(&ready.broken, "broken")?);
+            judge(&ready.mutant, good, broken)
         });
         (job.patch, noticed)
     };
@@ -81,33 +106,145 @@ pub fn run(bench: &mut Bench) -> Outcome<Found> {
         match noticed {
             Ok(breaks) => {
                 found.passed += 1;
-                bench.say.step("noticed", &format!("{patch}: {breaks}"));
+                bench
+                    .say
+                    .step("noticed", &format!("{}: {breaks}", stem(&patch)));
             }
             Err(trouble) => found.failed.push(format!("{patch}: {trouble}")),
         }
     }
-    found.about = "each broken driver is noticed by its test".into();
+    found.about = "each broken driver and core is noticed by its test".into();
     Ok(found)
 }
 
-/// Builds the driver with a patch in it; the image lies where the next build leaves it alone.
-fn build(bench: &mut Bench, copy: &Copy, patch: &Path) -> Outcome<(Mutant, PathBuf)> {
-    let mutant = parse(&files::read(patch)?)
+/// The patches of a folder, relative to the root.
+fn patches(root: &Path, folder: &str) -> Outcome<Vec<String>> {
+    let names = files::names(&root.join(folder))?;
+    let patches: Vec<String> = names
+        .iter()
+        .filter(|name| name.ends_with(".patch"))
+        .map(|name| format!("{folder}/{name}"))
+        .collect();
+    match patches.is_empty() {
+        true => Err(Trouble::new(format!("{folder} holds no patch"))),
+        false => Ok(patches),
+    }
+}
+
+fn stem(patch: &str) -> String {
+    let stem = Path::new(patch).file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// Applies a patch to the copy, whatever was in it before.
+fn patched(copy: &Copy, root: &Path, patch: &str) -> Outcome<Mutant> {
+    let path = root.join(patch);
+    let mutant = parse(&files::read(&path)?)
         .ok_or_else(|| Trouble::new("it does not begin with `breaks:` and `test: FILE NAME`"))?;
     copy.restore()?;
-    copy.patch(patch)?;
+    copy.patch(&path)?;
+    Ok(mutant)
+}
+
+fn named(programs: &[Program], name: &str) -> Outcome<Program> {
+    let found = programs.iter().find(|program| program.name == name);
+    found
+        .cloned()
+        .ok_or_else(|| Trouble::new(format!("there is no test program {name}")))
+}
+
+/// A driver with a patch in it; its image lies where the next build leaves it alone.
+fn broken_driver(bench: &mut Bench, copy: &Copy, patch: &str, whole: &Whole) -> Outcome<Ready> {
+    let mutant = patched(copy, &bench.root, patch)?;
     let built = copy
         .request()
         .prepare(&mut bench.say)?
         .build(&mut bench.say)?;
-    let folder = bench.root.join("target/mutants/images");
-    let folder = folder.join(patch.file_stem().unwrap_or_default());
-    files::make_folder(&folder)?;
+    if let Some(warning) = built.warnings.first() {
+        return Err(unclean(warning));
+    }
+    let folder = kept_folder(bench, &stem(patch))?;
     let image = folder.join(built.image.file_name().unwrap_or_default());
     let symbols = folder.join(built.pdb.file_name().unwrap_or_default());
-    files::write(&image, files::bytes(&built.image)?)?;
-    files::write(&symbols, files::bytes(&built.pdb)?)?;
-    Ok((mutant, image))
+    files::copy(&built.image, &image)?;
+    files::copy(&built.pdb, &symbols)?;
+    let program = named(&whole.programs, &mutant.file)?;
+    Ok(Ready {
+        good: Attempt {
+            program: program.clone(),
+            image: Some(whole.image.clone()),
+        },
+        broken: Attempt {
+            program,
+            image: Some(image),
+        },
+        mutant,
+    })
+}
+
+/// Core's test with a patch in core.
+fn broken_core(bench: &mut Bench, copy: &Copy, patch: &str, whole: &Whole) -> Outcome<Ready> {
+    let mutant = patched(copy, &bench.root, patch)?;
+    let programs = core_programs(bench, copy, Some(&mutant.file))?;
+    if let Some(warning) = warned(&files::read(&bench.log("core-build"))?) {
+        return Err(unclean(warning));
+    }
+    let programs = kept(bench, programs, &stem(patch))?;
+    let attempt = |programs: &[Program]| {
+        Ok(Attempt {
+            program: named(programs, &mutant.file)?,
+            image: None,
+        })
+    };
+    Ok(Ready {
+        good: attempt(&whole.core)?,
+        broken: attempt(&programs)?,
+        mutant,
+    })
+}
+
+/// Core's test programs out of the copy: one of them, or all.
+fn core_programs(bench: &mut Bench, copy: &Copy, only: Option<&str>) -> Outcome<Vec<Program>> {
+    let mut build = host(bench, "test");
+    build
+        .current_dir(&copy.root)
+        .args(["--package", "siloscan-core", "--target-dir"])
+        .arg(bench.root.join("target/mutants/core"));
+    match only {
+        Some(name) => build.args(["--test", name]),
+        None => build.args(["--test", "*"]),
+    };
+    programs::compiled(bench, &mut build, "core-build")
+}
+
+/// The compiler may not notice what a test should.
+fn unclean(warning: &str) -> Trouble {
+    Trouble::new(format!("it compiles with a warning:\n{warning}"))
+        .next("change the patch so that nothing is left unused")
+}
+
+/// The first warning in what Cargo printed.
+fn warned(log: &str) -> Option<&str> {
+    let mut lines = log.lines();
+    lines.find(|line| line.starts_with("warning: "))
+}
+
+fn kept_folder(bench: &Bench, name: &str) -> Outcome<PathBuf> {
+    let folder = bench.root.join("target/mutants/kept").join(name);
+    files::make_folder(&folder)?;
+    Ok(folder)
+}
+
+/// Takes programs to where the next build leaves them alone.
+fn kept(bench: &Bench, programs: Vec<Program>, name: &str) -> Outcome<Vec<Program>> {
+    let folder = kept_folder(bench, name)?;
+    let keep = |mut program: Program| {
+        let path = folder.join(&program.name);
+        files::copy(&program.path, &path)?;
+        program.path = path;
+        Ok(program)
+    };
+    programs.into_iter().map(keep).collect()
 }
 
 /// What became of one test.
@@ -120,9 +257,9 @@ enum Verdict {
 }
 
 fn judge(mutant: &Mutant, good: Verdict, broken: Verdict) -> Outcome<String> {
-    let says = |verdict: Verdict, driver: &str| {
+    let says = |verdict: Verdict, product: &str| {
         let text = format!("{} {}", mutant.file, mutant.test);
-        Trouble::new(format!("{text} {verdict:?} with the {driver} driver"))
+        Trouble::new(format!("{text} {verdict:?} with the {product} one"))
             .next("see target/test-logs")
     };
     match (good, broken) {
@@ -132,18 +269,12 @@ fn judge(mutant: &Mutant, good: Verdict, broken: Verdict) -> Outcome<String> {
     }
 }
 
-fn attempt(
-    programs: &[Program],
-    mutant: &Mutant,
-    root: &Path,
-    image: &Path,
-    log: &Path,
-) -> Outcome<Verdict> {
-    let Some(program) = programs.iter().find(|it| it.name == mutant.file) else {
-        return Ok(Verdict::NotRun);
-    };
-    let mut test = program.command(root, image);
+fn verdict(attempt: &Attempt, mutant: &Mutant, log: &Path) -> Outcome<Verdict> {
+    let mut test = attempt.program.command();
     test.args(["--exact", &mutant.test]);
+    if let Some(image) = &attempt.image {
+        test.env("SILOSCAN_IMAGE", image);
+    }
     let mut verdict = Verdict::NotRun;
     let ended = command::limited(&mut test, log, LIMIT, |line| {
         if line.contains("test result: ok. 1 passed") {
@@ -172,6 +303,9 @@ fn parse(patch: &str) -> Option<Mutant> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
+    use super::Verdict::{Failed, NotRun, Passed};
     use super::*;
 
     #[test]
@@ -179,12 +313,44 @@ mod tests {
         let mutant = parse("breaks: x is not y\ntest: ecp a::b\n--- a/x\n").unwrap();
         assert_eq!(mutant.file, "ecp");
         assert_eq!(mutant.test, "a::b");
-        use Verdict::{Failed, NotRun, Passed};
+        assert_eq!(parse("--- a/x\n+++ b/x\n"), None);
+        assert_eq!(parse("breaks: x\ntest: onlyone\n"), None);
         assert!(judge(&mutant, Passed, Failed).is_ok());
         for (good, broken) in [(Passed, Passed), (Failed, Failed), (Passed, NotRun)] {
             assert!(judge(&mutant, good, broken).is_err(), "{good:?} {broken:?}");
         }
-        assert_eq!(parse("--- a/x\n+++ b/x\n"), None);
-        assert_eq!(parse("breaks: x\ntest: onlyone\n"), None);
+    }
+
+    #[test]
+    fn a_warning_of_the_compiler_is_seen() {
+        let log = "   Compiling x\nwarning: unused variable: `y`\n  --> x.rs:1\n";
+        assert_eq!(warned(log), Some("warning: unused variable: `y`"));
+        assert_eq!(warned("   Compiling warning: v1\n"), None);
+    }
+
+    /// `docs/mutants.md` is made here; `SILOSCAN_WRITE_DOCS=1` writes it.
+    #[test]
+    fn the_table_in_the_docs_is_that_of_the_patches() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut text = files::read(&root.join("docs/mutants.md")).unwrap_or_default();
+        let begin = "| patch | breaks | noticed by |\n| --- | --- | --- |\n";
+        let head = text.find(begin).expect("the table's head") + begin.len();
+        let mut rows = String::new();
+        for folder in [DRIVER, CORE] {
+            for patch in patches(&root, folder).unwrap() {
+                let mutant = parse(&files::read(&root.join(&patch)).unwrap()).expect(&patch);
+                let breaks = mutant.breaks.trim_end_matches('.');
+                let whose = folder.trim_end_matches("/mutants");
+                let file = format!("{whose}/{}", mutant.file);
+                let (name, test) = (stem(&patch), mutant.test);
+                writeln!(rows, "| `{name}` | {breaks} | `{file}` `{test}` |").unwrap();
+            }
+        }
+        let written = text.split_off(head);
+        if std::env::var_os("SILOSCAN_WRITE_DOCS").is_some() {
+            files::write(&root.join("docs/mutants.md"), text + &rows).unwrap();
+            return;
+        }
+        assert_eq!(written, rows, "docs/mutants.md is not that of the patches");
     }
 }

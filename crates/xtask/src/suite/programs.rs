@@ -1,4 +1,4 @@
-//! The root's test programs, run several at a time. Most of their time is waiting: for deadlines,
+//! Test programs, compiled by Cargo and run several at a time. Most of their time is waiting: for deadlines,
 //! for pauses that a scenario needs, for a service that hangs on purpose. One after the other they
 //! leave nine tenths of the machine idle.
 
@@ -28,33 +28,40 @@ pub struct Program {
     pub name: String,
     /// What Cargo linked.
     pub path: PathBuf,
+    /// The folder of its package.
+    folder: PathBuf,
 }
 
 impl Program {
-    /// The command that runs it as Cargo would: in the package's folder, against a driver.
-    pub fn command(&self, root: &Path, image: &Path) -> Command {
+    /// The command that runs it as Cargo would, in its package's folder.
+    pub fn command(&self) -> Command {
         let mut command = command::clean(&self.path);
         command
-            .current_dir(root)
-            .env("CARGO_MANIFEST_DIR", root)
-            .env("SILOSCAN_IMAGE", image);
+            .current_dir(&self.folder)
+            .env("CARGO_MANIFEST_DIR", &self.folder);
         command
     }
 }
 
 /// Compiles the tests that load the built driver.
-pub fn compiled(bench: &mut Bench) -> Outcome<Vec<Program>> {
+pub fn of_the_image(bench: &mut Bench) -> Outcome<Vec<Program>> {
     let mut build = host(bench, "test");
-    build.args(["--workspace", "--locked", "--no-run"]);
-    build.args(["--features", "siloscan/built-image,filterhost/clang"]);
-    build.arg("--message-format=json-render-diagnostics");
+    build.args(["--workspace", "--features"]);
+    build.arg("siloscan/built-image,filterhost/clang");
     for name in names(&bench.root.join("tests"))? {
         build.args(["--test", &name]);
     }
-    let log = bench.log("image-build");
+    compiled(bench, &mut build, "image-build")
+}
+
+/// Runs a `cargo test` as far as its programs are linked, and tells which they are.
+pub fn compiled(bench: &mut Bench, build: &mut Command, log: &str) -> Outcome<Vec<Program>> {
+    build.args(["--locked", "--no-run"]);
+    build.arg("--message-format=json-render-diagnostics");
+    let log = bench.log(log);
     let mut programs = Vec::new();
     let Bench { say, .. } = bench;
-    let ended = command::limited(&mut build, &log, COMPILE, |line| {
+    let ended = command::limited(build, &log, COMPILE, |line| {
         if !line.starts_with('{') {
             say.moving("tests", line.trim_start());
         }
@@ -79,9 +86,11 @@ fn program(line: &str) -> Option<Program> {
     if target.get("kind")?.as_array()?.first()? != "test" {
         return None;
     }
+    let manifest = Path::new(message.get("manifest_path")?.as_str()?);
     Some(Program {
         name: target.get("name")?.as_str()?.to_owned(),
         path: message.get("executable")?.as_str()?.into(),
+        folder: manifest.parent()?.to_owned(),
     })
 }
 
@@ -89,11 +98,11 @@ fn program(line: &str) -> Option<Program> {
 pub fn run(bench: &mut Bench, programs: Vec<Program>, image: &Path) -> Outcome<Found> {
     let folder = bench.logs.join("image");
     files::make_folder(&folder)?;
-    let root = bench.root.clone();
     let work = |program: Program, tell: &Sender<String>| {
         let log = folder.join(format!("{}.log", program.name));
         let mut counts = Counts::default();
-        let mut command = program.command(&root, image);
+        let mut command = program.command();
+        command.env("SILOSCAN_IMAGE", image);
         let ended = command::limited(&mut command, &log, LIMIT, |line| {
             counts.read(line);
             tell.send(format!("{} {line}", program.name)).ok();
@@ -175,12 +184,14 @@ mod tests {
 
     #[test]
     fn test_programs_are_found_in_cargos_messages() {
-        let line = r#"{"target":{"kind":["test"],"name":"ecp"},"executable":"/t/ecp-1"}"#;
-        let found = program(line).unwrap();
-        assert_eq!(
-            (found.name.as_str(), found.path),
-            ("ecp", "/t/ecp-1".into())
+        let line = concat!(
+            r#"{"target":{"kind":["test"],"name":"ecp"},"executable":"/t/ecp-1","#,
+            r#""manifest_path":"/tree/Cargo.toml"}"#
         );
+        let found = program(line).unwrap();
+        assert_eq!(found.name, "ecp");
+        assert_eq!(found.path, Path::new("/t/ecp-1"));
+        assert_eq!(found.folder, Path::new("/tree"));
         let library = line.replace("\"test\"", "\"lib\"");
         assert_eq!(program(&library), None);
         assert_eq!(program("   Compiling ecp"), None);
