@@ -14,7 +14,7 @@ use filterhost::status::NtStatus;
 use filterhost::user::{OpenOptions, Process, cache};
 use filterhost::wcifs::EcpVariant;
 use filterhost::{LoadError, Machine, Mode};
-use siloscan_core::reason::{AllowReason, Event};
+use siloscan_core::reason::{AllowReason, Counted, Event};
 use siloscan_service::engine::Engine;
 use siloscan_worlds::marked::{MARKER, Marked};
 use siloscan_worlds::scene::{OTHER, TOOL, containers, layer, options};
@@ -23,6 +23,18 @@ use siloscan_worlds::world::{Counts, World, WorldOptions};
 const EVIL: &str = r"C:\evil.com";
 const FILE: &str = r"C:\file.bin";
 const INFECTED: &[u8] = b"MARKED, as the engine of this host finds it";
+
+/// What happens in each life, beside opens.
+const HAPPENS: [Event; 8] = [
+    Event::EcpAttached,
+    Event::FlightStarted,
+    Event::CloseScan,
+    Event::StaleRescan,
+    Event::TransactionCommitted,
+    Event::StartRefused,
+    Event::ParameterChanged,
+    Event::KeyDropped,
+];
 
 /// What is to fail in one life.
 #[derive(Clone, Copy, Debug)]
@@ -239,6 +251,10 @@ fn every_fault(options: &WorldOptions, calls: bool, judge: impl Fn(Fault, &Lived
     let allocations = (1..=whole.allocations).map(Fault::Allocation);
     let calls = whole.calls.iter().filter(|_| calls);
     let calls = calls.flat_map(|(name, count)| (1..=*count).map(|nth| Fault::Call(name, nth)));
+    // A life in which something did not happen would not show what its faults do.
+    for event in HAPPENS {
+        assert!(whole.counts.get(event) > 0, "{}", event.name());
+    }
     assert!(
         whole.allocations >= 200,
         "{} allocations",
