@@ -172,6 +172,9 @@ pub struct InstanceContext {
     pub csv: bool,
     /// Data-scan sections can be made.
     pub data_scan: bool,
+    /// There was no memory to look at the volume. It gets no GUID: its changes could not be told
+    /// apart, so it must be no layer's volume either.
+    pub unknown: bool,
     /// The instance is being torn down.
     pub dying: AtomicBool,
     /// What core remembers of an instance.
@@ -193,6 +196,7 @@ impl InstanceContext {
             dax: false,
             csv: false,
             data_scan: false,
+            unknown: false,
             dying: AtomicBool::new(false),
             state: InstanceState::new(),
             marks: SpinLock::new(Marks::NONE),

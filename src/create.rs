@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod carried;
+mod unknown;
 
 pub use carried::Carried;
 
@@ -156,10 +157,16 @@ pub fn after(data: &Data<'_>, carried: Carried) {
         }
         return;
     }
-    let Ok(instance) = Owned::<InstanceContext>::of(data.instance()) else {
-        // Torn down while we were here: nothing can be known of the volume.
-        trace::count(IgnoreReason::Draining);
-        return;
+    let instance = match instance::known_or_bare(data.instance()) {
+        Ok(instance) => instance,
+        Err(status) if status.code() == STATUS_INSUFFICIENT_RESOURCES => {
+            return unknown::decide(data, open, &tale);
+        }
+        Err(_) => {
+            // Torn down while we were here: nothing can be known of the volume.
+            trace::count(IgnoreReason::Draining);
+            return;
+        }
     };
     instance::ask_for_guid(&instance, data);
     let opening = Opening {

@@ -16,15 +16,18 @@ use crate::sys::P;
 use crate::sys::constants::{
     FILE_DAX_VOLUME, FILE_DEVICE_NETWORK_FILE_SYSTEM, FLT_FSTYPE_CSVFS, FLT_FSTYPE_LANMAN,
     FLT_FSTYPE_MSFS, FLT_FSTYPE_MUP, FLT_FSTYPE_NPFS, FLT_FSTYPE_NTFS, FLT_FSTYPE_RAW,
-    FLT_FSTYPE_REFS, STATUS_FLT_DO_NOT_ATTACH,
+    FLT_FSTYPE_REFS, STATUS_FLT_CONTEXT_ALREADY_DEFINED, STATUS_FLT_DO_NOT_ATTACH,
+    STATUS_INSUFFICIENT_RESOURCES,
 };
 use crate::{scan, state, trace, transacted};
 
 /// Looks at a volume, and remembers what it is.
 ///
+/// Without memory to remember it we attach all the same, or the volume would be guarded by nobody
+/// for as long as it is mounted: [`known_or_bare`] makes up for it.
+///
 /// # Errors
-/// A volume that we do not attach to, or no memory: not to attach is then the safe end, since
-/// verdicts of a volume without our instance are never served.
+/// A volume that we do not attach to, or an instance that goes away already.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
@@ -54,7 +57,34 @@ pub fn setup(
     {
         detach_volume(guid);
     }
-    attached
+    match attached {
+        Err(status) if status.code() != STATUS_INSUFFICIENT_RESOURCES => Err(status),
+        _ => Ok(()),
+    }
+}
+
+/// What we know of an instance. Where there was no memory for that when it was set up, the least
+/// that can be true: nothing of the volume is kept, and its bytes are sent instead of mapped.
+///
+/// # Errors
+/// `STATUS_INSUFFICIENT_RESOURCES`; anything else says that the instance goes away.
+///
+/// # IRQL
+/// At most APC_LEVEL; not while the instance is being set up.
+pub fn known_or_bare(instance: Instance<'_>) -> Result<Owned<InstanceContext>, Status> {
+    if let Ok(context) = Owned::<InstanceContext>::of(instance) {
+        return Ok(context);
+    }
+    let mut context = InstanceContext::new(None);
+    context.unknown = true;
+    context.dax = true;
+    match Owned::new(context).and_then(|context| context.attach(instance)) {
+        Ok(()) => trace::count(Event::VolumeUnknown),
+        // Somebody else was faster.
+        Err(status) if status.code() == STATUS_FLT_CONTEXT_ALREADY_DEFINED => {}
+        Err(status) => return Err(status),
+    }
+    Owned::<InstanceContext>::of(instance)
 }
 
 /// Asks for the GUID of a volume that had none when we attached: the mount manager may name it
@@ -64,7 +94,7 @@ pub fn setup(
 /// # IRQL
 /// PASSIVE_LEVEL, in a post-create.
 pub fn ask_for_guid(context: &InstanceContext, data: &Data<'_>) {
-    if context.guid().is_some() || file::is_nested() || !file::may_query() {
+    if context.unknown || context.guid().is_some() || file::is_nested() || !file::may_query() {
         return;
     }
     if context.dying.load(Ordering::Acquire) || !context.guid_is_due() {

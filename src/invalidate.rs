@@ -284,16 +284,16 @@ fn may_ask() -> bool {
     file::may_query() && !file::is_nested()
 }
 
-/// Asks for the file's id, once.
+/// Asks for the file's id until it is told. A question that failed, for want of memory perhaps,
+/// says nothing: were it taken for "no id", a change would drop no key.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL, where this thread may ask.
 pub fn learn_id(data: &Data<'_>, stream: &StreamContext, context: &InstanceContext) {
     if context.stable_ids && stream.state.own_id() == OwnId::Unknown {
-        let id = file::file_id(data.instance(), data.file());
-        stream
-            .state
-            .set_own_id(id.ok().and_then(FileId::from_bytes));
+        if let Ok(id) = file::file_id(data.instance(), data.file()) {
+            stream.state.set_own_id(FileId::from_bytes(id));
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::kernel::{Status, clock};
 use crate::scan::{self, By, Wanted};
 use crate::sys::constants::{FO_CLEANUP_COMPLETE, STATUS_ACCESS_DENIED, STATUS_VIRUS_INFECTED};
 use crate::trace::{self, ProcessStart};
-use crate::{port, state};
+use crate::{instance, port, state};
 
 /// Looks at a process's image before the process is there.
 ///
@@ -29,7 +29,7 @@ pub fn check(start: &Start<'_>) {
     }
     let ours = OurInstance::of(start.file());
     let instance = ours.as_ref().and_then(OurInstance::borrow);
-    let context = instance.and_then(|instance| Owned::<InstanceContext>::of(instance).ok());
+    let context = instance.and_then(|instance| instance::known_or_bare(instance).ok());
     let (Some(instance), Some(context)) = (instance, context) else {
         trace::count(Event::StartUnwatched);
         return;

@@ -216,6 +216,9 @@ pub fn shares(parameters: &Parameters) -> Shares {
     Shares {
         leaders: u16::try_from(parameters.get(ParameterId::ScanThreads)).unwrap_or(u16::MAX),
         percent: u8::try_from(parameters.get(ParameterId::SiloSharePercent)).unwrap_or(100),
+        forgiven_after: parameters
+            .open_deadline()
+            .saturating_mul(limits::SLOW_DEADLINES),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use core::cell::Cell;
 
-use siloscan_core::limits::Nonsense;
+use siloscan_core::limits::{self, Nonsense};
 use siloscan_core::reason::{Counted, CounterIndex, Counters, Event, Failure};
 use siloscan_core::tally::{Tallies, Tally};
 use siloscan_core::trace::{FieldKind, Rate, TRACE_COUNT, TraceId};
@@ -58,7 +58,7 @@ static RATES: [Rate; TRACE_COUNT] = [const { Rate::new() }; TRACE_COUNT];
 enum Value<'a> {
     Number(u64),
     Guid([u8; 16]),
-    /// UTF-16, as bytes.
+    /// UTF-16, as bytes; what is longer than [`limits::TRACE_UNITS`] is cut.
     Wide(&'a [u8]),
     Text(&'a [u8]),
 }
@@ -86,14 +86,18 @@ impl Value<'_> {
             Self::Number(number) => (short(&number.to_le_bytes()), &[]),
             Self::Guid(guid) => (short(guid), &[]),
             Self::Wide(bytes) | Self::Text(bytes) => {
-                let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-                let bytes = bytes.get(..usize::from(length)).unwrap_or(&[]);
+                let bytes = bytes.get(..TRACE_BYTES).unwrap_or(bytes);
+                let length = u16::try_from(bytes.len()).unwrap_or(0);
                 (short(&length.to_le_bytes()), bytes)
             }
         };
         (head, used, rest)
     }
 }
+
+/// Bytes of the longest text in an event: an event of 64 KiB or more is not written at all, so a
+/// long name could keep its own detection out of the trace.
+const TRACE_BYTES: usize = 2 * limits::TRACE_UNITS;
 
 /// Whether an event of this kind is to be written now: somebody listens, and there were not too
 /// many in this second. To be asked before anything is collected for it.

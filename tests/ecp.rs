@@ -124,6 +124,24 @@ fn an_answer_from_user_mode_redirection_is_scanned() {
     });
 }
 
+#[test]
+fn an_answer_that_no_page_documents_is_scanned() {
+    for unknown in [0x20, 0x8000] {
+        everywhere(&options(), move |world| {
+            let later: Arc<dyn NativeFilter> = Arc::new(Projected::with("250000", unknown));
+            read_both(world, EcpVariant::default(), Some(later));
+            let counts = world.counts();
+            assert_eq!(
+                counts.get(ScanReason::UnknownFlags),
+                2,
+                "{:?}",
+                counts.named()
+            );
+            assert_eq!(counts.get(LookupReason::Layer), 0, "{:?}", counts.named());
+        });
+    }
+}
+
 /// Size 36, flags LAYER and REMOTE: believed, it would be a skip.
 fn forged() -> Vec<u8> {
     let mut context = vec![0; 36];

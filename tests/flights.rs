@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use filterhost::user::{FileHandle, OpenOptions, Process};
 use filterhost::wcifs::EcpVariant;
-use siloscan_core::reason::{Event, LookupReason, ScanReason};
+use siloscan_core::reason::{AllowReason, Event, Failure, LookupReason, ScanReason};
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::gate::Gate;
+use siloscan_worlds::gate::{Gate, HOLD};
 use siloscan_worlds::puppet::{Asked, Delivered, Puppet};
 use siloscan_worlds::scene::{INFECTED, OTHER, TOOL, containers, layer, options};
 use siloscan_worlds::world::{World, WorldOptions};
@@ -123,6 +123,43 @@ fn i6_a_change_kills_the_flight_and_its_waiters_start_anew() {
 }
 
 #[test]
+fn one_openers_failure_is_its_own_and_the_next_ones_file_object_is_tried() {
+    let mut options = host();
+    options.parameters.push(("ScanThreads".to_owned(), 2));
+    everywhere(&options, |world| {
+        let user = world.process("user");
+        user.run(|p| {
+            for path in [r"C:\hold-1.bin", r"C:\hold-2.bin"] {
+                p.write_file(path, HOLD).expect("a new file");
+            }
+            p.write_file(FILE, b"clean").expect("a new file");
+        });
+        let gate = Gate::choosing();
+        gate.close();
+        world.start_service(gate.clone(), 3);
+        let open = |path: &'static str| user.spawn("open", move |p| p.read_file(path).map(drop));
+        let busy = [open(r"C:\hold-1.bin"), open(r"C:\hold-2.bin")];
+        gate.await_held(2);
+        // Both want the same bytes, and no leader is free.
+        let both = [open(FILE), open(FILE)];
+        let joined = world.counts_once(|counts| counts.get(Event::FlightJoined) == 1);
+        assert!(joined.is_some(), "{:?}", world.counts().named());
+        let faults = world.machine().faults();
+        faults.fail_call("FltCreateSectionForDataScan", 1);
+        gate.open();
+        for open in busy.into_iter().chain(both) {
+            assert_eq!(open.join(), Ok(()), "no memory is ours, and allowed");
+        }
+        let counts = world.counts();
+        let named = counts.named();
+        assert_eq!(counts.get(Event::FlightRetried), 1, "{named:?}");
+        assert_eq!(counts.get(Failure::NoMemory), 1, "{named:?}");
+        assert_eq!(counts.get(AllowReason::FailureAllowed), 1, "{named:?}");
+        assert_eq!(counts.get(AllowReason::ScannedClean), 3, "{named:?}");
+    });
+}
+
+#[test]
 fn i6_the_late_answer_of_a_dead_scan_reaches_nobody() {
     everywhere(&host(), |world| {
         let user = world.process("user");
@@ -160,6 +197,8 @@ fn i6_the_late_answer_of_a_dead_scan_reaches_nobody() {
         assert_eq!(opener.join().as_deref(), Ok(b"behind".as_slice()));
         assert_eq!(puppet.stops(), [puppet.scans()[0].request]);
         assert!(puppet.port().connection().is_alive(), "it let go in time");
+        puppet.await_counts();
+        assert_eq!(puppet.count(Event::VerdictDropped), 1);
         // Nor was it kept for later.
         let again = user.run(|p| p.read_file(FILE));
         assert_eq!(again.as_deref(), Ok(b"behind".as_slice()));

@@ -1,14 +1,19 @@
 //! Kinds of files and of opens, each with its stated treatment: what is counted for it, and that
 //! it is neither let through unseen nor cached where it must not be. `docs/kinds.md` lists them.
 
+use std::any::Any;
 use std::sync::Arc;
 
+use filterhost::Machine;
 use filterhost::fltmgr::port::security;
-use filterhost::layout::{GUID, GUID_ECP_PREFETCH_OPEN};
-use filterhost::status::STATUS_ACCESS_DENIED;
+use filterhost::fltmgr::{NativeFilter, Pre, native};
+use filterhost::layout::{
+    FLT_CALLBACK_DATA, FO_HANDLE_CREATED, GUID, GUID_ECP_PREFETCH_OPEN, IRP_MJ_CREATE,
+};
+use filterhost::status::{STATUS_ACCESS_DENIED, STATUS_SUCCESS};
 use filterhost::user::{EcpSpec, OpenOptions, Process};
 use filterhost::volume::share::{READ_ATTRIBUTES, WRITE_ATTRIBUTES};
-use filterhost::volume::{FsKind, Volume, VolumeOptions};
+use filterhost::volume::{FsKind, Request, Volume, VolumeOptions};
 use siloscan_core::reason::{AllowReason, Event, Failure, IgnoreReason, LookupReason, ScanReason};
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
@@ -40,6 +45,68 @@ fn ntfs(guid: Option<GUID>, dax: bool) -> VolumeOptions {
         read_only: false,
         dax,
     }
+}
+
+/// A filter below whose post-create makes the file object look as if it had a handle: what an open
+/// that was completed early and is then looked at by us shows.
+struct Early;
+
+impl NativeFilter for Early {
+    fn altitude(&self) -> &str {
+        "180000"
+    }
+
+    fn name(&self) -> &str {
+        "a filter that is early"
+    }
+
+    fn pre(&self, _m: &Arc<Machine>, data: *mut FLT_CALLBACK_DATA) -> Pre {
+        if Request::new(data).major() == IRP_MJ_CREATE {
+            Pre::WithCallback(Box::new(()))
+        } else {
+            Pre::NoCallback
+        }
+    }
+
+    fn post(&self, _m: &Arc<Machine>, data: *mut FLT_CALLBACK_DATA, _context: Box<dyn Any + Send>) {
+        let request = Request::new(data);
+        if request.status().0 == STATUS_SUCCESS
+            && let Ok(file) = request.file()
+        {
+            file.set_flags(FO_HANDLE_CREATED);
+        }
+    }
+}
+
+#[test]
+fn an_open_that_has_its_handle_is_not_taken_back() {
+    everywhere(&options(), |world| {
+        let (volume, user) = user_of(world, &ntfs(None, false));
+        user.run(files);
+        native::attach(world.machine(), &volume, Arc::new(Early));
+        let (exists, opened) = during(world, &user, AllowReason::HandleExists, |p| {
+            p.open(&OpenOptions::new(EVIL).read())?.close()
+        });
+        // It cannot be cancelled, so it goes through; and that is counted.
+        assert_eq!((exists, opened), (1, Ok(())));
+    });
+}
+
+#[test]
+fn an_open_that_empties_an_infected_file_is_not_denied() {
+    everywhere(&options(), |world| {
+        let user = world.process("user");
+        user.run(files);
+        let (ignored, opened) = during(world, &user, IgnoreReason::NotOpened, |p| {
+            assert_eq!(p.read_file(EVIL), Err(INFECTED));
+            let file = p.open(&OpenOptions::new(EVIL).write().create_always())?;
+            file.close()?;
+            p.read_file(EVIL)
+        });
+        assert_eq!((ignored, opened.as_deref()), (1, Ok(&[][..])));
+        // Its route is left before anything can be denied.
+        assert_eq!(world.count(AllowReason::NothingLeft), 0);
+    });
 }
 
 #[test]

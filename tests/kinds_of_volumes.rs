@@ -57,8 +57,9 @@ fn open_both(user: &Process) {
     });
 }
 
-/// Attached, denied what is infected, cached or scanned at each open.
-fn attached(kind: FsKind, sections: bool, cached: bool) {
+/// Attached, denied what is infected, cached, or scanned at each open for this reason.
+fn attached(kind: FsKind, sections: bool, uncached: Option<ScanReason>) {
+    let cached = uncached.is_none();
     everywhere(&options(), move |world| {
         let place = volume(world, kind, sections);
         open_both(&place.user);
@@ -68,6 +69,8 @@ fn attached(kind: FsKind, sections: bool, cached: bool) {
         assert_eq!(clean, if cached { [1, 1] } else { [2, 0] }, "{kind:?}");
         let looked_up = counts.get(LookupReason::HostOwn);
         assert_eq!(looked_up, if cached { 3 } else { 0 }, "{kind:?}");
+        let scanned = uncached.map(|reason| counts.get(reason));
+        assert!(scanned.is_none_or(|scanned| scanned == 3), "{counts:?}");
         let pieces = world.service().expect("it runs").figures().pieces;
         assert_eq!(pieces > 0, !sections, "{pieces} pieces");
     });
@@ -86,29 +89,29 @@ fn left_alone(kind: FsKind) {
 
 #[test]
 fn ntfs_is_scanned_and_cached() {
-    attached(FsKind::Ntfs, true, true);
+    attached(FsKind::Ntfs, true, None);
 }
 
 #[test]
 fn refs_is_scanned_and_cached() {
-    attached(FsKind::Refs, true, true);
+    attached(FsKind::Refs, true, None);
 }
 
 #[test]
 fn fat_and_exfat_are_scanned_and_never_cached() {
-    attached(FsKind::Fat, true, false);
-    attached(FsKind::ExFat, true, false);
+    attached(FsKind::Fat, true, Some(ScanReason::NoFileId));
+    attached(FsKind::ExFat, true, Some(ScanReason::NoFileId));
 }
 
 #[test]
 fn udf_and_cimfs_are_scanned_and_never_cached() {
-    attached(FsKind::Udf, true, false);
-    attached(FsKind::CimFs, true, false);
+    attached(FsKind::Udf, true, Some(ScanReason::NoFileId));
+    attached(FsKind::CimFs, true, Some(ScanReason::NoFileId));
 }
 
 #[test]
 fn a_cluster_volume_is_scanned_and_never_cached() {
-    attached(FsKind::Csvfs, true, false);
+    attached(FsKind::Csvfs, true, Some(ScanReason::Csv));
 }
 
 #[test]
@@ -131,9 +134,33 @@ fn a_volume_without_file_system_is_left_alone() {
 
 #[test]
 fn without_sections_the_bytes_are_sent_and_verdicts_kept_as_ever() {
-    attached(FsKind::Ntfs, false, true);
-    attached(FsKind::CimFs, false, false);
-    attached(FsKind::Fat, false, false);
+    attached(FsKind::Ntfs, false, None);
+    attached(FsKind::CimFs, false, Some(ScanReason::NoFileId));
+    attached(FsKind::Fat, false, Some(ScanReason::NoFileId));
+}
+
+#[test]
+fn i1_a_volume_that_came_without_memory_is_guarded() {
+    const CONTEXTS: &str = "FltAllocateContext";
+    for (choice, without) in [(0, Ok(())), (1, Err(STATUS_ACCESS_DENIED))] {
+        let mut options = options();
+        options.parameters = vec![("OnFailure".to_owned(), choice)];
+        everywhere(&options, move |world| {
+            let faults = world.machine().faults();
+            faults.fail_every_call(CONTEXTS, true);
+            let place = volume(world, FsKind::Ntfs, true);
+            let open = |p: &Process| p.open(&OpenOptions::new(EVIL).read()).map(drop);
+            assert_eq!(place.user.run(open), without, "by the policy");
+            faults.fail_every_call(CONTEXTS, false);
+            open_both(&place.user);
+            let counts = world.counts();
+            let named = counts.named();
+            assert_eq!(counts.get(Event::VolumeUnknown), 1, "{named:?}");
+            assert_eq!(counts.get(Failure::NoMemory), 1, "{named:?}");
+            let uncached = counts.get(ScanReason::NoVolume) + counts.get(ScanReason::Dax);
+            assert_eq!(uncached, 3, "{named:?}");
+        });
+    }
 }
 
 /// A machine whose user has drive C on a volume without sections.

@@ -247,7 +247,7 @@ impl<'a> Data<'a> {
         }
         let object = self.file.as_ptr();
         // SAFETY: the file object lives, and in a pre-create nobody changes its name.
-        if unsafe { (*object).FileName.Length } != 0 {
+        if usize::from(unsafe { (*object).FileName.Length }) >= size_of::<u16>() {
             return false;
         }
         // SAFETY: the file object lives (type invariant).

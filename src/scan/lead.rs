@@ -246,13 +246,16 @@ impl Worker {
                 self.count_close(attempt);
             }
             let flights = self.flights;
-            let published =
-                flights
-                    .table
-                    .lock()
-                    .publish(lead.flight, attempt, clock::now(), &mut |waiter| {
-                        flights.wake_waiter(waiter)
-                    });
+            let (published, slowed) = {
+                let mut table = flights.table.lock();
+                let published = table.publish(lead.flight, attempt, clock::now(), &mut |waiter| {
+                    flights.wake_waiter(waiter)
+                });
+                (published, table.take_slowed())
+            };
+            for _ in 0..slowed {
+                trace::count(Event::SiloSlowed);
+            }
             match published {
                 Published::Next(next) => {
                     trace::count(Event::FlightRetried);

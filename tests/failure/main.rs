@@ -1,7 +1,11 @@
 //! What an open does when its file cannot be scanned: the table of causes, routes and policies
-//! ([`table`]), a container that dodges the scan, and each single allocation failing in turn.
+//! ([`table`]), programs that dodge the scan ([`hides`]) or slow it down ([`slow`]), and each
+//! single allocation of one open failing in turn (`tests/memory.rs` does that for the driver's
+//! whole life).
 
 mod causes;
+mod hides;
+mod slow;
 mod table;
 
 use std::time::Duration;

@@ -393,6 +393,10 @@ pub const FLIGHTS: usize = 512;
 pub const WAITERS: usize = 2_048;
 /// How many silos are accounted for at once.
 pub const SILO_ACCOUNTS: usize = 4_096;
+/// So many scans that held a leader to their deadline make the silo that wanted them a slow one.
+pub const SLOW_TIMEOUTS: u32 = 2;
+/// For how many deadlines of an open such a scan is held against its silo.
+pub const SLOW_DEADLINES: u64 = 10;
 /// How many volumes can be alive at once and have their verdicts kept.
 pub const VOLUMES: usize = 4_096;
 /// How many keys can be changing at once before a whole volume counts as changing.
@@ -401,6 +405,8 @@ pub const CHANGING: usize = 4_096;
 pub const COVERED: usize = 256;
 /// UTF-16 units of a file name that a request carries; longer names are cut and marked.
 pub const NAME_UNITS: usize = 512;
+/// UTF-16 units of a file name that an event carries; longer names are cut.
+pub const TRACE_UNITS: usize = 1_024;
 /// Bytes of a rule's name that a reply carries.
 pub const RULE_BYTES: usize = 64;
 /// Bytes of one piece of a file that is sent because its volume has no data-scan sections. A

@@ -247,6 +247,8 @@ reasons! {
         ChangeTableFull "change-table-full"
             "The table of changing keys was full: a whole volume counts as changing.",
         VolumeEpoch "volume-epoch" "A volume's epoch moved: all its verdicts are void.",
+        VolumeUnknown "volume-unknown"
+            "There was no memory to look at a volume when we attached: scanned, never cached.",
         LateGuid "late-guid" "A volume got its GUID after we had attached to it.",
         TransactionSeen "transaction-seen"
             "A file was opened for changes in a transaction that we then follow to its end.",
@@ -281,6 +283,9 @@ reasons! {
             "An open went through with a stale 'clean': a scan that nobody waits for was queued.",
         SectionKept "section-kept"
             "The service kept a section for too long after a stop, and was disconnected.",
+        SiloSlowed "silo-slowed"
+            "A silo's scans held leaders to their deadlines too often: all such silos now share \
+             half of the leaders and of the queue.",
         Retried "retried" "An open that could not be scanned was tried again within its deadline.",
         ForeignSilo "foreign-silo"
             "An open out of a silo that the host compute service did not make.",

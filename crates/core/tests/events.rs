@@ -84,7 +84,8 @@ const HEAD: &str = "\
 The driver is a TraceLogging provider: `NAME`, GUID. Events
 carry their own names and types, so no manifest has to be installed. With nobody listening an open
 costs one relaxed load, and nothing is collected. What is more than an event's number a second is
-left out and counted (`event/trace-dropped`). Made from `crates/core/src/trace.rs`
+left out and counted (`event/trace-dropped`); a text is cut at 1,024 UTF-16 units, since an event of
+64 KiB is not written at all. Made from `crates/core/src/trace.rs`
 (`SILOSCAN_WRITE_DOCS=1 cargo test -p siloscan-core --test events`).
 
 | event | keyword | level | when | a second | test |

@@ -36,6 +36,7 @@ fn story(tell: impl FnOnce(&mut FlightTable<'_>, &FlightFilter)) {
     let shares = Shares {
         leaders: 4,
         percent: 25,
+        forgiven_after: 1_000,
     };
     let mut table = FlightTable::new(&mut flights, &mut waiters, &mut accounts, &filter, shares);
     tell(&mut table, &filter);
@@ -326,6 +327,143 @@ fn one_silo_cannot_take_the_places_of_the_others() {
             table.join_or_start(&request(1, 9)),
             Join::Refused(Failure::Unloading)
         );
+    });
+}
+
+/// An opener out of this silo.
+fn of(silo: u64, file: u64) -> Request {
+    Request {
+        silo,
+        ..request(file, file)
+    }
+}
+
+/// Scans of these silos hold every leader to their deadlines, `rounds` times.
+fn time_out(table: &mut FlightTable<'_>, silos: &[u64], rounds: u64) {
+    for round in 0..rounds {
+        let now = 100 * (round + 1);
+        let files = silos.iter().enumerate();
+        let openers: Vec<WaiterId> = files
+            .map(|(file, silo)| {
+                let mut wanted = of(*silo, file as u64 + 1);
+                wanted.deadline = now;
+                join(table, &wanted)
+            })
+            .collect();
+        let mut leads = Vec::new();
+        while let Some(lead) = table.take_next(now - 1) {
+            table.give_back(lead.flight, &mut nobody());
+            leads.push(lead);
+        }
+        // Each opener leaves by itself, and its leader sees the end of the deadline after it.
+        for opener in openers {
+            table.leave(opener);
+        }
+        for lead in leads {
+            let stopped = Attempt::Failed(Failure::Conflict);
+            let ended = table.publish(lead.flight, stopped, now, &mut nobody());
+            assert_eq!(ended, Published::Dead);
+        }
+    }
+}
+
+#[test]
+fn silos_whose_scans_time_out_leave_half_of_the_leaders_however_many_they_are() {
+    story(|table, _| {
+        let slow = [11, 12, 13, 14];
+        time_out(table, &slow, 1);
+        assert_eq!(table.account(11).timeouts, 1);
+        assert_eq!(table.take_slowed(), 0, "once is no habit");
+        time_out(table, &slow, 2);
+        assert_eq!(table.take_slowed(), 4, "each is told once");
+        assert_eq!(table.take_slowed(), 0);
+
+        let now = 250;
+        let late = |silo, file| Request {
+            deadline: 10_000,
+            ..of(silo, file)
+        };
+        let mut openers: Vec<WaiterId> = (0..4)
+            .map(|i| join(table, &late(slow[i], i as u64 + 1)))
+            .collect();
+        let crowd = table.join_or_start(&late(11, 5));
+        assert_eq!(
+            crowd,
+            Join::Refused(Failure::ShareUsed),
+            "half of eight flights"
+        );
+        let mut leads: Vec<_> = std::iter::from_fn(|| table.take_next(now)).collect();
+        assert_eq!(leads.len(), 2, "half of four leaders");
+        // The others find places and leaders as ever.
+        for silo in [21, 22] {
+            openers.push(join(table, &late(silo, silo)));
+            let lead = table.take_next(now).expect("a leader is left");
+            assert_eq!(lead.silo, silo);
+            leads.push(lead);
+        }
+        for lead in leads {
+            table.publish(lead.flight, CLEAN, now, &mut |_| {});
+        }
+        for opener in openers {
+            table.leave(opener);
+        }
+    });
+}
+
+#[test]
+fn time_outs_are_forgiven_when_none_follows() {
+    story(|table, _| {
+        let slow = [11, 12, 13, 14];
+        time_out(table, &slow, 2);
+        assert_eq!(table.take_slowed(), 4);
+        let late = |file: u64| Request {
+            deadline: 10_000,
+            ..of(slow[file as usize - 1], file)
+        };
+        // The last one was at 200 and counts for 1,000.
+        for (now, leaders) in [(1_199, 2), (1_200, 4)] {
+            let openers: Vec<WaiterId> = (1..5).map(|file| join(table, &late(file))).collect();
+            let leads: Vec<_> = std::iter::from_fn(|| table.take_next(now)).collect();
+            assert_eq!(leads.len(), leaders, "at {now}");
+            for lead in leads {
+                table.publish(lead.flight, CLEAN, now, &mut |_| {});
+            }
+            for opener in openers {
+                table.leave(opener);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_silo_does_not_lose_its_time_outs_to_others_that_come_and_go() {
+    story(|table, _| {
+        time_out(table, &[11], 2);
+        for silo in 1_000..1_200 {
+            let opener = join(table, &of(silo, 1));
+            table.leave(opener);
+        }
+        assert_eq!(table.account(11).timeouts, 2);
+    });
+}
+
+#[test]
+fn verdicts_failures_of_ours_and_changes_in_time_are_no_time_outs() {
+    story(|table, _| {
+        let ends = [
+            CLEAN,
+            Attempt::Empty,
+            Attempt::Changed,
+            Attempt::Failed(Failure::ServiceError),
+            Attempt::FailedForAll(Failure::NoService),
+        ];
+        for end in ends {
+            let opener = join(table, &of(11, 1));
+            let lead = table.take_next(1).expect("it is queued");
+            table.publish(lead.flight, end, 99, &mut |_| {});
+            assert!(table.take_outcome(opener).is_some());
+        }
+        assert_eq!(table.account(11).timeouts, 0);
     });
 }
 

@@ -434,6 +434,7 @@ fn i6_a_change_kills_the_scan_or_its_ticket() {
     let shares = Shares {
         leaders: 2,
         percent: 25,
+        forgiven_after: 1_000,
     };
     let table = FlightTable::new(&mut flights, &mut waiters, &mut accounts, &filter, shares);
     let crowd = Crowd {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use siloscan_core::operation::{Effect, Seen, TABLE, of_class, of_control};
 
 /// Kind of file or open, treatment, test.
-const KINDS: [(&str, &str, &str); 32] = [
+const KINDS: [(&str, &str, &str); 33] = [
     (
         "named stream",
         "scanned at each open, never cached (`scan named-stream`)",
@@ -127,6 +127,12 @@ const KINDS: [(&str, &str, &str); 32] = [
         "volume whose GUID comes late",
         "uncached until it is there, asked for once a second (`event late-guid`)",
         "kinds_of_opens a_volume_whose_guid_comes_late_is_cached_from_then_on",
+    ),
+    (
+        "volume that was mounted while there was no memory to look at it",
+        "scanned at each open, never cached, its bytes sent (`event volume-unknown`); without \
+         memory still, `on_failure` decides",
+        "kinds_of_volumes i1_a_volume_that_came_without_memory_is_guarded",
     ),
     (
         "two live volumes with one GUID",

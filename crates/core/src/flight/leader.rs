@@ -2,20 +2,23 @@
 
 use super::slots::State;
 use super::{
-    Attempt, FlightId, FlightSlot, FlightTable, Lead, Outcome, Published, Subject, WaiterId,
+    Attempt, FlightId, FlightSlot, FlightTable, Lead, Outcome, Published, Shares, Subject, WaiterId,
 };
 use crate::reason::Failure;
 
 impl FlightTable<'_> {
     /// The oldest flight that may be led now, if any: one whose silo does not hold its share of
-    /// leaders already, with a waiter whose deadline (units of 100 ns) has not passed and whose
-    /// stream no other flight reads just now: it is taken when that one is over. The waiter
-    /// cannot leave until [`Self::give_back`].
+    /// leaders already, nor all slow silos together theirs, with a waiter whose deadline (units
+    /// of 100 ns) has not passed and whose stream no other flight reads just now: it is taken when
+    /// that one is over. The waiter cannot leave until [`Self::give_back`].
     ///
     /// Flights that somebody waits for come first. A scan at close comes before them only when an
     /// opener waits for its section to be gone, or its own time is up; and such scans leave some
     /// leaders to the openers in every case.
     pub fn take_next(&mut self, now: u64) -> Option<Lead> {
+        self.now = self.now.max(now);
+        let of_slow = Shares::slow(usize::from(self.shares.leaders));
+        self.slow_led_enough = self.held_by_slow(|it| it.leaders) >= of_slow;
         if let Some(lead) = self.reap() {
             return Some(lead);
         }
@@ -114,8 +117,20 @@ impl FlightTable<'_> {
             return Published::Dead;
         };
         let (silo, listed, tried) = (slot.silo, slot.listed, slot.tried);
-        if matches!(attempt, Attempt::Failed(Failure::TooSlow)) {
-            self.accounts.add_timeout(silo);
+        let late = now >= slot.deadline;
+        self.now = self.now.max(now);
+        // An opener may leave at its deadline before the leader sees that it has passed.
+        let slow = match attempt {
+            Attempt::Failed(Failure::TooSlow) => true,
+            Attempt::Failed(_) | Attempt::Changed => late,
+            Attempt::Verdict(_) | Attempt::Empty | Attempt::FailedForAll(_) => false,
+        };
+        if slow
+            && self
+                .accounts
+                .add_timeout(silo, now, self.shares.forgiven_after)
+        {
+            self.slowed = self.slowed.saturating_add(1);
         }
         let index = flight.index;
         if !listed {
@@ -185,6 +200,7 @@ impl FlightTable<'_> {
             self.filter.add(&Subject::Stream(stream));
         }
         let place = self.flights.at_mut(flight)?;
+        place.deadline = deadline;
         place.tried = Some(tried);
         place.request = request;
         place.sent = false;
@@ -272,9 +288,13 @@ impl FlightTable<'_> {
     }
 
     fn is_led_enough(&self, silo: u64) -> bool {
-        silo != 0
-            && usize::from(self.accounts.get(silo).leaders)
-                >= self.shares.part(usize::from(self.shares.leaders))
+        if silo == 0 {
+            return false;
+        }
+        let leaders = usize::from(self.shares.leaders);
+        let account = self.accounts.get(silo);
+        usize::from(account.leaders) >= self.shares.part(leaders)
+            || (self.slow_led_enough && account.is_slow(self.now))
     }
 
     /// The flight's waiters in the order in which they came.

@@ -168,6 +168,9 @@ pub struct Shares {
     pub leaders: u16,
     /// Percent of flights, waiters and leaders that one silo may hold.
     pub percent: u8,
+    /// How long a silo's scan that held a leader to its deadline counts against it, in units of
+    /// 100 ns.
+    pub forgiven_after: u64,
 }
 
 /// All flights and their waiters.
@@ -178,6 +181,12 @@ pub struct FlightTable<'m> {
     filter: &'m FlightFilter,
     shares: Shares,
     last_request: u64,
+    /// The time that a leader told last: at most a leader's idle sleep behind the clock.
+    now: u64,
+    /// Whether slow silos hold all the leaders that they may, as a leader asked for work.
+    slow_led_enough: bool,
+    /// Silos that became slow and were not asked for yet.
+    slowed: u32,
     closed: bool,
 }
 
@@ -199,6 +208,9 @@ impl<'m> FlightTable<'m> {
             filter,
             shares,
             last_request: 0,
+            now: 0,
+            slow_led_enough: false,
+            slowed: 0,
             closed: false,
         }
     }
@@ -335,6 +347,11 @@ impl<'m> FlightTable<'m> {
         self.flights.all_free() && self.waiters.all_free()
     }
 
+    /// How many silos became slow since this was asked last.
+    pub fn take_slowed(&mut self) -> u32 {
+        core::mem::take(&mut self.slowed)
+    }
+
     /// What one silo holds now, and how often its scans were too slow.
     #[must_use]
     pub fn account(&self, silo: u64) -> SiloAccount {
@@ -347,9 +364,17 @@ impl<'m> FlightTable<'m> {
         }
         let account = self.accounts.get(request.silo);
         let part = |total: usize| self.shares.part(total);
-        usize::from(account.waiters) >= part(self.waiters.len())
-            || (starts && usize::from(account.flights) >= part(self.flights.len()))
+        let (waiters, flights) = (self.waiters.len(), self.flights.len());
+        usize::from(account.waiters) >= part(waiters)
+            || (starts && usize::from(account.flights) >= part(flights))
+            || (account.is_slow(self.now)
+                && (self.held_by_slow(|it| it.waiters) >= Shares::slow(waiters)
+                    || (starts && self.held_by_slow(|it| it.flights) >= Shares::slow(flights))))
             || !self.accounts.has_room(request.silo)
+    }
+
+    fn held_by_slow(&self, part: fn(&SiloAccount) -> u16) -> usize {
+        self.accounts.held_by_slow(self.now, part)
     }
 
     /// Scans at close must not keep out those who wait: all of them leave a quarter of the places,
@@ -469,6 +494,12 @@ impl Shares {
     #[must_use]
     pub fn part(self, total: usize) -> usize {
         (total.saturating_mul(usize::from(self.percent)) / 100).max(1)
+    }
+
+    /// What all slow silos together may hold of `total`: the rest is the others', however many of
+    /// them collude.
+    const fn slow(total: usize) -> usize {
+        if total < 4 { 1 } else { total / 2 }
     }
 
     /// How many leaders may be busy with scans that nobody waits for: all but a quarter, and at

@@ -1,4 +1,7 @@
-//! What each silo holds of the table, so that one container cannot use it up.
+//! What each silo holds of the table, so that one container cannot use it up; and whose scans held
+//! leaders to their deadlines, so that many such containers cannot either.
+
+use crate::limits::SLOW_TIMEOUTS;
 
 /// Accounts that one silo can fall into.
 const WINDOW: usize = 16;
@@ -14,8 +17,10 @@ pub struct SiloAccount {
     pub flights: u16,
     /// The leaders that are busy with them.
     pub leaders: u16,
-    /// Its scans that were too slow, since the account was opened.
+    /// Its scans that held a leader to their deadline and are not forgiven.
     pub timeouts: u32,
+    /// When they are forgiven, in units of 100 ns: each further one puts it off.
+    pub forgiven_at: u64,
 }
 
 impl SiloAccount {
@@ -26,7 +31,14 @@ impl SiloAccount {
         flights: 0,
         leaders: 0,
         timeouts: 0,
+        forgiven_at: 0,
     };
+
+    /// Whether its scans were too slow too often of late.
+    #[must_use]
+    pub const fn is_slow(&self, now: u64) -> bool {
+        self.timeouts >= SLOW_TIMEOUTS && now < self.forgiven_at
+    }
 
     const fn is_idle(&self) -> bool {
         self.waiters == 0 && self.flights == 0 && self.leaders == 0
@@ -35,11 +47,16 @@ impl SiloAccount {
 
 pub(super) struct Accounts<'m> {
     slots: &'m mut [SiloAccount],
+    /// After this no silo is slow.
+    slow_until: u64,
 }
 
 impl<'m> Accounts<'m> {
     pub(super) fn new(slots: &'m mut [SiloAccount]) -> Self {
-        Self { slots }
+        Self {
+            slots,
+            slow_until: 0,
+        }
     }
 
     fn start(&self, silo: u64) -> usize {
@@ -84,7 +101,7 @@ impl<'m> Accounts<'m> {
         let window = self.slots.get_mut(start..).unwrap_or(&mut []);
         let window = window.get_mut(..WINDOW).unwrap_or(&mut []);
         let known = window.iter().position(|account| account.silo == silo);
-        let place = known.or_else(|| window.iter().position(SiloAccount::is_idle));
+        let place = known.or_else(|| cheapest(window));
         if let Some(account) = place.and_then(|place| window.get_mut(place)) {
             if account.silo != silo {
                 *account = SiloAccount {
@@ -132,9 +149,43 @@ impl<'m> Accounts<'m> {
         });
     }
 
-    pub(super) fn add_timeout(&mut self, silo: u64) {
+    /// A scan of the silo's held a leader to its deadline. Whether that makes it a slow one.
+    pub(super) fn add_timeout(&mut self, silo: u64, now: u64, forgiven_after: u64) -> bool {
+        let forgiven_at = now.saturating_add(forgiven_after);
+        let mut slow = false;
         self.change(silo, |account| {
-            account.timeouts = account.timeouts.saturating_add(1)
+            let was_slow = account.is_slow(now);
+            if now >= account.forgiven_at {
+                account.timeouts = 0;
+            }
+            account.timeouts = account.timeouts.saturating_add(1);
+            account.forgiven_at = forgiven_at;
+            slow = !was_slow && account.is_slow(now);
         });
+        if slow || now < self.slow_until {
+            self.slow_until = self.slow_until.max(forgiven_at);
+        }
+        slow
     }
+
+    /// How much all slow silos hold together. Costs nothing while there are none.
+    pub(super) fn held_by_slow(&self, now: u64, part: fn(&SiloAccount) -> u16) -> usize {
+        if now >= self.slow_until {
+            return 0;
+        }
+        let slow = self.slots.iter().filter(|account| account.is_slow(now));
+        slow.map(|account| usize::from(part(account))).sum()
+    }
+}
+
+/// The idle account that is missed least: one without time-outs, else the one whose are forgiven
+/// first. A silo must not be able to lose its own by letting others come.
+fn cheapest(window: &[SiloAccount]) -> Option<usize> {
+    let idle = window.iter().enumerate().filter(|(_, it)| it.is_idle());
+    let cost = |account: &SiloAccount| match account.timeouts {
+        0 => 0,
+        _ => account.forgiven_at,
+    };
+    idle.min_by_key(|(_, account)| cost(account))
+        .map(|(place, _)| place)
 }

@@ -44,6 +44,8 @@ pub struct FlightSlot {
     /// A scan at close began it.
     pub(super) at_close: bool,
     pub(super) request: u64,
+    /// When the attempt under way had to be over; never for one that is only let go of.
+    pub(super) deadline: u64,
     /// The waiter whose file object the leader uses.
     pub(super) tried: Option<WaiterId>,
     first_waiter: u16,
@@ -67,6 +69,7 @@ impl FlightSlot {
         silo: 0,
         at_close: false,
         request: 0,
+        deadline: u64::MAX,
         tried: None,
         first_waiter: NONE,
         last_waiter: NONE,

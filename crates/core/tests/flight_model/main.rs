@@ -23,6 +23,7 @@ fn run(percent: u8, ops: &[Op]) -> u64 {
     let shares = Shares {
         leaders: 4,
         percent,
+        forgiven_after: 1_000,
     };
     let table = FlightTable::new(&mut flights, &mut waiters, &mut accounts, &filter, shares);
     let mut world = World::new(table, &filter, shares);

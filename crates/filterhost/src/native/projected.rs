@@ -1,4 +1,5 @@
-//! A projected file system's filter: acknowledges the redirection ECP with USER_MODE.
+//! A projected file system's filter: acknowledges the redirection ECP with USER_MODE, or with any
+//! flags that a later system may know.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,14 +16,22 @@ use crate::volume::Request;
 /// Says of every open that a user-mode provider serves it.
 pub struct Projected {
     altitude: String,
+    flags: u16,
 }
 
 impl Projected {
     /// A filter at this altitude (189800 is that of ProjFS).
     #[must_use]
     pub fn new(altitude: &str) -> Self {
+        Self::with(altitude, CREATE_REDIRECTION_FLAGS_SERVICED_FROM_USER_MODE)
+    }
+
+    /// One that answers with these flags.
+    #[must_use]
+    pub fn with(altitude: &str, flags: u16) -> Self {
         Self {
             altitude: altitude.to_owned(),
+            flags,
         }
     }
 }
@@ -51,7 +60,7 @@ impl NativeFilter for Projected {
             return;
         };
         let mut bytes = ecp.bytes();
-        let flags = CREATE_REDIRECTION_FLAGS_SERVICED_FROM_USER_MODE.to_le_bytes();
+        let flags = self.flags.to_le_bytes();
         for (to, from) in bytes.iter_mut().skip(2).zip(flags) {
             *to |= from;
         }

@@ -26,7 +26,8 @@ use crate::volume::share::{
 #[derive(Clone)]
 pub struct OpenOptions {
     path: String,
-    id: Option<Vec<u8>>,
+    /// The bytes of the name, where it is no text: an id, or anything.
+    raw: Option<Vec<u8>>,
     volume: Option<Arc<Volume>>,
     related: Option<Arc<Object>>,
     access: u32,
@@ -48,7 +49,7 @@ impl OpenOptions {
     pub fn new(path: &str) -> Self {
         Self {
             path: path.to_owned(),
-            id: None,
+            raw: None,
             volume: None,
             related: None,
             access: READ_ATTRIBUTES | SYNCHRONIZE,
@@ -69,9 +70,18 @@ impl OpenOptions {
     #[must_use]
     pub fn by_id(volume: &Arc<Volume>, id: &[u8]) -> Self {
         let mut options = Self::new("");
-        options.id = Some(id.to_vec());
+        options.raw = Some(id.to_vec());
         options.volume = Some(Arc::clone(volume));
         options.options |= FILE_OPEN_BY_FILE_ID;
+        options
+    }
+
+    /// An open of a name that is given as the bytes of a `UNICODE_STRING`, whatever they are.
+    #[must_use]
+    pub fn by_raw_name(volume: &Arc<Volume>, name: &[u8]) -> Self {
+        let mut options = Self::new("");
+        options.raw = Some(name.to_vec());
+        options.volume = Some(Arc::clone(volume));
         options
     }
 
@@ -265,8 +275,8 @@ impl OpenOptions {
             None => process.resolve(&self.path)?,
         };
         let mut request = CreateRequest::new(&place.volume, &place.name);
-        if let Some(id) = &self.id {
-            request.name.clone_from(id);
+        if let Some(raw) = &self.raw {
+            request.name.clone_from(raw);
         }
         request.related.clone_from(&self.related);
         request.access = self.access;
