@@ -266,7 +266,13 @@ impl Opening<'_> {
         if self.open.has(OpenFacts::FOREIGN_SILO) {
             self.tell_foreign(&facts.redirection);
         }
-        match route::route(&facts, &self.parameters.layer_policy()) {
+        let route = route::route(&facts, &self.parameters.layer_policy());
+        if !matches!(route, Route::Ignore(_))
+            && let Some(stream) = &self.stream
+        {
+            stream.state.note_decided();
+        }
+        match route {
             Route::Ignore(reason) => self.tale.route(reason),
             Route::Skip(reason) => {
                 self.tale.route(reason);
@@ -288,8 +294,20 @@ impl Opening<'_> {
         self.tale.end(|| (self.container(), self.data.process_id()));
     }
 
-    /// A skip, unless the bytes are known to be infected.
+    /// A skip, unless the bytes are known to be infected, or are a layer's no more: then the open is
+    /// one of a layer file that cannot be looked up.
     fn skip_unless_infected(&self, of: Which, reason: SkipReason) {
+        if reason != SkipReason::Excluded && !self.is_untouched() {
+            return self.look_up(&LookUp {
+                of,
+                reason: LookupReason::CoveredLayer,
+                keeps: false,
+                waiting: match self.open.has(OpenFacts::OPLOCK_BREAK) {
+                    true => Waiting::Never,
+                    false => Waiting::Allowed,
+                },
+            });
+        }
         self.tale.route(match reason {
             SkipReason::Excluded => LookupReason::Excluded,
             SkipReason::CoveredLayer | SkipReason::RemoteLayer => LookupReason::CoveredLayer,
@@ -476,7 +494,10 @@ impl Opening<'_> {
     }
 
     fn wanted(&self, keyed: Option<Keyed>, layer: bool, deadline: clock::Time) -> Wanted<'_> {
+        // Whose write would end a scan of a placeholder's bytes, if not that of the key's file?
+        let unknown = || layer || instance::is_redirecting(&self.instance, self.data.volume());
         Wanted {
+            alone: self.data.in_transaction() || keyed.is_none() && unknown(),
             by: By::Open(self.data),
             instance: &self.instance,
             stream: self.stream.as_ref(),
@@ -567,6 +588,9 @@ impl Opening<'_> {
     }
 
     fn tell(&self, reason: DenyReason) {
+        if !trace::wants_detection() {
+            return;
+        }
         let name = Name::opened(self.data).ok();
         trace::detection(&Detection {
             file: name.as_ref().map_or(&[][..], Name::bytes),

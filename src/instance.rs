@@ -19,7 +19,7 @@ use crate::sys::constants::{
     FLT_FSTYPE_REFS, STATUS_FLT_CONTEXT_ALREADY_DEFINED, STATUS_FLT_DO_NOT_ATTACH,
     STATUS_INSUFFICIENT_RESOURCES,
 };
-use crate::{scan, state, trace, transacted};
+use crate::{scan, state, trace};
 
 /// Looks at a volume, and remembers what it is.
 ///
@@ -48,15 +48,14 @@ pub fn setup(
     // A volume that cannot tell whether it is direct-access counts as one.
     context.dax = file::volume_attributes(instance)
         .map_or(true, |attributes| attributes & FILE_DAX_VOLUME != 0);
-    let tracked = guid.is_some_and(attach_volume);
-    context.tracked.store(tracked, Ordering::Release);
-    let attached = Owned::new(context).and_then(|context| context.attach(instance));
-    if attached.is_err()
-        && tracked
-        && let Some(guid) = guid
-    {
-        detach_volume(guid);
-    }
+    let attached = Owned::new(context).and_then(|context| {
+        track(&context);
+        let attached = context.attach(instance);
+        if attached.is_err() {
+            untrack(&context);
+        }
+        attached
+    });
     match attached {
         Err(status) if status.code() != STATUS_INSUFFICIENT_RESOURCES => Err(status),
         _ => Ok(()),
@@ -105,8 +104,7 @@ pub fn ask_for_guid(context: &InstanceContext, data: &Data<'_>) {
         && context.name(guid)
     {
         trace::count(Event::LateGuid);
-        let tracked = attach_volume(guid);
-        context.tracked.store(tracked, Ordering::Release);
+        track(context);
     }
 }
 
@@ -125,18 +123,35 @@ fn is_below_cluster(volume: P, file_system: u32) -> bool {
     matches!(file_system, FLT_FSTYPE_NTFS | FLT_FSTYPE_REFS) && disk::is_cluster_shared(volume)
 }
 
-/// Lets core track the volume. False where it has no place for it.
-fn attach_volume(guid: VolumeGuid) -> bool {
-    let Some(ledger) = state::ledger() else {
-        return false;
+/// Lets core track the volume, if it has a GUID and core a place for it. One whose files may change
+/// without our seeing (a mapped write to a direct-access volume, another node's to a cluster
+/// volume, ids that another file may have tomorrow) is known, so that a second volume with its
+/// GUID is noticed, and hidden: no key of it, a layer's or an own one, is served or kept.
+fn track(context: &InstanceContext) {
+    let (Some(guid), Some(ledger)) = (context.guid(), state::ledger()) else {
+        return;
     };
     let attached = Raise::with(|token| ledger.attach_volume(guid, token));
-    attached != ledger::Attached::Full
+    if attached == ledger::Attached::Full {
+        return;
+    }
+    if !context.stable_ids || context.csv || context.dax {
+        let _hidden = context.hide(|| Raise::with(|token| ledger.hide_volume(guid, token)));
+    }
+    context.tracked.store(true, Ordering::Release);
 }
 
-fn detach_volume(guid: VolumeGuid) {
-    if let Some(ledger) = state::ledger() {
+/// The instance is gone: the reverse. What hid the volume is taken back last, so that it is never
+/// served meanwhile.
+fn untrack(context: &InstanceContext) {
+    let (Some(guid), Some(ledger)) = (context.guid(), state::ledger()) else {
+        return;
+    };
+    if context.tracked.swap(false, Ordering::AcqRel) {
         Raise::with(|token| ledger.detach_volume(guid, token));
+    }
+    if let Some(hidden) = context.take_hidden() {
+        Raise::with(|token| ledger.show_volume(hidden, token));
     }
 }
 
@@ -215,10 +230,5 @@ pub fn teardown_complete(instance: Instance<'_>) {
     let Ok(context) = Owned::<InstanceContext>::of(instance) else {
         return;
     };
-    transacted::instance_gone(&context);
-    if context.tracked.load(Ordering::Acquire)
-        && let Some(guid) = context.guid()
-    {
-        detach_volume(guid);
-    }
+    untrack(&context);
 }

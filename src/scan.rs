@@ -73,13 +73,6 @@ impl<'a> By<'a> {
         }
     }
 
-    fn in_transaction(&self) -> bool {
-        match self {
-            Self::Open(data) => data.in_transaction(),
-            Self::Start(..) => false,
-        }
-    }
-
     /// Waits for an event. Only an open can be cancelled.
     fn wait(&self, event: &event::Event, deadline: Time) -> Waited {
         match self {
@@ -104,6 +97,10 @@ pub struct Wanted<'a> {
     pub keeps: bool,
     /// The bytes come from a layer.
     pub layer: bool,
+    /// Nobody may join the scan, which joins none: its bytes change without a change of a key or
+    /// stream that it is known by. So it is in a transaction, and where the bytes may be those
+    /// of a layer's file that is not known.
+    pub alone: bool,
     /// Where the open comes from.
     pub silo: Option<Silo>,
     /// Until when the open may wait, in 100 ns since boot.
@@ -129,6 +126,10 @@ pub fn look_up(key: &Key, parameters: &Parameters) -> Option<End> {
             let passes =
                 parameters.on_stale() == OnStale::AllowAndRescan && age < parameters.stale_window();
             passes.then_some(End::StaleClean)
+        }
+        Lookup::Old => {
+            want_warm();
+            None
         }
         Lookup::Untracked | Lookup::Miss => None,
     }
@@ -239,7 +240,7 @@ fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
         key: wanted.key,
         keeps: wanted.keeps,
         layer: wanted.layer,
-        alone: by.in_transaction(),
+        alone: wanted.alone,
         closed: false,
         process: by.process(),
         container: wanted.silo.map_or([0; 16], |silo| silo.container),

@@ -66,7 +66,7 @@ fn facts(
     let file = start.file();
     let is = |fact: fn(&StreamContext) -> bool| stream.is_some_and(|stream| fact(stream));
     StartFacts {
-        seen: stream.is_some(),
+        seen: is(|stream| stream.state.is_decided()),
         deleted: file.delete_pending()
             || is(|stream| stream.state.is_deleted())
             || file::is_deleted(instance, file),
@@ -95,6 +95,7 @@ impl Starting<'_> {
             key: None,
             keeps: false,
             layer: false,
+            alone: self.context.state.redirecting(),
             silo: self.silo,
             deadline,
         };

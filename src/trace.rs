@@ -153,14 +153,21 @@ pub struct Detection<'a> {
     pub reason: &'static str,
 }
 
-/// Tells of a detection.
+/// Whether somebody listens for a detection: its name need not be asked for where nobody does.
+/// What comes in excess is counted. Call once for each [`detection`].
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+#[must_use]
+pub fn wants_detection() -> bool {
+    admits(TraceId::Detection)
+}
+
+/// Tells of a detection, after [`wants_detection`].
 ///
 /// # IRQL
 /// At most APC_LEVEL.
 pub fn detection(found: &Detection<'_>) {
-    if !admits(TraceId::Detection) {
-        return;
-    }
     write(
         TraceId::Detection,
         [
@@ -201,7 +208,10 @@ pub fn foreign_silo(told: &ForeignSilo) {
     } else {
         &FOREIGN_ANSWERED
     };
-    if rate.admits(clock::now(), FOREIGN_PER_SECOND) && admits(TraceId::ForeignSilo) {
+    if !rate.admits(clock::now(), FOREIGN_PER_SECOND) {
+        return count(Event::TraceDropped);
+    }
+    if admits(TraceId::ForeignSilo) {
         write(
             TraceId::ForeignSilo,
             [

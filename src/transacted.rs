@@ -70,16 +70,6 @@ fn unfollowed(instance: &InstanceContext) {
     }
 }
 
-/// The instance is gone: what hid its volume is taken back.
-///
-/// # IRQL
-/// At most DISPATCH_LEVEL.
-pub fn instance_gone(instance: &InstanceContext) {
-    if let (Some(hidden), Some(ledger)) = (instance.take_hidden(), state::ledger()) {
-        Raise::with(|token| ledger.show_volume(hidden, token));
-    }
-}
-
 /// A transaction that we follow comes to its end. Which of the file system and us is told of the
 /// commit first is not known, so the keys are dropped then, and again when it is over.
 ///

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use filterhost::status::STATUS_ACCESS_DENIED;
 use filterhost::user::{OpenOptions, Process};
-use filterhost::volume::{FsKind, Volume};
+use filterhost::volume::{FsKind, Volume, VolumeOptions, random_guid};
+use filterhost::wcifs::{EcpVariant, Layer};
 use siloscan_core::limits::{CHUNK_BYTES, SENT_BYTES_MAX};
 use siloscan_core::reason::{
     AllowReason, DenyReason, Event, Failure, IgnoreReason, LookupReason, ScanReason,
 };
 use siloscan_service::engine::{Digest, Engine, EngineError, Finding, Scanner, eicar_test_file};
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::scene::{INFECTED, options};
+use siloscan_worlds::scene::{INFECTED, containers, options};
 use siloscan_worlds::world::World;
 use tempfile::TempDir;
 
@@ -112,6 +113,48 @@ fn udf_and_cimfs_are_scanned_and_never_cached() {
 #[test]
 fn a_cluster_volume_is_scanned_and_never_cached() {
     attached(FsKind::Csvfs, true, Some(ScanReason::Csv));
+}
+
+#[test]
+fn i2_a_layer_where_changes_are_not_seen_is_scanned_at_each_open() {
+    let kinds = [
+        (FsKind::Csvfs, false),
+        (FsKind::Fat, false),
+        (FsKind::Ntfs, true),
+    ];
+    for (kind, dax) in kinds {
+        everywhere(&options(), move |world| {
+            let guid = Some(random_guid(world.machine()));
+            let options = VolumeOptions {
+                kind,
+                guid,
+                read_only: false,
+                dax,
+            };
+            let volume = Volume::mount(world.machine(), &options);
+            let host = world.process("host");
+            host.set_drive('C', &volume);
+            host.run(|p| p.write_file(GOOD, &[b'x'; 68]).expect("a new file"));
+            let layer = Layer {
+                volume,
+                root: r"\".to_owned(),
+                registered: false,
+                remote: false,
+            };
+            let containers = containers(world, &layer, 2, EcpVariant::default());
+            let read = |p: &Process| p.read_file(GOOD);
+            for container in containers.iter() {
+                assert!(container.process("app").run(read).is_ok());
+            }
+            let counts = world.counts();
+            assert_eq!(counts.get(ScanReason::NoVolume), 2, "{kind:?} {counts:?}");
+            assert_eq!(counts.get(LookupReason::Layer), 0, "{kind:?} {counts:?}");
+            host.run(|p| p.write_file(GOOD, &eicar_test_file()).expect("written"));
+            let app = containers[1].process("app");
+            assert_eq!(app.run(read), Err(INFECTED), "{kind:?}");
+            containers.iter().for_each(|container| container.destroy());
+        });
+    }
 }
 
 #[test]

@@ -135,6 +135,38 @@ fn w1_an_open_does_not_join_a_scan_of_older_bytes() {
 }
 
 #[test]
+fn w1_an_open_of_a_placeholder_without_a_key_joins_no_scan_either() {
+    everywhere(&without_service(), |world| {
+        let layer = layer(world);
+        let host = world.process("host");
+        host.set_drive('C', &layer.volume);
+        host.run(|p| p.write_file(EVIL, &held_bytes()).expect("a new file"));
+        let containers = containers(world, &layer, 1, EcpVariant::ZERO_IDS);
+        let gate = gated(world, 2);
+        let file = host.run(|p| {
+            let options = OpenOptions::new(EVIL).write();
+            Arc::new(p.open(&options).expect("clean"))
+        });
+        gate.close();
+        let app = containers[0].process("app");
+        let first = app.spawn("first", |p| p.read_file(EVIL));
+        gate.await_held(1);
+        host.run(move |_| {
+            file.write_at(0, &eicar_test_file()).expect("written");
+            file.close().expect("an open handle");
+        });
+        // The scan that is held reads the layer's older bytes, and its stream did not change.
+        let second = app.spawn("second", |p| p.read_file(EVIL));
+        world.machine().sched().sleep(Duration::from_millis(20));
+        gate.empty();
+        assert_eq!(second.join(), Err(INFECTED));
+        let _either = first.join();
+        assert_eq!(world.count(ScanReason::NoLayerId), 2);
+        containers.iter().for_each(|container| container.destroy());
+    });
+}
+
+#[test]
 fn i2_a_placeholder_that_is_overwritten_during_the_scan_leaves_no_verdict() {
     everywhere(&without_service(), |world| {
         let layer = layer(world);

@@ -33,7 +33,7 @@ pub struct Job {
     pub keeps: bool,
     /// The bytes come from a layer.
     pub layer: bool,
-    /// Nobody else sees these bytes: the open is part of a transaction.
+    /// Nobody may join: see [`super::Wanted::alone`].
     pub alone: bool,
     /// A changed file that was closed.
     pub closed: bool,

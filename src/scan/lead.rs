@@ -38,7 +38,8 @@ const IDLE_MS: u64 = 1_000;
 pub struct Desk {
     /// The request under way; zero is none.
     pub request: AtomicU64,
-    /// When its leader stops waiting for the answer.
+    /// When nobody waits for its verdict any more. Its leader waits longer for the answer, which says
+    /// that the section is let go: [`overtime`].
     pub deadline: AtomicU64,
     /// The request that the service was told to stop last.
     pub told: AtomicU64,
@@ -80,14 +81,20 @@ impl Desk {
         self.told.store(0, Ordering::Release);
     }
 
-    /// Since when the service has known that the request under way must stop, if it must. After
-    /// the request's own deadline its leader sees to that, as soon as it gets to run.
+    /// Since when the service has known that the request under way must stop, if it must.
     #[must_use]
-    pub fn told_since(&self, now: Time) -> Option<Time> {
+    pub fn told_since(&self) -> Option<Time> {
         let told = self.told.load(Ordering::Acquire);
         let since = self.stopped.load(Ordering::Acquire);
-        let waits = self.deadline.load(Ordering::Acquire) > now;
-        (told != 0 && waits && self.request.load(Ordering::Acquire) == told).then_some(since)
+        (told != 0 && self.request.load(Ordering::Acquire) == told).then_some(since)
+    }
+
+    /// The request under way, where its deadline has passed and the service was not told to stop.
+    #[must_use]
+    pub fn overdue(&self, now: Time) -> Option<u64> {
+        let request = self.request.load(Ordering::Acquire);
+        let passed = self.deadline.load(Ordering::Acquire) <= now;
+        (request != 0 && passed && self.told.load(Ordering::Acquire) != request).then_some(request)
     }
 }
 
@@ -409,12 +416,14 @@ impl Worker {
             };
             scan.section.set(given);
             scan.size.set(reading.source.size());
-            port::ask(scan, reply, lead.deadline)
+            let overtime = service::overtime_ms();
+            port::ask(scan, reply, clock::after(lead.deadline, overtime))
         };
         match answer {
             Ok(()) => self.settle(lead, reading),
             Err(Unanswered::NoService) => no_service,
-            // The service may or may not have read the request: it is told to let go.
+            // Not even the thread that sends stops got to run. The service may or may not have read
+            // the request: it is told to let go.
             Err(Unanswered::TimedOut) => {
                 forget(lead.request, given);
                 Attempt::Failed(Failure::TooSlow)
@@ -437,6 +446,10 @@ impl Worker {
         };
         let verdict = match answer.verdict.outcome() {
             Ok(verdict) => verdict,
+            // It was told to stop because its time was up.
+            Err(Failure::Conflict) if clock::now() >= lead.deadline => {
+                return Attempt::Failed(Failure::TooSlow);
+            }
             Err(failure) => return Attempt::Failed(failure),
         };
         if reading.source.in_conflict() {
@@ -484,6 +497,9 @@ impl Worker {
 
     /// Tells of a detection, once per scan.
     fn tell_of(&self, rule: &[u8]) {
+        if !trace::wants_detection() {
+            return;
+        }
         let Some(scan) = self.messages.scan.first() else {
             return;
         };

@@ -49,6 +49,8 @@ pub enum Lookup {
     Hit(Verdict),
     /// "Clean" of the epoch before the current one.
     StaleClean,
+    /// "Clean" of an older epoch: a miss, which tells that a proactive scan would be worth it.
+    Old,
     /// "Infected" of any older epoch.
     StaleInfected,
 }
@@ -233,7 +235,7 @@ impl<'m> Ledger<'m> {
                 ..
             }) => Lookup::StaleInfected,
             Some(found) if found.signature.saturating_add(1) == signature => Lookup::StaleClean,
-            Some(_) => Lookup::Miss,
+            Some(_) => Lookup::Old,
         }
     }
 

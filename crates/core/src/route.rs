@@ -393,11 +393,11 @@ fn own(open: OpenFacts, reason: LookupReason) -> Route {
     if let Some(reason) = shared_by_none(open) {
         return scan(open, reason);
     }
-    if !open.has(OpenFacts::OWN_VOLUME) {
-        return scan(open, ScanReason::NoVolume);
-    }
     if !open.has(OpenFacts::OWN_ID) {
         return scan(open, ScanReason::NoFileId);
+    }
+    if !open.has(OpenFacts::OWN_VOLUME) {
+        return scan(open, ScanReason::NoVolume);
     }
     look_up(open, Which::Own, reason)
 }

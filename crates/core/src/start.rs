@@ -6,7 +6,7 @@ use crate::reason::Failure;
 /// What is known of the image's stream when the process is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StartFacts {
-    /// We know the stream: its opens were looked at.
+    /// An open of the stream was decided. One that was ignored, to write attributes say, was not.
     pub seen: bool,
     /// The file is deleted, or will be with its last handle.
     pub deleted: bool,

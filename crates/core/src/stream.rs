@@ -106,6 +106,7 @@ const OPENED: u32 = 32;
 const ID_CLAIMED: u32 = 64;
 const IMAGE_UNSURE: u32 = 128;
 const DELETED: u32 = 256;
+const DECIDED: u32 = 512;
 
 impl StreamState {
     /// A stream of which nothing is known.
@@ -208,6 +209,18 @@ impl StreamState {
     /// A writable section was made.
     pub fn set_writable_section(&self) {
         self.set_flag(WRITABLE_SECTION);
+    }
+
+    /// Notes that an open of the stream was decided: its bytes were looked at, or a rule says that
+    /// they need not be.
+    pub fn note_decided(&self) {
+        self.set_flag(DECIDED);
+    }
+
+    /// Whether an open of the stream was ever decided. One that was ignored was not.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.flag(DECIDED)
     }
 
     /// Notes that an open of the stream came to its end. False the first time: until then a

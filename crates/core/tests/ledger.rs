@@ -183,7 +183,7 @@ fn i2_new_signatures_make_every_verdict_stale_at_once() {
         assert!(!world.ledger.want_warm(), "asked once in an epoch");
         world.ledger.connected(&OTHER_RULES, 10, &world.token);
         assert!(!world.ledger.warm_wanted());
-        assert_eq!(world.ledger.lookup(&key(1)), Lookup::Miss, "two epochs old");
+        assert_eq!(world.ledger.lookup(&key(1)), Lookup::Old, "two epochs old");
         assert_eq!(
             world.ledger.lookup(&key(2)),
             Lookup::StaleInfected,
