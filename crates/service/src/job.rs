@@ -172,6 +172,25 @@ pub(crate) fn guid_text(bytes: &[u8; 16]) -> Option<String> {
     ))
 }
 
+/// A GUID's text as it lies in memory; nothing for the one of zeros.
+pub(crate) fn guid_of(text: &str) -> Option<[u8; 16]> {
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'));
+    let text = inner.unwrap_or(text);
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    if lengths != [8, 4, 4, 4, 12] || !parts.concat().bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let value = u128::from_str_radix(&parts.concat(), 16).ok()?;
+    let mut id = value.to_be_bytes();
+    id[..4].reverse();
+    id[4..6].reverse();
+    id[6..8].reverse();
+    (value != 0).then_some(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
