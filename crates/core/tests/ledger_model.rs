@@ -420,6 +420,7 @@ impl<'m> World<'m> {
                     "older than the epoch before"
                 );
             }
+            Lookup::Excluded(_) => panic!("nobody excludes anything here"),
             Lookup::StaleInfected => {
                 assert_eq!(right, Verdict::Infected, "stale infected of other bytes");
                 assert!(self.earned[file] < self.epoch);

@@ -44,6 +44,8 @@ pub(crate) enum Outcome {
     Late,
     /// Too many requests were waiting.
     Busy,
+    /// Not scanned: the file lies in the excluded layer of this place.
+    Excluded(u32),
 }
 
 impl Outcome {
@@ -61,13 +63,14 @@ impl Outcome {
             Self::Late => (WireVerdict::ERROR, 7),
             Self::Busy => (WireVerdict::ERROR, 8),
             Self::Stopped => (WireVerdict::STOPPED, 9),
+            Self::Excluded(place) => (WireVerdict::EXCLUDED, *place),
         }
     }
 
     /// The cause in words, for an outcome without a verdict that is worth a record.
     pub(crate) fn complaint(&self, file_bytes_max: u64) -> Option<String> {
         match self {
-            Self::Scanned(_) | Self::Stopped => None,
+            Self::Scanned(_) | Self::Stopped | Self::Excluded(_) => None,
             Self::TooLarge => Some(format!(
                 "the file has more than {file_bytes_max} bytes; raise --max-file-mib to scan it"
             )),

@@ -3,8 +3,8 @@
 //! by its documented files and nothing else; containerd's store is not read.
 //!
 //! The driver knows a container by the GUID that the host compute service gave it, Docker by 64
-//! hexadecimal digits. The host compute service knows both: on Windows it is asked, elsewhere a file
-//! of the same JSON stands in for it ([`LISTING_FILE`]).
+//! hexadecimal digits. The host compute service knows both: on Windows it is asked, elsewhere a
+//! file of the same JSON stands in for it ([`LISTING_FILE`]).
 //!
 //! Nothing here is believed that cannot be read whole: files are bounded, links below the store's
 //! folder are not followed, and what is damaged is an error with the file's name.

@@ -54,10 +54,10 @@ pub(super) fn listing() -> Result<String, String> {
     // SAFETY: no query stands for all systems; the operation is open.
     let mut result = unsafe { enumerate(ptr::null(), operation) };
     if result >= 0 {
-        // SAFETY: the operation is open, the text is ours to take.
+        // SAFETY: the operation is open and stays so until the wait is over; the text is ours.
         result = unsafe { wait(operation, WAIT_MS, &raw mut text) };
     }
-    // SAFETY: made above, and closed once.
+    // SAFETY: the operation was made above, and is closed once.
     unsafe { close(operation) };
     let listing = take(text);
     if result < 0 {
