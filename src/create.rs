@@ -316,7 +316,7 @@ impl Opening<'_> {
             Which::Layer(key) => Some(key),
             Which::Own => self.own_key(),
         };
-        match key.and_then(|key| scan::look_up(&key, &self.parameters)) {
+        match key.and_then(|key| scan::look_up(&key, false, &self.parameters)) {
             Some(End::Cached(verdict::Verdict::Infected) | End::StaleInfected) => {
                 self.finish(|_| End::CoveredInfected, Waiting::Never);
             }
@@ -330,7 +330,7 @@ impl Opening<'_> {
     /// A skip may be an exclusion's.
     fn count_exclusion(&self) {
         if let Some(excluded) = self.excluded {
-            exclusions::table().hit(excluded);
+            exclusions::containers().hit(excluded);
         }
     }
 
@@ -435,7 +435,7 @@ impl Opening<'_> {
             Which::Layer(key) => (self.is_untouched().then_some(key), true),
             Which::Own => (self.own_key(), false),
         };
-        let known = key.and_then(|key| scan::look_up(&key, &self.parameters));
+        let known = key.and_then(|key| scan::look_up(&key, layer, &self.parameters));
         // An acknowledged answer told whose bytes these are. Without one they may be a layer's.
         let answered = layer || look_up.reason == LookupReason::Scratch;
         let keyed = || {
@@ -449,7 +449,7 @@ impl Opening<'_> {
         let scan = |deadline| self.scan(keyed(), layer, look_up.waiting, deadline);
         self.finish(
             |deadline| match known {
-                Some(End::StaleInfected) => self.instead_of_stale(scan(deadline), key),
+                Some(End::StaleInfected) => self.instead_of_stale(scan(deadline), key, layer),
                 Some(known) => known,
                 None => scan(deadline),
             },
@@ -462,11 +462,11 @@ impl Opening<'_> {
 
     /// "Infected" of older signatures stands until a scan replaces it: what is believed after one
     /// is what the cache then holds. A scan that failed, or that was not kept, replaces nothing.
-    fn instead_of_stale(&self, scanned: End, key: Option<Key>) -> End {
+    fn instead_of_stale(&self, scanned: End, key: Option<Key>, layer: bool) -> End {
         match scanned {
             End::Cancelled | End::Scanned(verdict::Verdict::Infected) => scanned,
             _ => key
-                .and_then(|key| scan::look_up(&key, &self.parameters))
+                .and_then(|key| scan::look_up(&key, layer, &self.parameters))
                 .unwrap_or(scanned),
         }
     }
@@ -522,7 +522,10 @@ impl Opening<'_> {
         match scan::decide(&opener, &self.parameters, failed, end) {
             (Ok(reason), end) => {
                 self.tale.decision(reason);
-                if !matches!(end, End::Cached(_)) {
+                if let End::CachedExcluded(by) | End::Excluded(by) = end {
+                    exclusions::layers().hit(by);
+                }
+                if !matches!(end, End::Cached(_) | End::CachedExcluded(_)) {
                     self.tally(end, false, since);
                 }
                 self.tell_policy(end, reason, reason.overrules(), since);

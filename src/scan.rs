@@ -26,7 +26,7 @@ use crate::kernel::silo::Silo;
 use crate::kernel::{Status, thread};
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
-use crate::{port, trace};
+use crate::{exclusions, port, trace};
 use job::{Cookie, Job};
 
 /// Pause between two tries of a file that could not be read, in milliseconds.
@@ -107,14 +107,21 @@ pub struct Wanted<'a> {
     pub deadline: Time,
 }
 
-/// What is known about a key, without waiting. `None` is a miss.
+/// What is known about a key, without waiting. `None` is a miss. That the file lies in an excluded
+/// layer is for a `layer` open only: one that an acknowledged answer told that a layer holds its
+/// bytes.
 ///
 /// # IRQL
 /// At most DISPATCH_LEVEL.
 #[must_use]
-pub fn look_up(key: &Key, parameters: &Parameters) -> Option<End> {
+pub fn look_up(key: &Key, layer: bool, parameters: &Parameters) -> Option<End> {
     let ledger = state::ledger()?;
-    match ledger.lookup(key) {
+    let found = if layer {
+        ledger.lookup_layer(key)
+    } else {
+        ledger.lookup(key)
+    };
+    match found {
         Lookup::Hit(verdict) => Some(End::Cached(verdict)),
         Lookup::StaleInfected => {
             want_warm();
@@ -131,6 +138,7 @@ pub fn look_up(key: &Key, parameters: &Parameters) -> Option<End> {
             want_warm();
             None
         }
+        Lookup::Excluded(said) => exclusions::of_layer(&said).map(End::CachedExcluded),
         Lookup::Untracked | Lookup::Miss => None,
     }
 }
@@ -278,6 +286,7 @@ fn fly(
             Err(end) => return end,
             Ok(Outcome::Verdict(verdict)) => return End::Scanned(verdict),
             Ok(Outcome::Empty) => return End::Empty,
+            Ok(Outcome::Excluded(by)) => return End::Excluded(by),
             Ok(Outcome::Failed(failure)) => return End::Failed(failure),
             Ok(Outcome::Again) => {
                 trace::count(Event::Retried);
@@ -285,7 +294,8 @@ fn fly(
                 if clock::now() >= wanted.deadline {
                     return End::Failed(Failure::Changing);
                 }
-                if let Some(end) = wanted.key.and_then(|key| look_up(&key, parameters)) {
+                let known = |key: Key| look_up(&key, wanted.layer, parameters);
+                if let Some(end) = wanted.key.and_then(known) {
                     return end;
                 }
             }

@@ -405,13 +405,13 @@ fn parameter(id: TraceId, name: &'static str, other: u32, in_force: u32) {
     }
 }
 
-/// Another list of excluded containers is in force.
+/// Another list of excluded containers and layers is in force.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub fn exclusions(list: u32, containers: usize) {
+pub fn exclusions(list: u32, containers: usize, layers: usize) {
     if admits(TraceId::ExclusionsChanged) {
-        let values = [u64::from(list), containers as u64].map(Value::Number);
+        let values = [u64::from(list), containers as u64, layers as u64].map(Value::Number);
         write(TraceId::ExclusionsChanged, values);
     }
 }

@@ -98,7 +98,7 @@ fn tell_hits(message: Option<&mut PoolSlice<ExclusionHits>>) {
     let Some(hits) = message.and_then(|slice| slice.as_mut().first_mut()) else {
         return;
     };
-    if hits.fill(exclusions::table()) {
+    if hits.fill(exclusions::containers(), exclusions::layers()) {
         tell(hits);
     }
 }
@@ -143,10 +143,10 @@ fn poll(sequence: u64, heartbeat: u64) {
     }
 }
 
-/// Takes over another list of excluded containers. Where that fails the next poll tries again.
+/// Takes over another list of exclusions. Where that fails the next poll tries again.
 fn exclude(list: u32, listed: Listed, heartbeat: u64) {
     if list == 0 {
-        return exclusions::replace(listed, 0, core::iter::empty());
+        return exclusions::clear(listed);
     }
     let reply = PoolSlice::new(1, Tag::MESSAGE, |_| ExclusionsReply::new_zeroed());
     let Ok(mut reply) = reply else { return };
@@ -158,7 +158,7 @@ fn exclude(list: u32, listed: Listed, heartbeat: u64) {
         return trace::count(Event::HeartbeatMissed);
     }
     match ExclusionsReply::decode(reply.as_bytes()) {
-        Ok((list, containers)) => exclusions::replace(listed, list, containers),
+        Ok(list) => exclusions::replace(listed, &list),
         Err(_) => trace::count(Event::HeartbeatMissed),
     }
 }

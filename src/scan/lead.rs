@@ -6,16 +6,17 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use siloscan_core::flight::{Attempt, Lead, Published};
 use siloscan_core::key::Key;
-use siloscan_core::ledger::{Binding, Lookup, Settled, Ticket};
+use siloscan_core::ledger::{Binding, Ledger, Lookup, Settled, Ticket};
 use siloscan_core::reason::{Counted, DenyReason, Event, Failure};
 use siloscan_core::verdict::Verdict;
-use siloscan_core::wire::{Scan, ScanFlags, ScanReply, ScanRequest};
+use siloscan_core::wire::{Scan, ScanFlags, ScanReply, ScanRequest, WireVerdict};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::chunks::{self, Buffer};
 use super::closed::Debt;
 use super::job::{Cookie, Job};
 use crate::context::{InstanceContext, Owned, StreamContext};
+use crate::exclusions::{self, Asked, Unsaid};
 use crate::kernel::clock::Time;
 use crate::kernel::file::{self, Held};
 use crate::kernel::lock::Raise;
@@ -172,6 +173,8 @@ struct Reading {
     key: Option<Key>,
     keeps: bool,
     ticket: Ticket,
+    /// The list whose excluded layers count for this file.
+    asked: Option<Asked>,
     debt: Option<Debt>,
     /// Dropped last: the section belongs to the instance.
     _held: Held,
@@ -276,7 +279,7 @@ impl Worker {
     fn count_close(&self, attempt: Attempt) {
         match attempt {
             Attempt::Verdict(Verdict::Infected) => trace::count(Event::CloseInfected),
-            Attempt::Verdict(Verdict::Clean) | Attempt::Empty => {}
+            Attempt::Verdict(Verdict::Clean) | Attempt::Empty | Attempt::Excluded(_) => {}
             Attempt::Failed(_) | Attempt::FailedForAll(_) | Attempt::Changed => {
                 trace::count(Event::CloseFailed);
             }
@@ -312,7 +315,7 @@ impl Worker {
         }
         let reading = self.bytes_of(lead, &mut job);
         if let Ok(reading) = &reading {
-            self.describe(lead, &job, &reading.source);
+            self.describe(lead, &job, reading);
         }
         if lead.detached {
             drop(job);
@@ -332,11 +335,21 @@ impl Worker {
         let held = Held::new(job.held.instance(), job.held.file()).map_err(failed)?;
         let ledger = state::ledger().ok_or(Attempt::FailedForAll(Failure::Unloading))?;
         // Between an opener's miss and its flight another flight may have ended.
-        if !lead.detached
-            && let Some(Lookup::Hit(verdict)) = job.key.map(|key| ledger.lookup(&key))
-        {
-            return Err(Attempt::Verdict(verdict));
+        let known = job
+            .key
+            .map_or(Lookup::Untracked, |key| known(ledger, &key, job.layer));
+        match known {
+            Lookup::Hit(verdict) if !lead.detached => return Err(Attempt::Verdict(verdict)),
+            Lookup::Excluded(said) if !lead.detached => {
+                if let Some(by) = exclusions::of_layer(&said) {
+                    return Err(Attempt::Excluded(by));
+                }
+            }
+            _ => {}
         }
+        // What is known to be infected is scanned, so that it stays denied until it is not.
+        let may_be_left_out = job.layer && known != Lookup::StaleInfected && job.key.is_some();
+        let asked = may_be_left_out.then(exclusions::asked).flatten();
         let ticket = Raise::with(|token| {
             let binding = binding(job.key, job.stream.as_ref(), &job.instance, job.keeps);
             ledger.ticket(&binding, token)
@@ -362,13 +375,14 @@ impl Worker {
             key: job.key,
             keeps: job.keeps,
             ticket,
+            asked,
             debt: job.debt.take(),
             _held: held,
         })
     }
 
     /// Fills the message, but for the section.
-    fn describe(&mut self, lead: &Lead, job: &Job, source: &Source) {
+    fn describe(&mut self, lead: &Lead, job: &Job, reading: &Reading) {
         let Some(scan) = self.messages.scan.as_mut().first_mut() else {
             return;
         };
@@ -380,7 +394,7 @@ impl Worker {
         if job.layer {
             flags |= ScanFlags::LAYER;
         }
-        if matches!(source, Source::Sent(_)) {
+        if matches!(reading.source, Source::Sent(_)) {
             flags |= ScanFlags::SENT;
         }
         let request = ScanRequest {
@@ -392,6 +406,7 @@ impl Worker {
             process: job.process,
             flags: ScanFlags(flags),
             deadline_ms: clock::milliseconds_left(lead.deadline),
+            list: reading.asked.map_or(0, |asked| asked.list),
         };
         let name = job.name.as_ref().map_or(&[][..], |name| name.text());
         scan.fill(&request, name.iter().copied());
@@ -444,6 +459,9 @@ impl Worker {
             Ok(answer) => answer,
             Err(_) => return Attempt::Failed(Failure::BadReply),
         };
+        if answer.verdict == WireVerdict::EXCLUDED {
+            return leave_out(reading, answer.detail);
+        }
         let verdict = match answer.verdict.outcome() {
             Ok(verdict) => verdict,
             // It was told to stop because its time was up.
@@ -513,6 +531,39 @@ impl Worker {
             process: scan.process.get(),
             reason: DenyReason::ScannedInfected.name(),
         });
+    }
+}
+
+/// What is known of a job's key, as its open was told whose bytes it has.
+fn known(ledger: &Ledger<'_>, key: &Key, layer: bool) -> Lookup {
+    if layer {
+        ledger.lookup_layer(key)
+    } else {
+        ledger.lookup(key)
+    }
+}
+
+/// The service says that the file lies in the excluded layer of this place. Believed only of what
+/// was asked so, under the list that was named, and never of what is known to be infected.
+fn leave_out(reading: &Reading, place: u32) -> Attempt {
+    let nonsense = Attempt::Failed(Failure::BadReply);
+    let (Some(asked), Some(ledger)) = (reading.asked, state::ledger()) else {
+        return nonsense;
+    };
+    let said = match exclusions::said(asked, place) {
+        Ok(said) => said,
+        Err(Unsaid::Nonsense) => return nonsense,
+        Err(Unsaid::Over) => return Attempt::Changed,
+    };
+    let settled = Raise::with(|token| {
+        ledger.settle_excluded(&reading.ticket, &reading.binding(), said, token)
+    });
+    match settled {
+        Settled::Stored | Settled::Shared(_) => Attempt::Excluded(said.place),
+        Settled::Dead => {
+            trace::count(Event::VerdictDropped);
+            Attempt::Changed
+        }
     }
 }
 

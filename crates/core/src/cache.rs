@@ -4,8 +4,12 @@
 //! writer is in it. A reader copies what it needs and believes it only if the version is even and
 //! the same before and after; after a few tries in vain it reports a miss. Keys are compared in
 //! full, never by a tag. A removed entry is zeroed, so that no later mistake can find it again.
+//!
+//! In the place of a verdict an entry may hold that the file lies in an excluded layer. That takes
+//! the place of no "infected".
 
 use crate::change::LocalKey;
+use crate::exclusion::{Excluded, Exemption, PLACE_BITS};
 use crate::hash::{Secret, place};
 use crate::sync::{AtomicU64, Ordering, WriteToken, fence, spin};
 use crate::verdict::Verdict;
@@ -19,7 +23,8 @@ const TRIES: usize = 4;
 /// Memory of four entries. Valid when all zero.
 ///
 /// Per entry: file id low, file id high, and a word of volume index (16 bits), verdict (2),
-/// "used" (1), signature epoch (44). The volume epochs are in three words of their own: the low
+/// "used" (1), signature epoch (44). Of an excluded layer's file the last are the layer's place
+/// (6) and the list (38). The volume epochs are in three words of their own: the low
 /// halves two by two, the high 16 bits all in the last.
 #[repr(C, align(128))]
 #[derive(Default)]
@@ -51,29 +56,40 @@ pub(crate) const SIGNATURE_END: u64 = (1 << (64 - SIGNATURE_SHIFT)) - 1;
 
 /// What an entry says, apart from its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Found {
-    pub(crate) verdict: Verdict,
-    pub(crate) signature: u64,
+pub(crate) enum Found {
+    /// A verdict, and the epoch under whose signatures it was earned.
+    Verdict(Verdict, u64),
+    /// The file was not scanned: it lies in an excluded layer.
+    Excluded(Exemption),
 }
 
+const CLEAN: u64 = 1;
+const INFECTED: u64 = 2;
+const EXCLUDED: u64 = 3;
+
 fn pack(index: u16, found: Found) -> u64 {
-    let verdict = match found.verdict {
-        Verdict::Clean => 1,
-        Verdict::Infected => 2,
+    let (verdict, rest) = match found {
+        Found::Verdict(Verdict::Clean, signature) => (CLEAN, signature),
+        Found::Verdict(Verdict::Infected, signature) => (INFECTED, signature),
+        Found::Excluded(said) => (
+            EXCLUDED,
+            u64::from(said.place.place()) | (said.list << PLACE_BITS),
+        ),
     };
-    u64::from(index) | (verdict << VERDICT_SHIFT) | (found.signature << SIGNATURE_SHIFT)
+    u64::from(index) | (verdict << VERDICT_SHIFT) | (rest << SIGNATURE_SHIFT)
 }
 
 fn unpack(word: u64) -> Option<Found> {
-    let verdict = match (word & VERDICT_MASK) >> VERDICT_SHIFT {
-        1 => Verdict::Clean,
-        2 => Verdict::Infected,
-        _ => return None,
-    };
-    Some(Found {
-        verdict,
-        signature: word >> SIGNATURE_SHIFT,
-    })
+    let rest = word >> SIGNATURE_SHIFT;
+    match (word & VERDICT_MASK) >> VERDICT_SHIFT {
+        CLEAN => Some(Found::Verdict(Verdict::Clean, rest)),
+        INFECTED => Some(Found::Verdict(Verdict::Infected, rest)),
+        EXCLUDED => Some(Found::Excluded(Exemption {
+            list: rest >> PLACE_BITS,
+            place: Excluded::at(rest & ((1 << PLACE_BITS) - 1))?,
+        })),
+        _ => None,
+    }
 }
 
 /// How many sets hold at least `entries` entries.
@@ -116,7 +132,8 @@ impl<'m> Cache<'m> {
         None
     }
 
-    /// Puts a verdict in, if `allowed` still says so once no other writer is in the set.
+    /// Puts something in, if `allowed` still says so once no other writer is in the set. That a
+    /// file is excluded does not replace that it is infected.
     pub(crate) fn put(
         &self,
         key: &LocalKey,
@@ -133,9 +150,12 @@ impl<'m> Cache<'m> {
             if !allowed() {
                 return false;
             }
-            let way = set
-                .way_of(key)
-                .unwrap_or_else(|| set.victim(version, volumes));
+            let known = set.way_of(key);
+            let spared = matches!(found, Found::Excluded(_));
+            if spared && known.is_some_and(|way| set.is_infected(way, volume.epoch)) {
+                return false;
+            }
+            let way = known.unwrap_or_else(|| set.victim(version, volumes));
             set.store(way, key, volume.epoch, pack(key.index, found));
             true
         })
@@ -220,6 +240,15 @@ impl Set {
                 && entry.low.load(Ordering::Relaxed) == key.low
                 && entry.high.load(Ordering::Relaxed) == key.high
         })
+    }
+
+    /// Whether the way says "infected" in this epoch of its volume. For writers.
+    fn is_infected(&self, way: usize, epoch: u64) -> bool {
+        let infected = |entry: &Entry| {
+            let word = entry.word.load(Ordering::Relaxed);
+            word & VERDICT_MASK == INFECTED << VERDICT_SHIFT
+        };
+        self.epoch(way) == epoch && self.entries.get(way).is_some_and(infected)
     }
 
     /// The way to give up: an empty one, one of a volume epoch that is over, else the first one

@@ -1,16 +1,37 @@
-//! Containers that the scan service was told to leave out: a bounded table that opens read without
-//! a lock, with a count of hits for each.
+//! Containers and layers that the scan service was told to leave out: bounded tables that opens
+//! read without a lock, with a count of hits for each.
 //!
 //! The service's word holds as long as its connection. A reader that meets a change finds nothing:
-//! the open is looked at as any other.
+//! the open is looked at as any other. A container is found by its id. Which files lie in a layer
+//! only the service knows: what it said of one is kept in the cache as an [`Exemption`], which
+//! names the layer's place and dies with the list.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// How many containers can be excluded at once.
+/// How many containers, and how many layers, can be excluded at once.
 pub const EXCLUSIONS: usize = 64;
 
 /// A container's id; zero names none.
 pub type ContainerId = [u8; 16];
+
+/// The service's own name for an excluded layer; zero names none.
+pub type LayerId = [u8; 16];
+
+/// Bits of a place in the table.
+pub(crate) const PLACE_BITS: u32 = 6;
+const _: () = assert!(EXCLUSIONS == 1 << PLACE_BITS);
+/// A number of a list that no exemption can carry.
+pub(crate) const LISTS_END: u64 = (1 << 38) - 1;
+
+/// What the service said of one file: it lies in an excluded layer. Good for as long as the list
+/// is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exemption {
+    /// The driver's number of the list, [`Exclusions::list`].
+    pub list: u64,
+    /// The layer's place in it.
+    pub place: Excluded,
+}
 
 /// The table.
 pub struct Exclusions {
@@ -18,6 +39,8 @@ pub struct Exclusions {
     sequence: AtomicU32,
     /// Places that are used.
     used: AtomicU32,
+    /// How often the table was replaced.
+    lists: AtomicU64,
     places: [Place; EXCLUSIONS],
 }
 
@@ -27,9 +50,27 @@ struct Place {
     hits: AtomicU64,
 }
 
-/// An excluded container that was found.
+/// The place of an exclusion in its table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Excluded(usize);
+pub struct Excluded(u8);
+
+impl Excluded {
+    /// As a number below [`EXCLUSIONS`].
+    #[must_use]
+    pub const fn place(self) -> u8 {
+        self.0
+    }
+
+    /// The place of that number, used or not; `None` for one that no table has.
+    #[must_use]
+    pub const fn at(place: u64) -> Option<Self> {
+        if place < EXCLUSIONS as u64 {
+            Some(Self(place as u8))
+        } else {
+            None
+        }
+    }
+}
 
 impl Exclusions {
     /// None.
@@ -38,6 +79,7 @@ impl Exclusions {
         Self {
             sequence: AtomicU32::new(0),
             used: AtomicU32::new(0),
+            lists: AtomicU64::new(0),
             places: [const {
                 Place {
                     low: AtomicU64::new(0),
@@ -53,6 +95,25 @@ impl Exclusions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.used.load(Ordering::Relaxed) == 0
+    }
+
+    /// The number of the list in force, counted here: each replacement has another one. Any IRQL.
+    #[must_use]
+    pub fn list(&self) -> u64 {
+        self.lists.load(Ordering::Acquire)
+    }
+
+    /// The place of that number, if the list in force has so many. Any IRQL.
+    #[must_use]
+    pub fn at(&self, place: u32) -> Option<Excluded> {
+        let used = self.used.load(Ordering::Relaxed);
+        Excluded::at(u64::from(place)).filter(|_| place < used)
+    }
+
+    /// Whether what the service said under a list still counts. Any IRQL; two loads.
+    #[must_use]
+    pub fn holds(&self, exemption: &Exemption) -> bool {
+        self.list() == exemption.list && !self.is_empty()
     }
 
     /// Whether this container is excluded. Any IRQL; no lock, no wait.
@@ -72,13 +133,13 @@ impl Exclusions {
         (before == after && before & 1 == 0)
             .then_some(found)
             .flatten()
-            .map(Excluded)
+            .and_then(|place| Excluded::at(place as u64))
     }
 
     /// Counts an open that the exclusion let through. One that comes while the table is changed may
     /// count for another container.
     pub fn hit(&self, excluded: Excluded) {
-        if let Some(place) = self.places.get(excluded.0) {
+        if let Some(place) = self.places.get(usize::from(excluded.0)) {
             place.hits.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -99,6 +160,8 @@ impl Exclusions {
             *slot = (container, self.hits_of(&container));
             used = used.saturating_add(1);
         }
+        // What was said under the list before counts no more, from before it is gone.
+        self.lists.fetch_add(1, Ordering::AcqRel);
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence
             .store(sequence.wrapping_add(1), Ordering::Relaxed);
@@ -117,7 +180,7 @@ impl Exclusions {
 
     fn hits_of(&self, container: &ContainerId) -> u64 {
         let found = self.find(container);
-        let place = found.and_then(|found| self.places.get(found.0));
+        let place = found.and_then(|found| self.places.get(usize::from(found.0)));
         place.map_or(0, |place| place.hits.load(Ordering::Relaxed))
     }
 
@@ -177,6 +240,27 @@ mod tests {
         table.replace(core::iter::empty());
         assert!(table.is_empty());
         assert_eq!(table.find(&id(40)), None);
+    }
+
+    #[test]
+    fn what_was_said_of_a_layer_dies_with_its_list() {
+        let table = Exclusions::new();
+        table.replace([id(1), id(40)].into_iter());
+        let said = Exemption {
+            list: table.list(),
+            place: table.at(1).expect("two are excluded"),
+        };
+        assert_eq!(table.at(2), None);
+        assert_eq!(table.at(u32::MAX), None);
+        assert!(table.holds(&said));
+        table.replace([id(1), id(40)].into_iter());
+        assert!(!table.holds(&said), "the same layers, and another list");
+        table.replace(core::iter::empty());
+        let said = Exemption {
+            list: table.list(),
+            ..said
+        };
+        assert!(!table.holds(&said), "nothing is excluded");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 use crate::cache::{Cache, Found, Set};
 use crate::change::{ChangeBucket, ChangeCounter, Changing, Generation, LocalKey, Place};
 use crate::epoch::Signatures;
+use crate::exclusion::{Exemption, LISTS_END};
 use crate::hash::Secret;
 use crate::key::{Key, VolumeGuid};
 use crate::sync::WriteToken;
@@ -53,6 +54,9 @@ pub enum Lookup {
     Old,
     /// "Infected" of any older epoch.
     StaleInfected,
+    /// The service said under some list that the file lies in an excluded layer. Only
+    /// [`Ledger::lookup_layer`] says so, and whether the list is in force is for the caller to see.
+    Excluded(Exemption),
 }
 
 /// A change under way. Give it to [`Ledger::end_change`] exactly once.
@@ -216,8 +220,18 @@ impl<'m> Ledger<'m> {
     // Look-ups.
 
     /// What is known about a key. Any IRQL up to DISPATCH_LEVEL, no lock, no wait, no allocation.
+    /// That the file lies in an excluded layer is no knowledge about its bytes, and a miss.
     #[must_use]
     pub fn lookup(&self, key: &Key) -> Lookup {
+        match self.lookup_layer(key) {
+            Lookup::Excluded(_) => Lookup::Miss,
+            known => known,
+        }
+    }
+
+    /// The same for an open that was told, by an acknowledged answer, that a layer holds its bytes.
+    #[must_use]
+    pub fn lookup_layer(&self, key: &Key) -> Lookup {
         let Some(volume) = self.volumes.find(key.volume) else {
             return Lookup::Untracked;
         };
@@ -229,13 +243,13 @@ impl<'m> Ledger<'m> {
         }
         match found {
             None => Lookup::Miss,
-            Some(found) if found.signature == signature => Lookup::Hit(found.verdict),
-            Some(Found {
-                verdict: Verdict::Infected,
-                ..
-            }) => Lookup::StaleInfected,
-            Some(found) if found.signature.saturating_add(1) == signature => Lookup::StaleClean,
-            Some(_) => Lookup::Old,
+            Some(Found::Excluded(exemption)) => Lookup::Excluded(exemption),
+            Some(Found::Verdict(verdict, of)) if of == signature => Lookup::Hit(verdict),
+            Some(Found::Verdict(Verdict::Infected, _)) => Lookup::StaleInfected,
+            Some(Found::Verdict(Verdict::Clean, of)) if of.saturating_add(1) == signature => {
+                Lookup::StaleClean
+            }
+            Some(Found::Verdict(Verdict::Clean, _)) => Lookup::Old,
         }
     }
 
@@ -454,15 +468,41 @@ impl<'m> Ledger<'m> {
         if !self.signatures.is_of(ticket.signature, digest, token) {
             return Settled::Shared(NotKept::Signatures);
         }
-        let local = LocalKey::new(key.volume.index, key.key.file);
-        let found = Found {
-            verdict,
-            signature: ticket.signature,
+        self.keep(&key, Found::Verdict(verdict, ticket.signature), token)
+    }
+
+    /// Settles that the ticket's file lies in an excluded layer: nothing was scanned, and no
+    /// signatures count. Dead also where "infected" stands for it, of whatever signatures.
+    pub fn settle_excluded(
+        &self,
+        ticket: &Ticket,
+        binding: &Binding<'_>,
+        exemption: Exemption,
+        token: &WriteToken<'_>,
+    ) -> Settled {
+        let Some(key) = ticket.key else {
+            return Settled::Dead;
         };
+        let infected = matches!(
+            self.lookup(&key.key),
+            Lookup::Hit(Verdict::Infected) | Lookup::StaleInfected
+        );
+        if infected || !self.holds(ticket, binding, token) {
+            return Settled::Dead;
+        }
+        if !ticket.keeps || exemption.list >= LISTS_END {
+            return Settled::Shared(NotKept::CanWrite);
+        }
+        self.keep(&key, Found::Excluded(exemption), token)
+    }
+
+    /// Puts something in under the key of a ticket that holds.
+    fn keep(&self, key: &KeyBinding, found: Found, token: &WriteToken<'_>) -> Settled {
+        let local = LocalKey::new(key.volume.index, key.key.file);
         if self.changing.is_pinned(&local) {
             return Settled::Shared(NotKept::NoKey);
         }
-        let allowed = || self.key_holds(&key, token) && !self.changing.is_pinned(&local);
+        let allowed = || self.key_holds(key, token) && !self.changing.is_pinned(&local);
         if self
             .cache
             .put(&local, key.volume, found, &self.volumes, token, allowed)

@@ -177,6 +177,8 @@ reasons! {
             "The cache held 'clean' of the signatures before; a new scan is on its way.",
         ScannedClean "scanned-clean" "A scan found nothing.",
         Empty "empty" "The file has no bytes.",
+        ExcludedLayer "excluded-layer"
+            "The bytes lie in a layer that the service was told to leave out; not known infected.",
         FailureAllowed "failure-allowed"
             "It could not be scanned for a cause of ours; on_failure says allow.",
         EvasionAllowed "evasion-allowed"
@@ -240,7 +242,7 @@ reasons! {
         FlightJoined "flight-joined" "An open joined a scan that was already wanted.",
         FlightKilled "flight-killed" "A change killed a scan.",
         FlightRetried "flight-retried"
-            "A scan failed with one opener's file object and was tried with the next one's.",
+            "A scan failed, or was left out, for one opener; the next one's file was tried.",
         VerdictStored "verdict-stored" "A verdict went into the cache.",
         VerdictDropped "verdict-dropped" "A verdict was not stored because its ticket had died.",
         KeyDropped "key-dropped" "A change or a delete dropped a key.",

@@ -268,9 +268,10 @@ events! {
         InForce Number "what is in force",
     }
     ExclusionsChanged CONFIGURATION Information 10
-    "another list of excluded containers is in force, or none any more" {
+    "another list of excluded containers and layers is in force, or none any more" {
         List Number "the service's number of the list; 0 for none",
         Containers Number "how many containers it names",
+        Layers Number "how many layers it names",
     }
 }
 

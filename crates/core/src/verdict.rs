@@ -2,6 +2,7 @@
 //!
 //! "Allow" on anything but a clean verdict is made here and nowhere else.
 
+use crate::exclusion::Excluded;
 use crate::reason::{AllowReason, DenyReason, Failure, Origin};
 
 /// What a scan found out. Only these two are kept or shared.
@@ -24,6 +25,10 @@ pub enum End {
     StaleInfected,
     /// "Infected" stands for a file of a covered layer.
     CoveredInfected,
+    /// The bytes lie in this excluded layer, as an open before was told.
+    CachedExcluded(Excluded),
+    /// The same, as the service answered instead of scanning.
+    Excluded(Excluded),
     /// A scan gave a verdict.
     Scanned(Verdict),
     /// The file has no bytes.
@@ -100,6 +105,9 @@ pub fn decide(end: End, opener: &Opener, policy: &FailurePolicy) -> Decision {
         End::Scanned(Verdict::Clean) => return Decision::Allow(AllowReason::ScannedClean),
         End::StaleClean => return Decision::Allow(AllowReason::StaleClean),
         End::Empty => return Decision::Allow(AllowReason::Empty),
+        End::CachedExcluded(_) | End::Excluded(_) => {
+            return Decision::Allow(AllowReason::ExcludedLayer);
+        }
         End::Cached(Verdict::Infected) => DenyReason::CachedInfected,
         End::StaleInfected => DenyReason::StaleInfected,
         End::CoveredInfected => DenyReason::CoveredInfected,

@@ -1,5 +1,6 @@
 //! The failure policy, cell by cell, against `failure_table.txt`.
 
+use siloscan_core::exclusion::Excluded;
 use siloscan_core::reason::{AllowReason, Counted, DenyReason, Failure};
 use siloscan_core::route::{OpenFacts, PreRoute, pre_route};
 use siloscan_core::verdict::{
@@ -109,11 +110,14 @@ fn i1_infected_is_denied_whatever_the_failure_policy() {
 
 #[test]
 fn clean_is_allowed_whatever_the_failure_policy() {
+    let place = Excluded::at(3).expect("a place");
     let ends = [
         (End::Cached(Verdict::Clean), AllowReason::CachedClean),
         (End::Scanned(Verdict::Clean), AllowReason::ScannedClean),
         (End::StaleClean, AllowReason::StaleClean),
         (End::Empty, AllowReason::Empty),
+        (End::Excluded(place), AllowReason::ExcludedLayer),
+        (End::CachedExcluded(place), AllowReason::ExcludedLayer),
     ];
     for (end, reason) in ends {
         for (opener, policy) in situations() {

@@ -2,6 +2,7 @@
 
 use siloscan_core::cache::{Set, sets_for};
 use siloscan_core::change::{ChangeBucket, ChangeCounter, Generation};
+use siloscan_core::exclusion::{Excluded, Exemption};
 use siloscan_core::hash::Secret;
 use siloscan_core::key::{FileId, Key, VolumeGuid};
 use siloscan_core::ledger::{
@@ -62,6 +63,24 @@ impl World<'_> {
         let ticket = self.ticket(file).expect("nothing changes");
         assert_eq!(self.settle(file, &ticket, verdict, &RULES), Settled::Stored);
         assert_eq!(self.ledger.lookup(&key(file)), Lookup::Hit(verdict));
+    }
+}
+
+impl World<'_> {
+    fn exempt(&self, file: u64, keeps: bool) -> Settled {
+        let binding = self.binding(file, keeps);
+        let ticket = self.ledger.ticket(&binding, &self.token);
+        let ticket = ticket.expect("nothing changes");
+        let said = exemption(1);
+        let ledger = &self.ledger;
+        ledger.settle_excluded(&ticket, &binding, said, &self.token)
+    }
+}
+
+fn exemption(list: u64) -> Exemption {
+    Exemption {
+        list,
+        place: Excluded::at(63).expect("a place"),
     }
 }
 
@@ -373,6 +392,65 @@ fn nothing_is_earned_before_a_service_was_there() {
 }
 
 /// Sixteen keys for four places: what is in use stays longer, and the memory is the bound.
+#[test]
+fn i5_an_exemption_is_told_to_layer_opens_alone() {
+    story(16, |world| {
+        assert_eq!(world.exempt(1, true), Settled::Stored);
+        let layer = |file| world.ledger.lookup_layer(&key(file));
+        assert_eq!(layer(1), Lookup::Excluded(exemption(1)));
+        assert_eq!(world.ledger.lookup(&key(1)), Lookup::Miss);
+        assert_eq!(layer(2), Lookup::Miss);
+        // Signatures are no matter of it: nothing was scanned.
+        world.ledger.connected(&OTHER_RULES, 8, &world.token);
+        assert_eq!(layer(1), Lookup::Excluded(exemption(1)));
+        // A change takes it away, as does the volume's epoch.
+        assert!(world.ledger.drop_key(&key(1), &world.token));
+        assert_eq!(layer(1), Lookup::Miss);
+        assert_eq!(world.exempt(2, true), Settled::Stored);
+        world.ledger.bump_volume(guid(1), &world.token);
+        assert_eq!(layer(2), Lookup::Miss);
+        // An open that can write gets it, and keeps it for nobody.
+        let shared = Settled::Shared(NotKept::CanWrite);
+        assert_eq!(world.exempt(3, false), shared);
+        assert_eq!(layer(3), Lookup::Miss);
+        // A list that no entry can carry is not cut to another.
+        let ticket = world.ticket(4).expect("nothing changes");
+        let (binding, last) = (world.binding(4, true), exemption(u64::MAX));
+        let settled = world
+            .ledger
+            .settle_excluded(&ticket, &binding, last, &world.token);
+        assert_eq!(settled, shared);
+    });
+}
+
+#[test]
+fn i1_an_exemption_replaces_no_infected_of_whatever_signatures() {
+    story(16, |world| {
+        world.store(1, Verdict::Infected);
+        for keeps in [true, false] {
+            assert_eq!(world.exempt(1, keeps), Settled::Dead);
+        }
+        world.ledger.connected(&OTHER_RULES, 8, &world.token);
+        assert_eq!(world.exempt(1, true), Settled::Dead);
+        assert_eq!(world.ledger.lookup_layer(&key(1)), Lookup::StaleInfected);
+        // A verdict replaces an exemption.
+        assert_eq!(world.exempt(2, true), Settled::Stored);
+        let ticket = world.ticket(2).expect("nothing changes");
+        let settled = world.settle(2, &ticket, Verdict::Infected, &OTHER_RULES);
+        assert_eq!(settled, Settled::Stored);
+        let found = world.ledger.lookup_layer(&key(2));
+        assert_eq!(found, Lookup::Hit(Verdict::Infected));
+        // What was changed meanwhile is told to nobody.
+        let ticket = world.ticket(3).expect("nothing changes");
+        world.ledger.drop_key(&key(3), &world.token);
+        let binding = world.binding(3, true);
+        let settled = world
+            .ledger
+            .settle_excluded(&ticket, &binding, exemption(1), &world.token);
+        assert_eq!(settled, Settled::Dead);
+    });
+}
+
 #[test]
 fn a_full_set_gives_up_what_was_not_used() {
     story(1, |world| {

@@ -420,6 +420,11 @@ impl<'m> World<'m> {
                     "older than the epoch before"
                 );
             }
+            Lookup::Old => {
+                assert_eq!(right, Verdict::Clean, "old clean of other bytes");
+                assert!(self.earned[file] + 1 < self.epoch);
+            }
+            Lookup::Excluded(_) => panic!("nobody excludes anything here"),
             Lookup::StaleInfected => {
                 assert_eq!(right, Verdict::Infected, "stale infected of other bytes");
                 assert!(self.earned[file] < self.epoch);

@@ -1,12 +1,14 @@
 //! The protocol byte for byte, and what becomes of every wrong message (I7).
 
+use siloscan_core::exclusion::Exclusions;
 use siloscan_core::key::{FileId, Key, VolumeGuid};
 use siloscan_core::limits::{CHUNK_BYTES, NAME_UNITS, RULE_BYTES, SENT_BYTES_MAX};
 use siloscan_core::reason::Failure;
 use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{
-    Chunk, ChunkReply, ChunkState, Command, Hello, Message, News, Piece, Poll, PollFlags,
-    PollReply, Scan, ScanFlags, ScanReply, ScanRequest, Stop, Taken, WireError, WireVerdict,
+    Chunk, ChunkReply, ChunkState, Command, ExclusionHits, ExclusionsAsk, ExclusionsReply, Hello,
+    Message, News, Piece, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply, ScanRequest,
+    Stop, Taken, WireError, WireVerdict,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -43,6 +45,7 @@ fn request() -> ScanRequest {
         process: 4,
         flags: ScanFlags(ScanFlags::OPEN | ScanFlags::LAYER),
         deadline_ms: 30_000,
+        list: 6,
     }
 }
 
@@ -66,7 +69,7 @@ fn scan_bytes() {
         "0100 0200 68040000  0807060504030201  4000000000000000  6655443322110000
          11111111111111111111111111111111  05000000000000000000000000000000
          33333333333333333333333333333333  0400000000000000  09000000 30750000
-         0300 000000000000  4100 4200 e400",
+         0300 0000 06000000  4100 4200 e400",
     );
     expected.resize(1128, 0);
     let scan = scan("ABä");
@@ -116,6 +119,52 @@ fn poll_reply_bytes() {
         PollReply::decode(&expected, 2).unwrap().news,
         News::Covered(guid(), 6)
     );
+}
+
+#[test]
+fn an_excluded_reply_is_no_verdict() {
+    let mut expected = hex(&format!(
+        "0100 0300 78000000 0700000000000000 {DIGEST} 07000000 05000000"
+    ));
+    expected.resize(120, 0);
+    let reply = ScanReply::new(7, digest(), WireVerdict::EXCLUDED, 5, "");
+    assert_eq!(reply.as_bytes(), expected);
+    let answer = ScanReply::decode(&expected, 7).unwrap();
+    assert_eq!(answer.verdict, WireVerdict::EXCLUDED);
+    assert_eq!(answer.verdict.outcome(), Err(Failure::BadReply));
+    assert_eq!(answer.detail, 5, "the layer's place");
+}
+
+#[test]
+fn exclusions_bytes() {
+    let ask = ExclusionsAsk::new(6);
+    assert_eq!(ask.as_bytes(), hex("0100 0b00 10000000 06000000 00000000"));
+    let mut expected = hex("0100 0c00 18080000 06000000 01000000");
+    expected.resize(16 + 1024, 0);
+    expected[16..32].fill(0x77);
+    expected.extend(hex("02000000 00000000"));
+    expected.resize(16 + 1024 + 8 + 1024, 0);
+    expected[1048..1064].fill(0x88);
+    expected[1064..1080].fill(0x99);
+    let reply = ExclusionsReply::new(6, &[[0x77; 16]], &[[0x88; 16], [0x99; 16]]);
+    assert_eq!(reply.as_bytes(), expected);
+}
+
+#[test]
+fn exclusion_hits_bytes() {
+    let (containers, layers) = (Exclusions::new(), Exclusions::new());
+    containers.replace([[0x77; 16]].into_iter());
+    layers.replace([[0x88; 16], [0x99; 16]].into_iter());
+    layers.at(1).into_iter().for_each(|place| layers.hit(place));
+    let mut hits = ExclusionHits::new_zeroed();
+    assert!(hits.fill(&containers, &layers));
+    let mut expected = hex("0100 0d00 100c0000 01000000 02000000");
+    expected.resize(16 + 2 * 64 * 24, 0);
+    expected[16..32].fill(0x77);
+    expected[1552..1568].fill(0x88);
+    expected[1576..1592].fill(0x99);
+    expected[1592] = 1;
+    assert_eq!(hits.as_bytes(), expected);
 }
 
 fn piece() -> Piece {

@@ -89,11 +89,28 @@ pub enum Event {
     Exclusions {
         /// How many containers.
         containers: usize,
+        /// How many images.
+        images: usize,
+        /// How many layers.
+        layers: usize,
+    },
+    /// The runtime told which image a container was started from. Only while images are excluded.
+    ContainerImage {
+        /// The container's id, as the driver knows it.
+        container: Option<String>,
+        /// Its id in the runtime.
+        id: String,
+        /// The image.
+        image: String,
+        /// The folders of its layers, topmost first.
+        layers: Vec<String>,
     },
     /// How many opens an exclusion let through, once for each at the end.
     ExclusionHits {
-        /// The container's id.
-        container: Option<String>,
+        /// `container`, `image` or `layer`.
+        kind: &'static str,
+        /// Which one, as the file of exclusions names it.
+        name: String,
         /// Opens.
         hits: u64,
     },
@@ -147,12 +164,13 @@ pub enum Event {
 }
 
 impl Event {
-    /// How many opens a container's exclusion let through.
+    /// How many opens an exclusion let through.
     #[must_use]
-    pub fn excluded(container: &[u8; 16], hits: u64) -> Self {
+    pub fn excluded(hits: &crate::exclusions::Hits) -> Self {
         Self::ExclusionHits {
-            container: crate::job::guid_text(container),
-            hits,
+            kind: hits.exclusion.kind(),
+            name: hits.exclusion.name(),
+            hits: hits.hits,
         }
     }
 
@@ -302,9 +320,16 @@ fn log(event: &Event) {
         Event::Rules { digest, rules } => tracing::info!(rules, digest, "rule set in use"),
         Event::BrokenRules { cause } => tracing::error!("{cause}"),
         Event::BrokenExclusions { cause } => tracing::error!("{cause}"),
-        Event::Exclusions { containers } => tracing::info!(containers, "excluded"),
-        Event::ExclusionHits { container, hits } => {
-            tracing::info!(container, hits, "opens that an exclusion let through");
+        Event::Exclusions {
+            containers,
+            images,
+            layers,
+        } => tracing::info!(containers, images, layers, "excluded"),
+        Event::ContainerImage {
+            container, image, ..
+        } => tracing::info!(container, image, "a container's image"),
+        Event::ExclusionHits { kind, name, hits } => {
+            tracing::info!(kind, name, hits, "opens that an exclusion let through");
         }
         Event::Connected => tracing::info!("connected to the driver"),
         Event::Disconnected { cause } => tracing::warn!(cause, "disconnected from the driver"),

@@ -44,6 +44,8 @@ pub(crate) enum Outcome {
     Late,
     /// Too many requests were waiting.
     Busy,
+    /// Not scanned: the file lies in the excluded layer of this place.
+    Excluded(u32),
 }
 
 impl Outcome {
@@ -61,13 +63,14 @@ impl Outcome {
             Self::Late => (WireVerdict::ERROR, 7),
             Self::Busy => (WireVerdict::ERROR, 8),
             Self::Stopped => (WireVerdict::STOPPED, 9),
+            Self::Excluded(place) => (WireVerdict::EXCLUDED, *place),
         }
     }
 
     /// The cause in words, for an outcome without a verdict that is worth a record.
     pub(crate) fn complaint(&self, file_bytes_max: u64) -> Option<String> {
         match self {
-            Self::Scanned(_) | Self::Stopped => None,
+            Self::Scanned(_) | Self::Stopped | Self::Excluded(_) => None,
             Self::TooLarge => Some(format!(
                 "the file has more than {file_bytes_max} bytes; raise --max-file-mib to scan it"
             )),
@@ -170,6 +173,25 @@ pub(crate) fn guid_text(bytes: &[u8; 16]) -> Option<String> {
         tail >> 48,
         tail & 0xFFFF_FFFF_FFFF,
     ))
+}
+
+/// A GUID's text as it lies in memory; nothing for the one of zeros.
+pub(crate) fn guid_of(text: &str) -> Option<[u8; 16]> {
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'));
+    let text = inner.unwrap_or(text);
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    if lengths != [8, 4, 4, 4, 12] || !parts.concat().bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let value = u128::from_str_radix(&parts.concat(), 16).ok()?;
+    let mut id = value.to_be_bytes();
+    id[..4].reverse();
+    id[4..6].reverse();
+    id[6..8].reverse();
+    (value != 0).then_some(id)
 }
 
 #[cfg(test)]

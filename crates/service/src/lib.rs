@@ -13,6 +13,7 @@ mod memory;
 mod pieces;
 pub mod platform;
 pub mod rules;
+pub mod runtime;
 mod scan;
 pub mod service;
 mod session;

@@ -19,6 +19,7 @@ use siloscan_service::events::{Event, EventQueue, EventSink};
 use siloscan_service::exclusions::ExclusionKeeper;
 use siloscan_service::platform::Platform;
 use siloscan_service::rules::{RuleKeeper, load};
+use siloscan_service::runtime::Store;
 use siloscan_service::service::Service;
 use siloscan_service::settings::Settings;
 
@@ -36,10 +37,15 @@ struct Options {
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
 
-    /// File with what is not to be scanned, one entry a line ("container" and an id), followed
-    /// while running
+    /// File with what is not to be scanned, one entry a line ("container" and an id, "image" and a
+    /// digest, "layer" and a folder), followed while running
     #[arg(long, value_name = "FILE")]
     exclusions: Option<PathBuf>,
+
+    /// Data folder of Docker, which tells the images of containers; only for exclusions by image,
+    /// or by a layer's id
+    #[arg(long, value_name = "DIR")]
+    runtime_store: Option<PathBuf>,
 
     /// Threads that scan
     #[arg(long, value_name = "N", default_value_t = default_threads())]
@@ -141,8 +147,8 @@ fn run(options: &Options) -> Result<bool, String> {
     service.report(Event::DriverCounts {
         counts: named.collect(),
     });
-    for (container, hits) in service.exclusion_hits() {
-        service.report(Event::excluded(&container, hits));
+    for hits in service.hits() {
+        service.report(Event::excluded(&hits));
     }
     for tally in service.container_counts() {
         service.report(Event::of_container(&tally));
@@ -168,7 +174,11 @@ fn serve<P: Platform>(
     let (done, ended) = channel::<()>();
     std::thread::scope(|scope| {
         let mut keeper = options.rules.as_deref().map(RuleKeeper::new);
-        let mut exclusions = options.exclusions.as_deref().map(ExclusionKeeper::new);
+        let store = options.runtime_store.as_deref().map(Store::new);
+        let mut exclusions = options
+            .exclusions
+            .as_deref()
+            .map(|file| ExclusionKeeper::new(file).with_store(store));
         if let Some(exclusions) = &mut exclusions {
             exclusions.check(service);
         }

@@ -13,9 +13,13 @@ mod host;
 mod simulated;
 #[cfg(windows)]
 mod windows;
+#[cfg(windows)]
+mod windows_files;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use siloscan_core::key::Key;
 
 #[cfg(unix)]
 pub use bridge::BridgePlatform;
@@ -54,6 +58,23 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Runs `work` on `threads` threads at once and returns when the last one has ended.
     fn together(&self, name: &str, threads: usize, work: Work);
+
+    /// The name by which the system knows a folder, to be compared with
+    /// [`Platform::name_of_file`].
+    ///
+    /// # Errors
+    /// It is not there, or is no folder, or this platform has no files: in the system's words.
+    fn name_of_folder(&self, folder: &str) -> Result<String, String> {
+        Err(format!(
+            "the files of this machine are not seen here ({folder})"
+        ))
+    }
+
+    /// The name that the file of a key has now, from the volume on. Opens it for its attributes
+    /// alone. Of a file with several names it is one of them. Nothing where it cannot be told.
+    fn name_of_file(&self, _key: &Key) -> Option<String> {
+        None
+    }
 
     /// True where an engine may measure its own time. False in a simulated world, where time that
     /// the machine does not know of would make one seed two histories.

@@ -33,6 +33,10 @@ impl Bench {
         scanner: &mut dyn Scanner,
     ) -> Outcome {
         let service = &session.service;
+        if let Some(place) = service.excluding_layer(&job.request) {
+            session.let_go(job);
+            return Outcome::Excluded(place);
+        }
         if job.request.size > service.settings.file_bytes_max {
             session.let_go(job);
             return Outcome::TooLarge;

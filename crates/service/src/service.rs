@@ -5,18 +5,18 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use siloscan_core::wire::{Hello, News, PollFlags};
+use siloscan_core::wire::{Hello, News, PollFlags, ScanFlags, ScanRequest};
 use zerocopy::IntoBytes;
 
 use crate::engine::Engine;
 use crate::events::{Event, EventSink};
-use crate::job::guid_text;
+use crate::exclusions::{Excluding, Hits, List, Lists};
 use crate::memory::Budget;
 use crate::platform::{ConnectError, Platform};
 use crate::session::Session;
 use crate::settings::{Settings, SettingsError};
 use crate::stats::{Figures, Stats};
-use siloscan_core::exclusion::{ContainerId, EXCLUSIONS};
+use siloscan_core::exclusion::ContainerId;
 use siloscan_core::tally::Tally;
 
 /// The scan service. Shared by all its threads.
@@ -34,17 +34,9 @@ pub struct Service<P: Platform> {
     epoch: AtomicU64,
     /// The driver met a stale verdict in that epoch.
     warm_wanted: AtomicBool,
-    /// The containers that the driver is to leave out.
-    excluded: Mutex<ExcludedContainers>,
+    /// What the driver is to leave out. Never locked over a call of the platform.
+    excluded: Mutex<Lists>,
     stopping: AtomicBool,
-}
-
-/// The containers that the driver is to leave out.
-#[derive(Debug, Default)]
-struct ExcludedContainers {
-    /// How often the list was changed.
-    changes: u32,
-    containers: Vec<ContainerId>,
 }
 
 impl<P: Platform> Service<P> {
@@ -110,6 +102,9 @@ impl<P: Platform> Service<P> {
         let digest = self.engine().digest();
         let port = self.platform.connect(Hello::new(digest.0).as_bytes())?;
         self.stats.connections.one();
+        self.stats.exclusions.set(Vec::new());
+        self.stats.excluded_layers.set(Vec::new());
+        self.excluded.lock().connected();
         self.events.report(Event::Connected);
         let session = Arc::new(Session::new(Arc::clone(self), port, digest));
         *self.session.lock() = Arc::downgrade(&session);
@@ -211,39 +206,59 @@ impl<P: Platform> Service<P> {
         }
     }
 
-    /// Excludes these containers and no others, and tells the driver at once. What is more than
-    /// [`EXCLUSIONS`] is left out and reported.
-    pub fn exclude_containers(&self, mut containers: Vec<ContainerId>) {
-        if let Some(first) = containers.get(EXCLUSIONS) {
-            self.events.report(Event::BrokenExclusions {
-                cause: format!(
-                    "container {} and those after it are too many: {EXCLUSIONS} can be excluded",
-                    guid_text(first).unwrap_or_default()
-                ),
-            });
-            containers.truncate(EXCLUSIONS);
+    /// Excludes this and nothing else, and tells the driver at once. What is more than it takes is
+    /// left out and reported.
+    pub fn exclude(&self, next: Excluding) {
+        let told = self.stats.exclusions.get();
+        let (changed, too_many) = self.excluded.lock().take(next, &told);
+        if let Some(cause) = too_many {
+            self.events.report(Event::BrokenExclusions { cause });
         }
-        {
-            let mut excluded = self.excluded.lock();
-            if excluded.containers == containers {
-                return;
-            }
-            // Never zero, which is the number of no list.
-            excluded.changes = excluded.changes.checked_add(1).unwrap_or(1);
-            excluded.containers = containers;
+        if changed {
+            self.answer_poll();
         }
-        self.answer_poll();
     }
 
-    /// The containers that the driver is to leave out, with the list's number; zero for none.
-    pub(crate) fn excluded_containers(&self) -> (u32, Vec<ContainerId>) {
-        let excluded = self.excluded.lock();
-        let list = if excluded.containers.is_empty() {
-            0
-        } else {
-            excluded.changes
-        };
-        (list, excluded.containers.clone())
+    /// Excludes these containers and nothing else.
+    pub fn exclude_containers(&self, containers: Vec<ContainerId>) {
+        self.exclude(Excluding {
+            containers,
+            ..Excluding::default()
+        });
+    }
+
+    /// What the driver is to leave out.
+    pub(crate) fn excluded(&self) -> Arc<List> {
+        self.excluded.lock().list()
+    }
+
+    /// The place of the excluded layer that the request's file lies in: asked of the system now,
+    /// since a file can be moved. Nothing unless the driver asked for it, under the list in force.
+    ///
+    /// The file is opened for its name alone. The driver leaves such an open, and the service's own
+    /// at that, to itself, so that a thread that answers scans never waits for a scan here.
+    pub(crate) fn excluding_layer(&self, request: &ScanRequest) -> Option<u32> {
+        if request.list == 0 || !request.flags.has(ScanFlags::LAYER) {
+            return None;
+        }
+        let list = self.excluded();
+        if list.number != request.list || list.layers.is_empty() {
+            return None;
+        }
+        let name = self.platform.name_of_file(&request.key?)?;
+        let place = list.layers.iter().position(|layer| layer.holds(&name))?;
+        u32::try_from(place).ok()
+    }
+
+    /// A request, or a count, was of this container. Whoever follows the exclusions asks for it.
+    pub(crate) fn meet(&self, containers: impl Iterator<Item = ContainerId>) {
+        let mut excluded = self.excluded.lock();
+        containers.for_each(|container| excluded.meet(container));
+    }
+
+    /// Containers that came to light since the last call, while images are excluded.
+    pub(crate) fn take_met(&self) -> Vec<ContainerId> {
+        self.excluded.lock().take_met()
     }
 
     /// The excluded containers that the driver has, and how many opens each exclusion let through
@@ -251,6 +266,15 @@ impl<P: Platform> Service<P> {
     #[must_use]
     pub fn exclusion_hits(&self) -> Vec<(ContainerId, u64)> {
         self.stats.exclusions.get()
+    }
+
+    /// Every exclusion as the operator named it, and how many opens it let through since the
+    /// connection, as the driver told last.
+    #[must_use]
+    pub fn hits(&self) -> Vec<Hits> {
+        let containers = self.stats.exclusions.get();
+        let layers = self.stats.excluded_layers.get();
+        self.excluded.lock().hits(&containers, &layers)
     }
 
     fn answer_poll(&self) {

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use siloscan_core::tally::Tally;
 use siloscan_core::wire::{
     Chunk, ChunkReply, ContainerCounts, Counts, ExclusionHits, ExclusionsAsk, ExclusionsReply,
-    Header, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply, Stop,
-    VERSION, WireError,
+    Header, HitRow, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply,
+    Stop, VERSION, WireError,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -60,7 +61,7 @@ struct Board {
     poll: Option<HeldPoll>,
     /// The digest that the driver was told last.
     told: Digest,
-    /// The list of excluded containers that it was told last.
+    /// The list of exclusions that it was told last.
     told_exclusions: u32,
     news: VecDeque<News>,
 }
@@ -203,12 +204,13 @@ impl<P: Platform> Session<P> {
             Ok(Kind::EXCLUSIONS) => {
                 ExclusionsAsk::view(message).map(|_| self.receive_exclusions_ask(delivery))
             }
-            Ok(Kind::EXCLUSION_HITS) => ExclusionHits::decode(message)
-                .map(|hits| self.service.stats.exclusions.set(hits.collect())),
+            Ok(Kind::EXCLUSION_HITS) => {
+                ExclusionHits::decode(message).map(|(rows, layers)| self.receive_hits(rows, layers))
+            }
             Ok(Kind::COUNTS) => Counts::decode(message)
                 .map(|values| self.service.stats.driver.set(values.collect())),
             Ok(Kind::CONTAINER_COUNTS) => ContainerCounts::decode(message)
-                .map(|tallies| self.service.stats.containers.set(tallies.collect())),
+                .map(|tallies| self.receive_tallies(tallies.collect())),
             Ok(_) => Err(WireError::Kind),
             Err(error) => Err(error),
         };
@@ -272,6 +274,7 @@ impl<P: Platform> Session<P> {
             None
         };
         self.service.stats.scan_requests.one();
+        self.service.meet(std::iter::once(request.container));
         let job = Arc::new(Job::new(
             delivery,
             request,
@@ -300,6 +303,18 @@ impl<P: Platform> Session<P> {
                 Next::Listen
             }
         }
+    }
+
+    fn receive_hits(&self, containers: &[HitRow], layers: &[HitRow]) {
+        let told = |rows: &[HitRow]| rows.iter().map(|row| (row.id, row.hits.get())).collect();
+        self.service.stats.exclusions.set(told(containers));
+        self.service.stats.excluded_layers.set(told(layers));
+    }
+
+    fn receive_tallies(&self, tallies: Vec<Tally>) {
+        self.service
+            .meet(tallies.iter().map(|tally| tally.container));
+        self.service.stats.containers.set(tallies);
     }
 
     fn admit(&self, job: &Arc<Job>) -> Admission {
@@ -421,7 +436,7 @@ impl<P: Platform> Session<P> {
     /// Answers the poll that is held, if there is news or it has been held long enough.
     pub(crate) fn answer_poll_if_due(&self) {
         let digest = self.service.engine().digest();
-        let (exclusions, _) = self.service.excluded_containers();
+        let exclusions = self.service.excluded().number;
         let now = self.service.platform.now();
         let due = {
             let mut board = self.board.lock();
@@ -445,18 +460,18 @@ impl<P: Platform> Session<P> {
 
     fn reply_to_poll(&self, poll: &HeldPoll, news: News) {
         let digest = self.service.engine().digest();
-        let (exclusions, _) = self.service.excluded_containers();
+        let exclusions = self.service.excluded().number;
         let reply = PollReply::new(poll.sequence, digest.0, news).excluding(exclusions);
         self.service.stats.polls.one();
         self.reply(poll.delivery, 0, reply.as_bytes());
     }
 
-    /// Tells the driver which containers it is to leave out.
+    /// Tells the driver what it is to leave out.
     fn receive_exclusions_ask(&self, delivery: Delivery) {
-        let (list, containers) = self.service.excluded_containers();
+        let list = self.service.excluded();
         // Without one, any more, the driver is told by the next poll.
-        let list = ExclusionsReply::new(list.max(1), &containers);
-        self.reply(delivery, 0, list.as_bytes());
+        let reply = ExclusionsReply::new(list.number.max(1), &list.containers, &list.layer_ids());
+        self.reply(delivery, 0, reply.as_bytes());
     }
 
     /// Keeps `news` for the next poll, and answers the one that is held.
@@ -513,6 +528,7 @@ impl<P: Platform> Session<P> {
             Outcome::TooLarge | Outcome::Engine(_) | Outcome::Section(_) => stats.unscannable.one(),
             Outcome::Stopped | Outcome::Late => stats.stopped.one(),
             Outcome::Busy => stats.refused.one(),
+            Outcome::Excluded(_) => stats.excluded.one(),
         }
     }
 

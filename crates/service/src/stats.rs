@@ -63,6 +63,8 @@ macro_rules! counts {
             pub containers: Told<Tally>,
             /// How often each excluded container was hit.
             pub exclusions: Told<([u8; 16], u64)>,
+            /// How often each excluded layer was hit.
+            pub excluded_layers: Told<([u8; 16], u64)>,
         }
 
         /// Counts at one moment.
@@ -100,6 +102,8 @@ counts! {
     stopped,
     /// Scans refused because too many were waiting.
     refused,
+    /// Requests that were answered "excluded": a file of an excluded layer.
+    excluded,
     /// Bytes that the engine looked at.
     bytes,
     /// Requests to stop a scan.

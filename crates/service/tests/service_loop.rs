@@ -237,6 +237,7 @@ fn a_request_number_that_is_in_use_is_refused() {
         process: 0,
         flags: siloscan_core::wire::ScanFlags(0),
         deadline_ms: 1000,
+        list: 0,
     };
     scan.fill(&request, std::iter::empty());
     let twice = running.driver.send(scan.as_bytes(), 120);
@@ -546,6 +547,7 @@ fn scan_request(request: u64, section: u64) -> Vec<u8> {
         process: 1,
         flags: ScanFlags(ScanFlags::OPEN),
         deadline_ms: 30_000,
+        list: 0,
     };
     let mut scan = Scan::new_zeroed();
     scan.fill(&fields, "x".encode_utf16());

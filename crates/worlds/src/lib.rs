@@ -4,6 +4,7 @@
 pub mod day;
 pub mod events;
 pub mod everywhere;
+pub mod exclusions;
 pub mod gate;
 pub mod layer;
 pub mod marked;

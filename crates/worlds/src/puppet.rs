@@ -250,7 +250,7 @@ pub fn poll_reply(sequence: u64) -> Vec<u8> {
         .to_vec()
 }
 
-/// A reply to a poll that names a list of excluded containers.
+/// A reply to a poll that names a list of exclusions.
 #[must_use]
 pub fn excluding_reply(sequence: u64, list: u32) -> Vec<u8> {
     let reply = PollReply::new(sequence, DIGEST, News::Nothing).excluding(list);
@@ -260,7 +260,21 @@ pub fn excluding_reply(sequence: u64, list: u32) -> Vec<u8> {
 /// A good list of excluded containers.
 #[must_use]
 pub fn exclusions(list: u32, containers: &[[u8; 16]]) -> Vec<u8> {
-    ExclusionsReply::new(list, containers).as_bytes().to_vec()
+    let list = ExclusionsReply::new(list, containers, &[]);
+    list.as_bytes().to_vec()
+}
+
+/// A good list of excluded layers.
+#[must_use]
+pub fn excluded_layers(list: u32, layers: &[[u8; 16]]) -> Vec<u8> {
+    ExclusionsReply::new(list, &[], layers).as_bytes().to_vec()
+}
+
+/// A reply that says that the file lies in the excluded layer of this place.
+#[must_use]
+pub fn excluded_reply(request: u64, place: u32) -> Vec<u8> {
+    let reply = ScanReply::new(request, DIGEST, WireVerdict::EXCLUDED, place, "");
+    reply.as_bytes().to_vec()
 }
 
 /// A good reply to a scan.

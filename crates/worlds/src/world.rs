@@ -170,7 +170,7 @@ impl World {
             threads,
             ..Settings::default()
         };
-        let platform = SimulatedPlatform::new(&self.m, process.kernel());
+        let platform = SimulatedPlatform::new(&self.m, process.kernel()).with_files(&process);
         let service = Service::new(platform, settings, engine, Box::new(events.clone()))
             .expect("the settings are within their bounds");
         let thread = SimulatedPlatform::start(&service);

@@ -123,7 +123,10 @@ impl FlightTable<'_> {
         let slow = match attempt {
             Attempt::Failed(Failure::TooSlow) => true,
             Attempt::Failed(_) | Attempt::Changed => late,
-            Attempt::Verdict(_) | Attempt::Empty | Attempt::FailedForAll(_) => false,
+            Attempt::Verdict(_)
+            | Attempt::Empty
+            | Attempt::Excluded(_)
+            | Attempt::FailedForAll(_) => false,
         };
         if slow
             && self
@@ -142,6 +145,9 @@ impl FlightTable<'_> {
             Attempt::FailedForAll(why) => Outcome::Failed(why),
             Attempt::Changed => Outcome::Again,
             Attempt::Empty => return self.one_tried(index, tried, Outcome::Empty, now, wake),
+            Attempt::Excluded(by) => {
+                return self.one_tried(index, tried, Outcome::Excluded(by), now, wake);
+            }
             Attempt::Failed(why) => {
                 return self.one_tried(index, tried, Outcome::Failed(why), now, wake);
             }

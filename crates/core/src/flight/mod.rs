@@ -16,6 +16,7 @@ pub use filter::FlightFilter;
 pub use share::SiloAccount;
 pub use slots::{FlightSlot, WaiterSlot};
 
+use crate::exclusion::Excluded;
 use crate::key::Key;
 use crate::reason::Failure;
 use crate::stream::StreamId;
@@ -94,6 +95,8 @@ pub enum Outcome {
     Verdict(Verdict),
     /// The file was empty.
     Empty,
+    /// Not scanned: a layer's file, and the layer is excluded.
+    Excluded(Excluded),
     /// It could not be scanned with this waiter's file object.
     Failed(Failure),
     /// The bytes changed, or may have: look up and join anew, within the same deadline.
@@ -107,6 +110,9 @@ pub enum Attempt {
     Verdict(Verdict),
     /// The file was empty, seen through this file object.
     Empty,
+    /// Not scanned, since this open was told that an excluded layer holds the bytes. Others who
+    /// wait may have been told nothing of the kind: the next one is tried.
+    Excluded(Excluded),
     /// A failure of this attempt: the next waiter's file object is tried.
     Failed(Failure),
     /// A failure that the others would meet, too: no service, unloading.

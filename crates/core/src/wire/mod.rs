@@ -15,7 +15,7 @@ mod tallies;
 
 pub use chunk::{Chunk, ChunkReply, ChunkState, Piece, Taken};
 pub use counts::{COUNT_PLACES, Counts};
-pub use exclusion::{ExclusionHits, ExclusionsAsk, ExclusionsReply, HitRow};
+pub use exclusion::{ExclusionHits, ExclusionsAsk, ExclusionsReply, HitRow, List};
 pub use poll::{Command, News, Poll, PollAnswer, PollFlags, PollReply};
 pub use scan::{Scan, ScanAnswer, ScanFlags, ScanReply, ScanRequest, Stop, WireVerdict};
 pub use tallies::{ContainerCounts, ContainerRow};
@@ -57,11 +57,11 @@ impl Kind {
     pub const CHUNK_REPLY: Self = Self(9);
     /// Driver to service: the numbers of each container. Has no reply.
     pub const CONTAINER_COUNTS: Self = Self(10);
-    /// Driver to service: which containers are excluded?
+    /// Driver to service: which containers and layers are excluded?
     pub const EXCLUSIONS: Self = Self(11);
     /// Service to driver: the reply to [`Self::EXCLUSIONS`].
     pub const EXCLUSIONS_REPLY: Self = Self(12);
-    /// Driver to service: how often each excluded container was hit. Has no reply.
+    /// Driver to service: how often each excluded container and layer was hit. Has no reply.
     pub const EXCLUSION_HITS: Self = Self(13);
 }
 

@@ -48,7 +48,7 @@ pub struct PollReply {
     pub digest: Digest,
     /// A [`Command`].
     pub command: U32,
-    /// The list of excluded containers in force, another number after each change; zero for none.
+    /// The list of exclusions in force, another number after each change; zero for none.
     pub exclusions: U32,
     /// The epoch in which what the command reports was begun, from a poll's `epoch`.
     pub epoch: U64,
@@ -101,7 +101,7 @@ pub struct PollAnswer {
     pub digest: Digest,
     /// What the service asks or reports.
     pub news: News,
-    /// The list of excluded containers in force; zero for none.
+    /// The list of exclusions in force; zero for none.
     pub exclusions: u32,
 }
 
@@ -139,7 +139,7 @@ impl PollReply {
         }
     }
 
-    /// The same, naming the list of excluded containers in force.
+    /// The same, naming the list of exclusions in force.
     #[must_use]
     pub fn excluding(mut self, list: u32) -> Self {
         self.exclusions = U32::new(list);

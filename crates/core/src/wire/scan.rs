@@ -36,7 +36,10 @@ pub struct Scan {
     /// UTF-16 units of `name` that are used, at most [`NAME_UNITS`].
     pub name_units: U16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// The list of exclusions under whose layers the answer may be [`WireVerdict::EXCLUDED`]; zero
+    /// where it may not.
+    pub list: U32,
     /// The file's name, UTF-16LE; for reports only, never to open anything by it.
     pub name: [u8; NAME_UNITS * 2],
 }
@@ -76,7 +79,8 @@ pub struct ScanReply {
     pub digest: Digest,
     /// A [`WireVerdict`].
     pub verdict: U32,
-    /// The service's own number for what went wrong; for traces only.
+    /// Of [`WireVerdict::EXCLUDED`] the layer's place in the list. Else the service's own number
+    /// for what went wrong, for traces only.
     pub detail: U32,
     /// The rule that matched, UTF-8, zero-filled; for reports only.
     pub rule: [u8; RULE_BYTES],
@@ -99,9 +103,11 @@ impl WireVerdict {
     pub const STOPPED: Self = Self(5);
     /// The file shrank or its bytes could not be read.
     pub const UNREADABLE: Self = Self(6);
+    /// Not scanned: the file lies in an excluded layer. Only to a request that names the list.
+    pub const EXCLUDED: Self = Self(7);
 
-    /// What the number means here. One that this version does not know is a failure, never
-    /// "clean".
+    /// The verdict that it is. A number that this version does not know is a failure, never
+    /// "clean", and so is [`Self::EXCLUDED`] to whoever did not ask for it.
     ///
     /// # Errors
     /// Why there is no verdict.
@@ -138,6 +144,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Scan, volume) == 32);
     assert!(core::mem::offset_of!(Scan, process) == 80);
     assert!(core::mem::offset_of!(Scan, name_units) == 96);
+    assert!(core::mem::offset_of!(Scan, list) == 100);
     assert!(core::mem::offset_of!(Scan, name) == 104);
     assert!(core::mem::offset_of!(ScanReply, digest) == 16);
     assert!(core::mem::offset_of!(ScanReply, verdict) == 48);
@@ -163,6 +170,8 @@ pub struct ScanRequest {
     pub flags: ScanFlags,
     /// How long the asker waits.
     pub deadline_ms: u32,
+    /// The list whose excluded layers count; zero for none.
+    pub list: u32,
 }
 
 impl Scan {
@@ -178,7 +187,8 @@ impl Scan {
         self.container = request.container;
         self.process = U64::new(request.process);
         self.deadline_ms = U32::new(request.deadline_ms);
-        self.reserved = [0; 6];
+        self.reserved = [0; 2];
+        self.list = U32::new(request.list);
         let mut units = 0_u16;
         let mut name = name.fuse();
         let (pairs, _) = self.name.as_chunks_mut::<2>();
@@ -227,6 +237,7 @@ impl Scan {
             process: scan.process.get(),
             flags: ScanFlags(scan.flags.get()),
             deadline_ms: scan.deadline_ms.get(),
+            list: scan.list.get(),
         };
         Ok((request, scan))
     }

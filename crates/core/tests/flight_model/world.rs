@@ -2,6 +2,7 @@
 
 mod end;
 
+use siloscan_core::exclusion::Excluded;
 use siloscan_core::flight::{
     Attempt, FlightFilter, FlightTable, Join, Lead, Left, Outcome, Published, Request, Shares,
     Subject, WaiterId,
@@ -284,6 +285,7 @@ impl<'m> World<'m> {
             1 => Attempt::Verdict(Verdict::Infected),
             2 => Attempt::Empty,
             3 => Attempt::Failed(Failure::TooSlow),
+            6 => Attempt::Excluded(Excluded::at(5).expect("a place")),
             4 => Attempt::FailedForAll(Failure::NoService),
             _ => Attempt::Changed,
         };
@@ -308,7 +310,7 @@ impl<'m> World<'m> {
             Attempt::Verdict(verdict) => Some(Outcome::Verdict(verdict)),
             Attempt::FailedForAll(why) => Some(Outcome::Failed(why)),
             Attempt::Changed => Some(Outcome::Again),
-            Attempt::Empty | Attempt::Failed(_) => None,
+            Attempt::Empty | Attempt::Excluded(_) | Attempt::Failed(_) => None,
         };
         match shared {
             Some(outcome) => {
@@ -326,6 +328,7 @@ impl<'m> World<'m> {
     fn tried(&mut self, group: u64, lead: &Lead, attempt: Attempt, published: Published) {
         let outcome = match attempt {
             Attempt::Failed(why) => Outcome::Failed(why),
+            Attempt::Excluded(by) => Outcome::Excluded(by),
             _ => Outcome::Empty,
         };
         for waiter in self

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use filterhost::fltmgr::port::Connection;
 use filterhost::fltmgr::port::client::{self, HEADER_SIZE};
+use filterhost::layout::{FileNameInformation, GUID};
 use filterhost::process::Process;
 use filterhost::status::{
     NtStatus, STATUS_ACCESS_DENIED, STATUS_FLT_NO_WAITER_FOR_REPLY, STATUS_OBJECT_NAME_NOT_FOUND,
     STATUS_PORT_DISCONNECTED, STATUS_THREAD_IS_TERMINATING, STATUS_TIMEOUT,
 };
 use filterhost::user::section::SectionHost;
-use filterhost::volume::SectionBytes;
+use filterhost::user::{OpenOptions, Process as User};
+use filterhost::volume::{SectionBytes, Volume, Volumes};
 use filterhost::{Machine, ThreadRef};
+use siloscan_core::key::Key;
 
 use super::{
     ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, Section,
@@ -21,10 +24,14 @@ use super::{
 };
 use crate::service::Service;
 
+/// Bytes of the longest name.
+const NAME_BYTES: usize = 1 << 16;
+
 /// A simulated machine, and the process in it that the service is.
 pub struct SimulatedPlatform {
     m: Arc<Machine>,
     process: Arc<Process>,
+    files: Option<User>,
 }
 
 impl SimulatedPlatform {
@@ -34,7 +41,15 @@ impl SimulatedPlatform {
         Self {
             m: Arc::clone(m),
             process: Arc::clone(process),
+            files: None,
         }
+    }
+
+    /// The same, seeing the machine's files as `process` does.
+    #[must_use]
+    pub fn with_files(mut self, process: &User) -> Self {
+        self.files = Some(process.clone());
+        self
     }
 
     /// Runs the service on threads of its process. Call on a simulated thread. To end it, call
@@ -91,9 +106,48 @@ impl Platform for SimulatedPlatform {
         }
     }
 
+    fn name_of_folder(&self, folder: &str) -> Result<String, String> {
+        let files = self.files.as_ref().ok_or("no files are seen here")?;
+        let opened = OpenOptions::new(folder).directory();
+        name_of(files, &opened).map_err(|status| status.to_string())
+    }
+
+    fn name_of_file(&self, key: &Key) -> Option<String> {
+        let volumes = self.m.state::<Volumes>().all();
+        let same = |volume: &&Arc<Volume>| {
+            let guid = volume.guid().map(|guid| guid_bytes(&guid));
+            guid == Some(key.volume.to_bytes())
+        };
+        let volume = volumes.iter().find(same)?;
+        let opened = OpenOptions::by_id(volume, &key.file.to_bytes()).open_reparse_point();
+        name_of(self.files.as_ref()?, &opened).ok()
+    }
+
     fn engines_may_measure_time(&self) -> bool {
         !self.m.sched().is_seeded()
     }
+}
+
+/// A GUID as it lies in memory.
+fn guid_bytes(guid: &GUID) -> [u8; 16] {
+    let [d0, d1, d2, d3] = guid.data1.to_le_bytes();
+    let ([e0, e1], [f0, f1]) = (guid.data2.to_le_bytes(), guid.data3.to_le_bytes());
+    let [g0, g1, g2, g3, g4, g5, g6, g7] = guid.data4;
+    [
+        d0, d1, d2, d3, e0, e1, f0, f1, g0, g1, g2, g3, g4, g5, g6, g7,
+    ]
+}
+
+/// Opens something for its attributes and asks for its name.
+fn name_of(process: &User, opened: &OpenOptions) -> Result<String, NtStatus> {
+    let file = process.open(opened)?;
+    let volume = file.volume().device_name().to_owned();
+    let reply = file.query(FileNameInformation, 4 + NAME_BYTES);
+    file.close()?;
+    let units = reply?;
+    let (pairs, _) = units.get(4..).unwrap_or(&[]).as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    Ok(format!("{volume}{}", String::from_utf16_lossy(&units)))
 }
 
 /// A connection within the machine.

@@ -26,10 +26,12 @@ use windows_sys::Win32::System::Memory::{
 };
 use windows_sys::Win32::System::Threading::{CreateEventW, GetCurrentProcess, WaitForSingleObject};
 
+use siloscan_core::key::Key;
+
 use super::host::{HostClock, together};
 use super::{
     ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, Section,
-    SectionError, Work,
+    SectionError, Work, windows_files,
 };
 
 const HEADER_BYTES: usize = size_of::<FILTER_MESSAGE_HEADER>();
@@ -99,6 +101,14 @@ impl Platform for WindowsPlatform {
 
     fn together(&self, name: &str, threads: usize, work: Work) {
         together(name, threads, &work);
+    }
+
+    fn name_of_folder(&self, folder: &str) -> Result<String, String> {
+        windows_files::name_of_folder(folder).map_err(|cause| cause.to_string())
+    }
+
+    fn name_of_file(&self, key: &Key) -> Option<String> {
+        windows_files::name_of_file(key).ok()
     }
 
     fn engines_may_measure_time(&self) -> bool {

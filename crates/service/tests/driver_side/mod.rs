@@ -114,6 +114,7 @@ impl DriverSide {
                 process: 4321,
                 flags: ScanFlags(ScanFlags::OPEN),
                 deadline_ms: 30_000,
+                list: 0,
             };
             change(&mut request);
             let mut scan = Scan::new_zeroed();
@@ -151,6 +152,7 @@ impl DriverSide {
             process: 4321,
             flags: ScanFlags(ScanFlags::OPEN | ScanFlags::SENT),
             deadline_ms: 30_000,
+            list: 0,
         };
         let mut scan = Scan::new_zeroed();
         scan.fill(&request, r"\Device\HarddiskVolume9\a.txt".encode_utf16());
