@@ -174,6 +174,8 @@ pub struct InstanceContext {
     pub data_scan: bool,
     /// The instance is being torn down.
     pub dying: AtomicBool,
+    /// Somebody may have opened files of the volume, and mapped them, without our seeing it.
+    pub unseen: AtomicBool,
     /// What core remembers of an instance.
     pub state: InstanceState,
     /// Changes under way on streams that have no context.
@@ -194,6 +196,7 @@ impl InstanceContext {
             csv: false,
             data_scan: false,
             dying: AtomicBool::new(false),
+            unseen: AtomicBool::new(false),
             state: InstanceState::new(),
             marks: SpinLock::new(Marks::NONE),
             hidden: AtomicU64::new(0),
