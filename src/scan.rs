@@ -26,8 +26,8 @@ use crate::kernel::silo::Silo;
 use crate::kernel::{Status, thread};
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
-use crate::{exclusions, port, trace};
-use job::{Cookie, Job};
+use crate::{exclusions, instance, invalidate, port, trace};
+use job::Job;
 
 /// Pause between two tries of a file that could not be read, in milliseconds.
 const RETRY_MS: u64 = 20;
@@ -73,6 +73,21 @@ impl<'a> By<'a> {
         }
     }
 
+    fn in_transaction(&self) -> bool {
+        match self {
+            Self::Open(data) => data.in_transaction(),
+            Self::Start(..) => false,
+        }
+    }
+
+    /// Whether the bytes of a file without a key may be a layer's.
+    fn may_be_layer(&self, context: &InstanceContext) -> bool {
+        match self {
+            Self::Open(data) => instance::is_redirecting(context, data.volume()),
+            Self::Start(..) => context.state.redirecting(),
+        }
+    }
+
     /// Waits for an event. Only an open can be cancelled.
     fn wait(&self, event: &event::Event, deadline: Time) -> Waited {
         match self {
@@ -97,10 +112,6 @@ pub struct Wanted<'a> {
     pub keeps: bool,
     /// The bytes come from a layer.
     pub layer: bool,
-    /// Nobody may join the scan, which joins none: its bytes change without a change of a key or
-    /// stream that it is known by. So it is in a transaction, and where the bytes may be those
-    /// of a layer's file that is not known.
-    pub alone: bool,
     /// Where the open comes from.
     pub silo: Option<Silo>,
     /// Until when the open may wait, in 100 ns since boot.
@@ -171,6 +182,7 @@ pub fn wait_for_verdict(wanted: &Wanted<'_>, parameters: &Parameters) -> End {
         Err(failure) => return End::Failed(failure),
     };
     let subject = job.subject(state::next_stream);
+    let (alone, file) = (job.alone, job.file);
     let cookie = match flights.jobs.insert(job) {
         Ok(cookie) => cookie,
         Err(job) => {
@@ -178,7 +190,18 @@ pub fn wait_for_verdict(wanted: &Wanted<'_>, parameters: &Parameters) -> End {
             return End::Failed(Failure::QueueFull);
         }
     };
-    let end = fly(flights, wanted, subject, cookie, parameters);
+    let request = Request {
+        subject,
+        stream: wanted.stream.map(|stream| stream.state.id()),
+        silo: wanted.silo.map_or(0, |silo| silo.account),
+        owner: owner(wanted.by.instance()),
+        cookie: cookie.to_raw(),
+        deadline: wanted.deadline,
+        detached: false,
+        alone,
+        file,
+    };
+    let end = fly(flights, wanted, &request, parameters);
     // Whoever waits has its job back by now: a leader's loan ends before the waiter's place does.
     drop(flights.jobs.remove(cookie));
     end
@@ -248,33 +271,39 @@ fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
         key: wanted.key,
         keeps: wanted.keeps,
         layer: wanted.layer,
-        alone: wanted.alone,
+        alone: is_alone(wanted),
+        file: own_key(wanted),
         closed: false,
         process: by.process(),
         container: wanted.silo.map_or([0; 16], |silo| silo.container),
     })
 }
 
+/// Whether a scan is for one opener alone. In a transaction nobody else sees the bytes; and where
+/// they can change without our seeing when (in a transaction that is not committed yet, through a
+/// mapping, of a layer's file whose key is not known) a scan that began before the open may have seen
+/// older ones.
+fn is_alone(wanted: &Wanted<'_>) -> bool {
+    let stream = wanted.stream;
+    let is_unseen =
+        |key: &Key| state::ledger().is_some_and(|ledger| ledger.lookup(key) == Lookup::Untracked);
+    // A stream without a key is followed by that of its file.
+    let key = wanted.key.or_else(|| own_key(wanted));
+    wanted.by.in_transaction()
+        || wanted.key.is_none() && (wanted.layer || wanted.by.may_be_layer(wanted.instance))
+        || stream.is_some_and(|stream| stream.state.writable_section())
+        || key.map_or(wanted.instance.stable_ids, |key| is_unseen(&key))
+}
+
+fn own_key(wanted: &Wanted<'_>) -> Option<Key> {
+    invalidate::own_key(wanted.stream?, wanted.instance)
+}
+
 /// Joins flights until one of them ends with something other than "the bytes changed".
-fn fly(
-    flights: &Flights,
-    wanted: &Wanted<'_>,
-    subject: Subject,
-    cookie: Cookie,
-    parameters: &Parameters,
-) -> End {
-    let request = Request {
-        subject,
-        stream: wanted.stream.map(|stream| stream.state.id()),
-        silo: wanted.silo.map_or(0, |silo| silo.account),
-        owner: owner(wanted.by.instance()),
-        cookie: cookie.to_raw(),
-        deadline: wanted.deadline,
-        detached: false,
-    };
+fn fly(flights: &Flights, wanted: &Wanted<'_>, request: &Request, parameters: &Parameters) -> End {
     let mut changed = false;
     loop {
-        let waiter = match join(flights, &request) {
+        let waiter = match join(flights, request) {
             Ok(waiter) => waiter,
             Err(failure) => return End::Failed(failure),
         };
@@ -394,6 +423,25 @@ fn kill_subject(subject: &Subject) {
         .table
         .lock()
         .kill(subject, &mut |waiter| flights.wake_waiter(waiter));
+    tell_killed(flights, killed);
+}
+
+/// What all streams of a file show changes, without an operation on any of them.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+pub fn kill_file(file: &Key) {
+    let Some(flights) = state::flights() else {
+        return;
+    };
+    let killed = flights
+        .table
+        .lock()
+        .kill_file(file, &mut |waiter| flights.wake_waiter(waiter));
+    tell_killed(flights, killed);
+}
+
+fn tell_killed(flights: &Flights, killed: u16) {
     for _ in 0..killed {
         trace::count(Event::FlightKilled);
     }

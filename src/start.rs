@@ -95,7 +95,6 @@ impl Starting<'_> {
             key: None,
             keeps: false,
             layer: false,
-            alone: self.context.state.redirecting(),
             silo: self.silo,
             deadline,
         };

@@ -107,6 +107,7 @@ const ID_CLAIMED: u32 = 64;
 const IMAGE_UNSURE: u32 = 128;
 const DELETED: u32 = 256;
 const DECIDED: u32 = 512;
+const MAPPED_BEFORE: u32 = 1024;
 
 impl StreamState {
     /// A stream of which nothing is known.
@@ -223,6 +224,17 @@ impl StreamState {
         self.flag(DECIDED)
     }
 
+    /// Somebody may have mapped the stream before anything was known of it.
+    pub fn note_mapped_before(&self) {
+        self.set_flag(MAPPED_BEFORE);
+    }
+
+    /// Whether an open of the stream came to its end.
+    #[must_use]
+    pub fn was_opened(&self) -> bool {
+        self.flag(OPENED)
+    }
+
     /// Notes that an open of the stream came to its end. False the first time: until then a
     /// paging write may come from a mapping that is older than the context.
     pub fn note_open(&self) -> bool {
@@ -233,7 +245,7 @@ impl StreamState {
     #[must_use]
     pub fn paging_write_counts(&self) -> bool {
         let flags = self.flags.load(Ordering::Acquire);
-        flags & WRITABLE_SECTION != 0 || flags & OPENED == 0
+        flags & (WRITABLE_SECTION | MAPPED_BEFORE) != 0 || flags & OPENED == 0
     }
 
     /// An open was let through without a verdict: the file is to be looked at when it is closed.
