@@ -6,42 +6,31 @@
 #![forbid(unsafe_code)]
 
 mod carried;
+mod facts;
+mod known;
+mod told;
 mod unknown;
 
 pub use carried::Carried;
+use facts::{can_change, facts_after, facts_before, stream_of};
 
-use core::sync::atomic::Ordering;
+use known::Keyed;
 
-use siloscan_core::ecp::{Redirection, RedirectionFlags};
 use siloscan_core::exclusion::Excluded;
 use siloscan_core::key::Key;
 use siloscan_core::limits::Parameters;
-use siloscan_core::reason::{
-    Counted, DenyReason, Event, Failure, IgnoreReason, LookupReason, SkipReason,
-};
+use siloscan_core::reason::{Failure, IgnoreReason, LookupReason, SkipReason};
 use siloscan_core::route::{self, Facts, LookUp, OpenFacts, PreRoute, Route, Waiting, Which};
-use siloscan_core::stream::{OwnId, StreamName};
 use siloscan_core::verdict::{self, End, Opener};
 
 use crate::context::{InstanceContext, Owned, StreamContext};
-use crate::ecp::{Attached, List};
-use crate::kernel::file::{self, Name};
-use crate::kernel::silo::{self, Place};
-use crate::kernel::{Status, clock};
-use crate::registration::view::{Data, NameHint};
-use crate::scan::{self, By, Wanted};
-use crate::sys::constants::*;
-use crate::trace::{self, Detection, ForeignSilo, Tale, Who};
-use crate::{exclusions, instance, invalidate, port, state, transacted};
-
-/// Access that reads, runs or changes data. What is not yet resolved counts as all of it.
-const DATA_ACCESS: u32 =
-    FILE_READ_DATA | FILE_EXECUTE | WRITE_ACCESS | GENERIC_READ | GENERIC_EXECUTE;
-/// Access that writes data.
-const WRITE_ACCESS: u32 =
-    FILE_WRITE_DATA | FILE_APPEND_DATA | GENERIC_WRITE | GENERIC_ALL | MAXIMUM_ALLOWED;
-/// Access that changes a file in any way.
-const CHANGE_ACCESS: u32 = WRITE_ACCESS | DELETE | FILE_WRITE_ATTRIBUTES | FILE_WRITE_EA;
+use crate::ecp::Attached;
+use crate::kernel::clock;
+use crate::registration::view::Data;
+use crate::scan;
+use crate::sys::constants::STATUS_INSUFFICIENT_RESOURCES;
+use crate::trace::{self, Tale};
+use crate::{ecp, exclusions, instance, invalidate, state, transacted};
 
 /// Before the open. `None` where nothing has to happen after it.
 ///
@@ -63,7 +52,7 @@ pub fn before(data: &Data<'_>) -> Option<Carried> {
             Attached::Nothing
         }
         PreRoute::Host => Attached::Nothing,
-        PreRoute::Container => attach(list.as_ref()),
+        PreRoute::Container => ecp::attach(list.as_ref()),
     };
     Some(Carried { open, attached })
 }
@@ -72,68 +61,6 @@ pub fn before(data: &Data<'_>) -> Option<Carried> {
 fn tell_ignored(data: &Data<'_>, tale: &Tale, reason: IgnoreReason) {
     tale.route(reason);
     tale.end(|| ([0; 16], data.process_id()));
-}
-
-/// What is known before the file is open, and the list of ECPs where one was looked for.
-fn facts_before<'a>(data: &'a Data<'a>) -> (OpenFacts, Option<List<'a>>) {
-    let flags = data.operation_flags();
-    let create = data.create();
-    let early = OpenFacts::NONE
-        .with_if(OpenFacts::STACK_FILE_OBJECT, data.has_stack_file_object())
-        .with_if(OpenFacts::PAGING_FILE, flags & SL_OPEN_PAGING_FILE != 0)
-        .with_if(
-            OpenFacts::TARGET_DIRECTORY,
-            flags & SL_OPEN_TARGET_DIRECTORY != 0,
-        )
-        .with_if(
-            OpenFacts::DIRECTORY,
-            create.options & FILE_DIRECTORY_FILE != 0,
-        )
-        .with_if(OpenFacts::VOLUME, data.opens_volume());
-    if route::ignored(early).is_some() {
-        return (early, None);
-    }
-    let list = List::of(data);
-    let origins = list.origins();
-    let open = early
-        .with_if(OpenFacts::PREFETCH, origins.prefetch)
-        .with_if(OpenFacts::CSV_DOWN_LEVEL, origins.csv_down_level)
-        .with_if(OpenFacts::SCANNER, port::is_scanner(data))
-        .with_if(OpenFacts::NESTED, file::is_nested())
-        .with(place(data))
-        .with_if(OpenFacts::UNNAMED, data.name_hint() == NameHint::Unnamed);
-    (open, Some(list))
-}
-
-/// Where the file is opened, as facts.
-fn place(data: &Data<'_>) -> OpenFacts {
-    match silo::place(data.file()) {
-        Place::Host => OpenFacts::NONE,
-        Place::Container => OpenFacts::CONTAINER,
-        Place::Foreign => OpenFacts::CONTAINER.with(OpenFacts::FOREIGN_SILO),
-    }
-}
-
-/// Whether the open may change a file, so that its stream has to be known.
-fn can_change(data: &Data<'_>) -> bool {
-    let options = data.create().options;
-    let disposition = options >> 24;
-    data.desired_access() & CHANGE_ACCESS != 0
-        || options & FILE_DELETE_ON_CLOSE != 0
-        || disposition != FILE_DISPOSITION_OPEN
-}
-
-/// Attaches or shares the redirection ECP, and counts which.
-fn attach(list: Option<&List<'_>>) -> Attached {
-    let attached = list.map_or(Attached::Nothing, List::attach);
-    trace::count(match attached {
-        Attached::Nothing => Event::EcpFailed,
-        Attached::Fresh => Event::EcpAttached,
-        Attached::Reused => Event::EcpReused,
-        Attached::Shared => Event::EcpShared,
-        Attached::Tainted => Event::EcpTainted,
-    });
-    attached
 }
 
 /// The instance drains: there is no open file, and nothing of the create may be touched.
@@ -181,65 +108,6 @@ pub fn after(data: &Data<'_>, carried: Carried) {
         tale,
     };
     opening.run(carried.attached);
-}
-
-/// What is known once the file is open.
-fn facts_after(data: &Data<'_>, before: OpenFacts) -> OpenFacts {
-    let status = data.status();
-    let open = before
-        .with_if(OpenFacts::FAILED, status < 0)
-        .with_if(OpenFacts::REPARSE, status == STATUS_REPARSE);
-    if open.has(OpenFacts::FAILED.with(OpenFacts::REPARSE)) {
-        return open;
-    }
-    let access = data.desired_access();
-    open.with_if(
-        OpenFacts::OPLOCK_BREAK,
-        status == STATUS_OPLOCK_BREAK_IN_PROGRESS,
-    )
-    .with_if(
-        OpenFacts::DIRECTORY,
-        file::is_directory(data.instance(), data.file()),
-    )
-    .with_if(OpenFacts::NO_DATA_ACCESS, access & DATA_ACCESS == 0)
-    .with_if(OpenFacts::NOT_OPENED, data.information() != FILE_OPENED)
-    .with_if(OpenFacts::TRANSACTION, data.in_transaction())
-    .with_if(OpenFacts::CAN_WRITE, access & WRITE_ACCESS != 0)
-}
-
-/// The context of the opened stream: for every open that may change a file, and for every one
-/// that is looked at.
-fn stream_of(
-    data: &Data<'_>,
-    open: OpenFacts,
-    instance: &InstanceContext,
-) -> Option<Owned<StreamContext>> {
-    if open.has(OpenFacts::DIRECTORY.with(OpenFacts::STACK_FILE_OBJECT)) {
-        return None;
-    }
-    if route::ignored(open).is_some() && !can_change(data) {
-        return None;
-    }
-    let Ok(stream) = Owned::<StreamContext>::of_or_new(data.instance(), data.file()) else {
-        // What is mapped through this open is not seen.
-        instance.unseen.store(true, Ordering::Release);
-        return None;
-    };
-    let may_ask = !open.has(OpenFacts::NESTED) && file::may_query();
-    if may_ask {
-        invalidate::learn_id(data, &stream, instance);
-    }
-    invalidate::first_seen(data, &stream, instance);
-    if stream.state.name() == StreamName::Unknown {
-        if open.has(OpenFacts::UNNAMED) {
-            stream.state.set_name(true);
-        } else if may_ask
-            && let Some(unnamed) = Name::opened(data).ok().and_then(|n| n.is_unnamed())
-        {
-            stream.state.set_name(unnamed);
-        }
-    }
-    Some(stream)
 }
 
 /// One open that succeeded.
@@ -334,107 +202,6 @@ impl Opening<'_> {
         }
     }
 
-    /// A skip may be an exclusion's.
-    fn count_exclusion(&self) {
-        if let Some(excluded) = self.excluded {
-            exclusions::containers().hit(excluded);
-        }
-    }
-
-    fn own_key(&self) -> Option<Key> {
-        let stream = self.stream.as_ref()?;
-        invalidate::own_key(stream, &self.instance)
-    }
-
-    /// The container's id, or zero.
-    fn container(&self) -> [u8; 16] {
-        silo::of(self.data.file()).map_or([0; 16], |silo| silo.container)
-    }
-
-    /// The answer to the redirection question. The first one that is worth something makes the
-    /// instance redirecting.
-    fn redirection(&self, attached: Attached) -> Redirection {
-        if !self.open.has(OpenFacts::CONTAINER) {
-            return Redirection::Absent;
-        }
-        let redirection = List::of(self.data).answer(attached);
-        if matches!(redirection, Redirection::Answer(_)) && instance::redirects(&self.instance) {
-            // Its start begins.
-            trace::tally(&self.container(), |_| {});
-        }
-        redirection
-    }
-
-    /// The facts about stream and volume.
-    fn known(&self, redirection: &Redirection) -> OpenFacts {
-        let instance = &self.instance;
-        let ledger = state::ledger();
-        let tracked = |guid| ledger.is_some_and(|ledger| ledger.tracks(guid));
-        let layer = match redirection {
-            Redirection::Answer(answer) => answer.volume,
-            _ => None,
-        };
-        let open = self
-            .open
-            .without(OpenFacts::UNNAMED)
-            .with_if(OpenFacts::REDIRECTING, self.is_redirecting())
-            .with_if(OpenFacts::OWN_VOLUME, instance.guid().is_some_and(tracked))
-            .with_if(OpenFacts::DAX, instance.dax)
-            .with_if(OpenFacts::CSV, instance.csv)
-            .with_if(OpenFacts::EXCLUDED, self.excluded.is_some())
-            .with_if(OpenFacts::COVERED, self.is_covered(redirection))
-            .with_if(OpenFacts::LAYER_VOLUME, layer.is_some_and(tracked));
-        let Some(stream) = &self.stream else {
-            return open;
-        };
-        open.with_if(
-            OpenFacts::UNNAMED,
-            stream.state.name() == StreamName::Unnamed,
-        )
-        .with_if(
-            OpenFacts::OWN_ID,
-            matches!(stream.state.own_id(), OwnId::Known(_)),
-        )
-        .with_if(OpenFacts::WRITABLE_SECTION, stream.state.writable_section())
-    }
-
-    /// Whether own ids may show layer bytes. In a silo that the host compute service did not make
-    /// that is so wherever the container filter is, whether it has answered anybody or not.
-    fn is_redirecting(&self) -> bool {
-        if self.open.has(OpenFacts::FOREIGN_SILO) {
-            return instance::is_redirecting(&self.instance, self.data.volume());
-        }
-        self.instance.state.redirecting()
-    }
-
-    /// An open out of a silo that the host compute service did not make.
-    fn tell_foreign(&self, redirection: &Redirection) {
-        trace::count(Event::ForeignSilo);
-        let container = self.container();
-        trace::tally(&container, |tally| {
-            tally.foreign = tally.foreign.saturating_add(1);
-        });
-        trace::foreign_silo(&ForeignSilo {
-            container,
-            process: self.data.process_id(),
-            answer: match redirection {
-                Redirection::Answer(answer) if answer.flags.has(RedirectionFlags::LAYER) => "layer",
-                Redirection::Answer(_) => "scratch",
-                _ => "none",
-            },
-        });
-    }
-
-    fn is_covered(&self, redirection: &Redirection) -> bool {
-        let Redirection::Answer(answer) = redirection else {
-            return false;
-        };
-        answer.flags.has(RedirectionFlags::REGISTERED)
-            && answer
-                .volume
-                .is_some_and(|guid| state::ledger().is_some_and(|l| l.covered(guid)))
-    }
-
     /// Looks the key up; a miss is scanned.
     fn look_up(&self, look_up: &LookUp) {
         self.tale.route(look_up.reason);
@@ -478,14 +245,6 @@ impl Opening<'_> {
         }
     }
 
-    /// Whether the opened stream still is what its open was told that it is: one that was ever
-    /// changed may hold a container's own bytes, and not those of a package file.
-    fn is_untouched(&self) -> bool {
-        self.stream
-            .as_ref()
-            .is_some_and(|stream| stream.state.is_untouched())
-    }
-
     /// Waits for a scan, if the open may wait.
     fn scan(
         &self,
@@ -498,19 +257,6 @@ impl Opening<'_> {
             return End::Failed(Failure::Oplock);
         }
         scan::wait_for_verdict(&self.wanted(keyed, layer, deadline), &self.parameters)
-    }
-
-    fn wanted(&self, keyed: Option<Keyed>, layer: bool, deadline: clock::Time) -> Wanted<'_> {
-        Wanted {
-            by: By::Open(self.data),
-            instance: &self.instance,
-            stream: self.stream.as_ref(),
-            key: keyed.map(|keyed| keyed.key),
-            keeps: keyed.is_some_and(|keyed| keyed.keeps),
-            layer,
-            silo: silo::of(self.data.file()),
-            deadline,
-        }
     }
 
     /// Decides, and tries again while a cause may pass and time is left.
@@ -547,71 +293,4 @@ impl Opening<'_> {
             }
         }
     }
-
-    /// Counts an open of a container that was no hit.
-    fn tally(&self, end: End, denied: bool, since: clock::Time) {
-        if !self.open.has(OpenFacts::CONTAINER) {
-            return;
-        }
-        let now = clock::now();
-        trace::tally(&self.container(), |tally| {
-            tally.open(since, now);
-            tally.denied = tally.denied.saturating_add(u64::from(denied));
-            let failed = matches!(end, End::Failed(_));
-            tally.failed = tally.failed.saturating_add(u64::from(failed));
-        });
-    }
-
-    /// Tells of what the policy decided: where there is no verdict, and where an infected file
-    /// goes through.
-    fn tell_policy(&self, end: End, decision: impl Counted, overrules: bool, since: clock::Time) {
-        let failure = match end {
-            End::Failed(failure) => Some(failure),
-            _ if overrules => None,
-            _ => return,
-        };
-        let waited = clock::now().saturating_sub(since);
-        trace::policy(failure, decision.name(), waited, || Who {
-            file: Name::opened(self.data).ok(),
-            container: self.container(),
-            process: self.data.process_id(),
-        });
-    }
-
-    /// Refuses the open, and tells of what was found.
-    fn refuse(&self, reason: DenyReason) {
-        let status = match reason {
-            DenyReason::Cancelled => STATUS_CANCELLED,
-            DenyReason::CachedInfected
-            | DenyReason::StaleInfected
-            | DenyReason::CoveredInfected
-            | DenyReason::ScannedInfected => STATUS_VIRUS_INFECTED,
-            _ => STATUS_ACCESS_DENIED,
-        };
-        if status == STATUS_VIRUS_INFECTED && reason != DenyReason::ScannedInfected {
-            self.tell(reason);
-        }
-        self.data.refuse(Status::failure(status));
-    }
-
-    fn tell(&self, reason: DenyReason) {
-        if !trace::wants_detection() {
-            return;
-        }
-        let name = Name::opened(self.data).ok();
-        trace::detection(&Detection {
-            file: name.as_ref().map_or(&[][..], Name::bytes),
-            rule: &[],
-            container: self.container(),
-            process: self.data.process_id(),
-            reason: reason.name(),
-        });
-    }
-}
-
-/// A key, and whether a verdict of this open's scan may be kept under it.
-#[derive(Clone, Copy)]
-struct Keyed {
-    key: Key,
-    keeps: bool,
 }

@@ -10,11 +10,13 @@
 use core::ptr;
 
 use siloscan_core::ecp::{self, REDIRECTION_ECP_SIZE, Redirection, Taint};
+use siloscan_core::reason::Event;
 
 use crate::kernel::irql;
 use crate::kernel::pool::Tag;
 use crate::registration::view::Data;
 use crate::sys::{self, EcpList, Guid, P};
+use crate::trace;
 
 /// `GUID_ECP_CREATE_REDIRECTION`.
 static REDIRECTION: Guid = Guid {
@@ -351,4 +353,21 @@ impl Ecp<'_> {
             Attached::Shared
         }
     }
+}
+
+/// Attaches or shares the redirection ECP, and counts which. Where no list was looked for nothing is
+/// attached.
+///
+/// # IRQL
+/// PASSIVE_LEVEL, in a pre-create.
+pub fn attach(list: Option<&List<'_>>) -> Attached {
+    let attached = list.map_or(Attached::Nothing, List::attach);
+    trace::count(match attached {
+        Attached::Nothing => Event::EcpFailed,
+        Attached::Fresh => Event::EcpAttached,
+        Attached::Reused => Event::EcpReused,
+        Attached::Shared => Event::EcpShared,
+        Attached::Tainted => Event::EcpTainted,
+    });
+    attached
 }

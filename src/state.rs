@@ -106,7 +106,7 @@ pub struct Flights {
     /// The file objects that scans read through.
     pub jobs: Jobs,
     /// What each leader has with the service.
-    pub desks: PoolSlice<crate::scan::lead::Desk>,
+    pub desks: PoolSlice<crate::scan::desk::Desk>,
 }
 
 /// What the driver's own threads wait for: the index into [`Flights::signals`].
@@ -136,7 +136,7 @@ impl Flights {
             wake: event::events(limits::WAITERS, Kind::Synchronization, Tag::FLIGHT)?,
             signals: event::events(SIGNALS, Kind::Synchronization, Tag::FLIGHT)?,
             jobs: Jobs::new(limits::WAITERS)?,
-            desks: PoolSlice::new(leaders, Tag::FLIGHT, |_| crate::scan::lead::Desk::new())?,
+            desks: PoolSlice::new(leaders, Tag::FLIGHT, |_| crate::scan::desk::Desk::new())?,
         })
     }
 

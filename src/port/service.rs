@@ -18,7 +18,7 @@ use crate::kernel::lock::Raise;
 use crate::kernel::pool::{PoolSlice, Tag};
 use crate::kernel::{clock, thread};
 use crate::port;
-use crate::scan::lead::Desk;
+use crate::scan::desk::Desk;
 use crate::settings::Follower;
 use crate::state::{self, Flights, Signal};
 use crate::trace;

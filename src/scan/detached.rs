@@ -8,7 +8,9 @@ use siloscan_core::reason::{Event, Failure};
 
 use super::closed::Debt;
 use super::job::Job;
-use super::{Wanted, job_of, owner, section_of};
+use super::kill::owner;
+use super::section_of;
+use super::wanted::{Wanted, job_of};
 use crate::context::{InstanceContext, Owned, StreamContext};
 use crate::kernel::clock;
 use crate::kernel::file::{self, Held, Name};
