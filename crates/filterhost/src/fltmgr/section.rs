@@ -1,6 +1,7 @@
 //! Sections that a filter makes to scan a file's bytes, and the notice it gets when one is in
 //! somebody's way.
 
+use crate::verifier;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -101,7 +102,7 @@ pub fn conflict(m: &Arc<Machine>, stream: &Arc<Stream>, data: *mut FLT_CALLBACK_
         context.release(m);
         if status != STATUS_SUCCESS {
             let detail = format!("a section notification callback returned {status}");
-            crate::verifier::violation("callback-status", detail);
+            verifier::violation(&verifier::section::CONFLICT_STATUS, detail);
         }
     }
 }

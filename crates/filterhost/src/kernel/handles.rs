@@ -1,5 +1,6 @@
 //! Handles, references and events by handle.
 
+use crate::verifier::{self, object::Taken};
 use core::ffi::c_void;
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ fn check_unnamed(c: &Call<'_>, attributes: *const OBJECT_ATTRIBUTES) -> Result<(
     if !rooted && (name.length == 0 || memory::read(name.buffer) != u16::from(b'\\')) {
         return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
     }
-    c.violation("unsupported", "objects with names are not modelled")
+    c.stop("unsupported", "objects with names are not modelled")
 }
 
 /// The live object that a driver names by address; anything else ends the run.
@@ -105,9 +106,9 @@ pub(super) fn object_at(c: &Call<'_>, pointer: *const c_void) -> Arc<Object> {
         return object;
     }
     if c.m.objects().was_freed(pointer.addr()) {
-        c.violation("object-use-after-free", format!("{pointer:p} was deleted"));
+        c.fatal(&verifier::object::FREED, format!("{pointer:p} was deleted"));
     }
-    c.violation("object", format!("{pointer:p} is no object"))
+    c.fatal(&verifier::object::POINTER, format!("{pointer:p} is no object"))
 }
 
 /// The object behind a handle, pseudo handles included, with the access granted.
@@ -151,6 +152,7 @@ fn reference_by_handle(
         }
     }
     object.reference();
+    c.m.state::<Taken>().took(c.m, object.address());
     Ok((object, granted))
 }
 
@@ -158,14 +160,16 @@ fn dereference(c: &Call<'_>, pointer: *const c_void) -> i64 {
     let object = object_at(c, pointer);
     let level = c.thread.irql();
     if object.references() == 1 && level > crate::irql::PASSIVE {
-        c.violation("irql", format!("drops the last reference at {level}"));
+        c.violation(&verifier::irql::LAST_REFERENCE, format!("drops the last reference at {level}"));
     }
     if object.references() <= object.open_handles() {
         c.violation(
-            "object-over-dereference",
+            &verifier::object::OVER_DEREFERENCE,
             format!("{pointer:p} has only its handles' left"),
         );
+        return object.references();
     }
+    c.m.state::<Taken>().dropped(object.address());
     object.dereference(c.m)
 }
 

@@ -1,6 +1,7 @@
 //! Device control requests that a driver sends to the device below: built, sent once, completed
 //! by the device, at once or later.
 
+use crate::verifier;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ exports! {
     [DISPATCH, 0, "ntifs/nf-ntifs-iogetattacheddevicereference"]
     fn IoGetAttachedDeviceReference(c, device: PVOID) -> PVOID {
         let Some(object) = c.m.objects().find_kind(device, Kind::Device) else {
-            c.violation("device", format!("{device:p} is no device object"));
+            c.fatal(&verifier::irp::DEVICE, format!("{device:p} is no device object"));
         };
         object.reference();
         object.pointer()
@@ -94,16 +95,16 @@ exports! {
         output_length: u32, internal: u8, event: PVOID, status: *mut IO_STATUS_BLOCK,
     ) -> PVOID {
         if c.m.objects().find_kind(device, Kind::Device).is_none() {
-            c.violation("device", format!("{device:p} is no device object"));
+            c.fatal(&verifier::irp::DEVICE, format!("{device:p} is no device object"));
         }
         if (input.is_null() && input_length != 0) || (output.is_null() && output_length != 0) {
-            c.violation("irp", "a length without a buffer");
+            c.violation(&verifier::irp::BUFFER, "a length without a buffer");
         }
         if status.is_null() {
-            c.violation("irp", "no status block");
+            c.violation(&verifier::irp::STATUS_BLOCK, "no status block");
         }
         if event.is_null() {
-            c.violation("irp", "no event, and no completion routine can be set in this host");
+            c.stop("unsupported", "no event, and no completion routine can be set in this host");
         }
         dispatcher::check_object(c.m, event);
         let body = Block::zeroed(IRP_BYTES);
@@ -127,10 +128,10 @@ exports! {
     [DISPATCH, 0, "wdm/nf-wdm-iofcalldriver"]
     fn IofCallDriver(c, device: PVOID, irp: PVOID) -> NtStatus {
         let Some(irp) = c.m.state::<Irps>().built.lock().remove(&irp.addr()) else {
-            c.violation("irp", format!("{irp:p} is no request that may be sent"));
+            c.fatal(&verifier::irp::POINTER, format!("{irp:p} is no request that may be sent"));
         };
         if irp.device != device.addr() {
-            c.violation("irp", "sent to another device than it was built for");
+            c.violation(&verifier::irp::OTHER_DEVICE, "sent to another device than it was built for");
         }
         if c.m.sched().random() & 1 == 0 {
             return irp.perform(c.m);

@@ -1,6 +1,7 @@
 //! Process notifications: drivers hear of each process that is made from an image, may refuse
 //! it, and hear of its end.
 
+use crate::verifier;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -165,7 +166,7 @@ exports! {
         let Some(routine) = routine else { return STATUS_INVALID_PARAMETER };
         let known = c.m.state::<Notifications>();
         if known.runs_on(c.thread.id()) {
-            c.violation("process-notify", "called from within a process-notify routine");
+            c.violation(&verifier::lifetime::NOTIFY_INSIDE, "called from within a process-notify routine");
         }
         let stack = crash::addresses(c.m, c.thread);
         let registered = Registered { routine, stack };

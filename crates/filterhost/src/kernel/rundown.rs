@@ -2,6 +2,7 @@
 //!
 //! The word holds twice the number of references; its lowest bit says that rundown has begun.
 
+use crate::verifier;
 use super::dispatcher::locked;
 use crate::exports;
 use crate::exports::Call;
@@ -32,7 +33,7 @@ fn release(c: &Call<'_>, word: *mut usize, count: u32) {
         left
     });
     if left.is_none() {
-        c.violation("rundown", "released more often than acquired");
+        c.violation(&verifier::sync::RUNDOWN, "released more often than acquired");
     }
     c.m.sched().notify();
 }
@@ -50,7 +51,7 @@ exports! {
     [APC, 0, "wdm/nf-wdm-exreinitializerundownprotection"]
     fn ExReInitializeRundownProtection(c, word: *mut usize) {
         if memory::read(word) & !ACTIVE != 0 {
-            c.violation("rundown", "made usable again before its rundown finished");
+            c.violation(&verifier::sync::RUNDOWN_REUSED, "made usable again before its rundown finished");
         }
         memory::write(word, 0);
     }

@@ -1,5 +1,6 @@
 //! Silos as drivers see them.
 
+use crate::verifier;
 use core::ffi::c_void;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ fn silo_at(c: &Call<'_>, pointer: *const c_void) -> Option<Arc<Object>> {
     }
     match c.m.objects().find_kind(pointer, Kind::Silo) {
         Some(silo) => Some(silo),
-        None => c.violation("object-type", format!("{pointer:p} is no silo")),
+        None => c.fatal(&verifier::object::TYPE, format!("{pointer:p} is no silo")),
     }
 }
 

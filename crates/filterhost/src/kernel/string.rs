@@ -1,5 +1,6 @@
 //! Counted strings.
 
+use crate::verifier;
 use crate::crash;
 use crate::exports;
 use crate::exports::Call;
@@ -170,7 +171,7 @@ exports! {
     [ANY, 0, "wdm/nf-wdm-rtlinitunicodestring"]
     fn RtlInitUnicodeString(c, string: *mut UNICODE_STRING, source: *const u16) {
         if initialize(string, source) != STATUS_SUCCESS {
-            c.violation("string", "the text is longer than a counted string can be");
+            c.violation(&verifier::lifetime::TEXT_LENGTH, "the text is longer than a counted string can be");
         }
     }
 

@@ -4,6 +4,7 @@
     reason = "start routines of driver threads are called here"
 )]
 
+use crate::verifier;
 use core::ffi::c_void;
 
 use super::handles::give_handle;
@@ -77,7 +78,7 @@ fn create(
 fn process_at(c: &Call<'_>, pointer: *const c_void) -> std::sync::Arc<Process> {
     match c.m.objects().host::<Process, _>(pointer) {
         Some(process) => process,
-        None => c.violation("object-type", format!("{pointer:p} is no process")),
+        None => c.fatal(&verifier::object::TYPE, format!("{pointer:p} is no process")),
     }
 }
 
@@ -85,7 +86,7 @@ fn process_at(c: &Call<'_>, pointer: *const c_void) -> std::sync::Arc<Process> {
 fn thread_at(c: &Call<'_>, pointer: *const c_void) -> std::sync::Arc<SimThread> {
     match c.m.objects().host::<SimThread, _>(pointer) {
         Some(thread) => thread,
-        None => c.violation("object-type", format!("{pointer:p} is no thread")),
+        None => c.fatal(&verifier::object::TYPE, format!("{pointer:p} is no thread")),
     }
 }
 
@@ -119,7 +120,8 @@ exports! {
         }
         c.m.sched().trace("exit", &[u64::from(status.0.cast_unsigned())]);
         if c.thread.spin_locks() != 0 || c.thread.critical_region() != 0 {
-            c.violation("thread-exit", "the thread ends with a lock or critical region held");
+            let how = "the thread ends with a lock or critical region held";
+            c.violation(&verifier::thread::EXIT, how);
         }
         exports::leave_start_routine(c.thread);
         status
@@ -186,6 +188,7 @@ exports! {
         let object = process.and_then(|process| c.m.objects().find(process.address()));
         let Some(object) = object else { return STATUS_INVALID_CID };
         object.reference();
+        c.m.state::<verifier::object::Taken>().took(c.m, object.address());
         memory::write(out, object.pointer());
         STATUS_SUCCESS
     }
@@ -207,7 +210,7 @@ exports! {
     fn KeSetPriorityThread(c, thread: *const c_void, priority: i32) -> i32 {
         let thread = thread_at(c, thread);
         if !(1..=PRIORITY_MAX).contains(&priority) {
-            c.violation("thread-priority", format!("{priority} is no priority"));
+            c.violation(&verifier::thread::PRIORITY, format!("{priority} is no priority"));
         }
         thread.set_priority(priority)
     }

@@ -7,6 +7,7 @@
 
 mod client;
 mod complete;
+mod gate;
 mod guest;
 mod images;
 mod situation;
@@ -22,7 +23,7 @@ use crate::table::Shown;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let images = Arc::new(images::build());
+    let images = Arc::new(images::build("drivers/conform"));
     let table = Arc::new(table::read());
     let mut trials = vec![
         complete_trial("every_export_is_listed", {

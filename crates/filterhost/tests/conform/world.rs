@@ -10,9 +10,10 @@ use filterhost::layout::GUID;
 use filterhost::registry::Value;
 use filterhost::user::{EcpSpec, FileHandle, OpenOptions, Process};
 use filterhost::volume::{FsKind, Volume, VolumeOptions};
-use filterhost::{Machine, Mode, Outcome};
+use filterhost::{Machine, MachineBuilder, Mode, Outcome, Report};
 
 use crate::client::Client;
+use crate::gate::Gate;
 use crate::guest::{Guest, Moment, Symbols};
 use crate::situation::{Beside, Disk, Situation, Target, When};
 
@@ -50,21 +51,28 @@ struct Case {
     image: PathBuf,
 }
 
+impl Case {
+    /// Takes a name apart.
+    fn of(name: &str, image: &Path) -> Result<Self, String> {
+        let mut parts = name.split("__");
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let (situation, function, result) = (part(), part(), part());
+        Ok(Self {
+            name: name.to_owned(),
+            function,
+            result,
+            situation: Situation::parse(&situation)?,
+            image: image.to_owned(),
+        })
+    }
+}
+
 /// Runs a case under the free scheduler and under seeds.
 ///
 /// # Errors
 /// What went wrong, in words.
 pub fn show(name: &str, image: &Path) -> Result<(), String> {
-    let mut parts = name.split("__");
-    let mut part = || parts.next().unwrap_or_default().to_owned();
-    let (situation, function, result) = (part(), part(), part());
-    let case = Case {
-        name: name.to_owned(),
-        function,
-        result,
-        situation: Situation::parse(&situation)?,
-        image: image.to_owned(),
-    };
+    let case = Case::of(name, image)?;
     once(&case, Mode::Free)?;
     let [first, second] = SEEDS;
     let hash = once(&case, Mode::Seeded(first))?;
@@ -76,11 +84,7 @@ pub fn show(name: &str, image: &Path) -> Result<(), String> {
 }
 
 fn once(case: &Case, mode: Mode) -> Result<u64, String> {
-    let own = case.clone();
-    let run = Machine::builder()
-        .scheduler(mode)
-        .watchdog(Duration::from_secs(20))
-        .run(move |m| World::run(m, own));
+    let run = run(case.clone(), Machine::builder().scheduler(mode));
     match run {
         Ok(_) if case.situation.stops => Err(format!("{mode:?}: nothing stopped the run")),
         Ok(Outcome {
@@ -92,6 +96,26 @@ fn once(case: &Case, mode: Mode) -> Result<u64, String> {
         Err(report) if case.situation.stops && STOPS.contains(&report.rule()) => Ok(0),
         Err(report) => Err(format!("{mode:?}: {report}")),
     }
+}
+
+fn run(case: Case, machine: MachineBuilder) -> Result<Outcome<Result<(), String>>, Report> {
+    machine
+        .special_pool(case.situation.special)
+        .watchdog(Duration::from_secs(20))
+        .run(move |m| World::run(m, case))
+}
+
+/// Runs a case once on such a machine.
+///
+/// # Errors
+/// The report that ended the run; inside, what the world or the case itself found wrong.
+pub fn play(
+    name: &str,
+    image: &Path,
+    machine: MachineBuilder,
+) -> Result<Result<(), String>, Report> {
+    let case = Case::of(name, image).unwrap_or_else(|said| panic!("{name}: {said}"));
+    run(case, machine).map(|outcome| outcome.value)
 }
 
 /// The parts of a run.
@@ -277,6 +301,11 @@ impl World {
         let situation = self.case.situation;
         let (guest, name) = (self.guest.clone(), self.case.name.clone());
         let (m, function) = (self.m.clone(), self.case.function.clone());
+        let gate = (situation.beside == Beside::Draining).then(|| {
+            let gate = Arc::new(Gate::default());
+            fltmgr::native::attach(&self.m, &self.volume, gate.clone());
+            gate
+        });
         let task = self.user.spawn("opener", move |user| {
             guest.arm(&name, moment);
             if situation.fault {
@@ -300,6 +329,12 @@ impl World {
             Beside::Ending => {
                 self.m.sched().sleep(Duration::from_millis(50));
                 self.guest.unload(&self.m)?;
+            }
+            Beside::Draining => {
+                let gate = gate.as_ref().ok_or("a gate was made")?;
+                gate.wait(&self.m);
+                self.guest.unload(&self.m)?;
+                gate.open(&self.m);
             }
             Beside::Abort => {
                 self.m.sched().sleep(Duration::from_millis(50));
@@ -397,6 +432,7 @@ fn open(user: &Process, situation: &Situation) -> Result<FileHandle, filterhost:
         Target::File => OpenOptions::new(r"C:\conform\file.txt").read(),
         Target::Stream => OpenOptions::new(r"C:\conform\file.txt:more").read(),
         Target::Empty => OpenOptions::new(r"C:\conform\empty.txt").read(),
+        Target::Missing => OpenOptions::new(r"C:\conform\missing.txt").read(),
         Target::Directory => OpenOptions::new(r"C:\conform").list(),
         Target::Volume => {
             let place = user.resolve("C:")?;

@@ -22,7 +22,8 @@ use crate::layout::{
 use crate::status::{
     NtStatus, STATUS_FLT_DISALLOW_FAST_IO, STATUS_FLT_INVALID_ASYNCHRONOUS_REQUEST, STATUS_PENDING,
 };
-use crate::verifier;
+use crate::verifier::callback_data::CompletionContexts;
+use crate::verifier::{self, Rule, pre_operation};
 
 /// What one instance did with an operation.
 enum Flow {
@@ -108,7 +109,7 @@ impl Run<'_> {
         check_changes(self.data, &copied, "pre-operation callback");
         if result == FLT_PREOP_PENDING {
             if !is_irp(self.data) {
-                violation(
+                violation(&pre_operation::PENDING,
                     "FLT_PREOP_PENDING for an operation that is no IRP",
                     self.data,
                 );
@@ -131,10 +132,11 @@ impl Run<'_> {
             Ok(Resume::Pre { status, context }) => {
                 (status, core::ptr::with_exposed_provenance_mut(context))
             }
-            _ => violation(
-                "a pended pre-operation was completed as a post-operation",
-                self.data,
-            ),
+            _ => {
+                let what = "a pended pre-operation was completed as a post-operation";
+                violation(&pre_operation::WRONG_COMPLETION, what, self.data);
+                (FLT_PREOP_SUCCESS_NO_CALLBACK, core::ptr::null_mut())
+            }
         }
     }
 
@@ -151,7 +153,7 @@ impl Run<'_> {
             FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE
         );
         if !with_post && !context.is_null() {
-            violation(
+            violation(&pre_operation::CONTEXT_WITHOUT_POST,
                 "a completion context without a post-operation callback to come",
                 self.data,
             );
@@ -159,16 +161,19 @@ impl Run<'_> {
         match result {
             FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE => {
                 if entry.post.is_none() {
-                    violation(
+                    violation(&pre_operation::NO_POST,
                         "asked for a post-operation callback and has none",
                         self.data,
                     );
                 }
                 if copied.block.major_function == IRP_MJ_SHUTDOWN {
-                    violation("IRP_MJ_SHUTDOWN has no post-operation callback", self.data);
+                    violation(&pre_operation::NO_POST, "IRP_MJ_SHUTDOWN has no post-operation callback", self.data);
                 }
                 let synchronized = result == FLT_PREOP_SYNCHRONIZE && is_irp(self.data);
                 let address = context.expose_provenance();
+                if address != 0 {
+                    CompletionContexts::note(self.m, address, copied.block.major_function);
+                }
                 self.push(Node::new(
                     instance,
                     entry.post,
@@ -181,10 +186,11 @@ impl Run<'_> {
             FLT_PREOP_SUCCESS_NO_CALLBACK => Flow::Down,
             FLT_PREOP_DISALLOW_FASTIO => {
                 if guest::data::flags(self.data) & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION == 0 {
-                    violation(
+                    violation(&pre_operation::DISALLOW_FAST_IO,
                         "FLT_PREOP_DISALLOW_FASTIO for what is no fast I/O",
                         self.data,
                     );
+                    return Flow::Down;
                 }
                 guest::data::set_status(self.data, STATUS_FLT_DISALLOW_FAST_IO, 0);
                 Flow::Turn
@@ -195,16 +201,21 @@ impl Run<'_> {
             }
             FLT_PREOP_DISALLOW_FSFILTER_IO => {
                 if copied.block.major_function != IRP_MJ_QUERY_OPEN {
-                    violation(
+                    violation(&pre_operation::DISALLOW_QUERY,
                         "FLT_PREOP_DISALLOW_FSFILTER_IO is for query-open only",
                         self.data,
                     );
+                    return Flow::Down;
                 }
                 let status = STATUS_FLT_INVALID_ASYNCHRONOUS_REQUEST;
                 guest::data::set_status(self.data, status, 0);
                 Flow::Turn
             }
-            _ => violation("an unknown pre-operation status", self.data),
+            _ => {
+                let what = "an unknown pre-operation status";
+                violation(&pre_operation::UNKNOWN, what, self.data);
+                Flow::Down
+            }
         }
     }
 
@@ -220,7 +231,7 @@ impl Run<'_> {
                 && target.altitude() == instance.altitude()
         });
         if target.is_none() {
-            violation(
+            violation(&pre_operation::TARGET,
                 "the new target is no instance of the same filter and altitude",
                 self.data,
             );
@@ -271,12 +282,14 @@ pub(super) fn check_changes(data: *mut FLT_CALLBACK_DATA, before: &Copied, what:
         || (flags ^ before.data.flags) & !FLTFL_CALLBACK_DATA_DIRTY != 0;
     if fixed {
         violation(
+            &pre_operation::FIXED_FIELDS,
             &format!("a {what} changed a field of the callback data that is not its own"),
             data,
         );
     }
     if flags & FLTFL_CALLBACK_DATA_DIRTY == 0 && !same_block(&before.block, &after.block) {
         violation(
+            &pre_operation::NOT_DIRTY,
             &format!("a {what} changed parameters without FltSetCallbackDataDirty"),
             data,
         );
@@ -298,22 +311,20 @@ fn check_completed(data: *const FLT_CALLBACK_DATA) {
     let status = guest::data::status(data);
     let major = guest::data::major(data);
     if status == STATUS_PENDING {
-        violation("completed with STATUS_PENDING", data);
+        violation(&pre_operation::COMPLETED_PENDING, "completed with STATUS_PENDING", data);
     }
     if status == STATUS_FLT_DISALLOW_FAST_IO {
-        violation("completed with STATUS_FLT_DISALLOW_FAST_IO", data);
+        violation(&pre_operation::COMPLETED_DISALLOWED, "completed with STATUS_FLT_DISALLOW_FAST_IO", data);
     }
     if matches!(major, IRP_MJ_CLEANUP | IRP_MJ_CLOSE) && !NtStatus::is_success(status) {
-        violation("cleanup and close cannot fail", data);
+        violation(&pre_operation::CLOSE_FAILED, "cleanup and close cannot fail", data);
     }
 }
 
-pub(super) fn violation(what: &str, data: *const FLT_CALLBACK_DATA) -> ! {
+/// Notes that a callback broke `rule` in an operation.
+pub(super) fn violation(rule: &'static Rule, what: &str, data: *const FLT_CALLBACK_DATA) {
     let major = guest::data::major(data);
-    verifier::violation(
-        "callback-status",
-        format!("{what} (major function {major:#x})"),
-    )
+    verifier::violation(rule, format!("{what} (major function {major:#x})"));
 }
 
 impl Operation {
