@@ -10,8 +10,8 @@ mod thunk;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-pub(crate) use thunk::{floating_point_control, set_floating_point_control};
 pub use thunk::{Pcr, StartRoutine, leave_start_routine, run_start_routine};
+pub(crate) use thunk::{floating_point_control, set_floating_point_control};
 
 use crate::crash;
 use crate::image::Registers;

@@ -76,7 +76,10 @@ impl Paging {
     /// A block of at least `size` bytes; `None` where blocks come from elsewhere.
     pub(crate) fn allocate(self: &Arc<Self>, size: usize) -> Option<Slot> {
         let arena = self.arena.as_ref()?;
-        let class = size.checked_next_power_of_two()?.trailing_zeros().max(CLASS_MIN);
+        let class = size
+            .checked_next_power_of_two()?
+            .trailing_zeros()
+            .max(CLASS_MIN);
         let mut state = self.state.lock();
         let again = state.free.get_mut(class as usize)?.pop();
         let address = match again {
@@ -91,7 +94,11 @@ impl Paging {
             }
         };
         let paging = self.clone();
-        Some(Slot { paging, address, class })
+        Some(Slot {
+            paging,
+            address,
+            class,
+        })
     }
 
     pub(crate) fn add(&self, image: &Arc<Image>) {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::memory::{self, Block, PAGE_SIZE, Pages};
 use crate::paging::{Paging, Slot};
-use crate::verifier::{Rule, pool as rules};
+use crate::verifier::{Rule, pool as rules, special_pool};
 
 /// Pattern around a block.
 const GUARD: u8 = 0xfd;
@@ -23,6 +23,8 @@ const FRESH: u8 = 0xcd;
 const FREED: u8 = 0xdd;
 /// Bytes of guard before and behind an ordinary block.
 const GUARD_SIZE: usize = 16;
+/// Of so many blocks of special pool one begins behind a closed page; the others end before one.
+const SPECIAL_SIDES: u64 = 4;
 /// Freed blocks that are kept back.
 const KEPT_MAX: usize = 2048;
 
@@ -150,7 +152,8 @@ impl Pool {
     pub fn allocate(&self, request: Request) -> Option<usize> {
         let _resident = self.paging.resident();
         let (memory, address) = if self.special {
-            special(&request)?
+            let from_start = self.state.lock().count % SPECIAL_SIDES == SPECIAL_SIDES - 1;
+            special(&request, from_start)?
         } else {
             self.guarded(&request)
         };
@@ -235,14 +238,25 @@ impl Pool {
         inside.then(|| used.allocation.clone())
     }
 
-    /// Whether `address` is in the page behind a block of special pool.
+    /// The rule that touching `address` breaks, in a closed page beside a block of special pool.
     #[must_use]
-    pub fn is_behind_a_block(&self, address: usize) -> bool {
-        let Some(state) = self.state.try_lock() else { return false };
+    pub fn beside_a_block(&self, address: usize) -> Option<&'static Rule> {
+        let state = self.state.try_lock()?;
         let before = state.used.range(..=address).next_back();
-        before.is_some_and(|(_, used)| match &used.memory {
-            Memory::Guarded(_) | Memory::Paged(_) => false,
-            Memory::Special(pages) => address - pages.address() < pages.size(),
+        let behind = state.used.range(address..).next();
+        let found = before
+            .into_iter()
+            .chain(behind)
+            .find(|(_, used)| match &used.memory {
+                Memory::Guarded(_) | Memory::Paged(_) => false,
+                Memory::Special(pages) => address.wrapping_sub(pages.address()) < pages.size(),
+            });
+        found.map(|(start, _)| {
+            if address < *start {
+                &special_pool::BEFORE_START
+            } else {
+                &special_pool::PAST_END
+            }
         })
     }
 
@@ -296,7 +310,9 @@ impl Used {
         let (before, behind) = match &self.memory {
             Memory::Guarded(_) | Memory::Paged(_) => (GUARD_SIZE, GUARD_SIZE),
             Memory::Special(pages) => {
-                let end = pages.address() + pages.size() - PAGE_SIZE;
+                let from_start = address == pages.address() + PAGE_SIZE;
+                let closed = if from_start { 0 } else { PAGE_SIZE };
+                let end = pages.address() + pages.size() - closed;
                 (0, end - address - size)
             }
         };
@@ -350,8 +366,9 @@ impl Pool {
     }
 }
 
-/// A special block: it ends (but for alignment) where a page begins that cannot be touched.
-fn special(request: &Request) -> Option<(Memory, usize)> {
+/// A special block: it ends (but for alignment) where a page begins that cannot be touched, or
+/// starts where one ends.
+fn special(request: &Request, from_start: bool) -> Option<(Memory, usize)> {
     let least = if request.size >= PAGE_SIZE {
         PAGE_SIZE
     } else {
@@ -360,15 +377,24 @@ fn special(request: &Request) -> Option<(Memory, usize)> {
     let align = request.align.next_power_of_two().max(least).min(PAGE_SIZE);
     let room = request.size.checked_next_multiple_of(PAGE_SIZE)?;
     let pages = Pages::map(room.checked_add(PAGE_SIZE)?)?;
-    let end = pages.address() + room;
-    let address = (end - request.size) & !(align - 1);
+    let (closed, first) = if from_start {
+        (0, PAGE_SIZE)
+    } else {
+        (room, 0)
+    };
+    let end = pages.address() + first + room;
+    let address = if from_start {
+        pages.address() + PAGE_SIZE
+    } else {
+        (end - request.size) & !(align - 1)
+    };
     memory::fill(
         pointer(address + request.size),
         GUARD,
         end - address - request.size,
     );
     pages
-        .close(room, PAGE_SIZE)
+        .close(closed, PAGE_SIZE)
         .then_some((Memory::Special(pages), address))
 }
 

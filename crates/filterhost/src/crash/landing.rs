@@ -36,8 +36,8 @@ pub(crate) fn report(m: &Machine, thread: &SimThread, fault: &Fault) -> Report {
         Some(&verifier::stack::OVERFLOW)
     } else if freed.is_some() {
         Some(&verifier::special_pool::FREED)
-    } else if m.pool().is_behind_a_block(fault.address) {
-        Some(&verifier::special_pool::PAST_END)
+    } else if let Some(rule) = m.pool().beside_a_block(fault.address) {
+        Some(rule)
     } else if paged_out && m.paging().is_pool(fault.address) {
         Some(&verifier::paging::POOL)
     } else if paged_out && images.is_paged(fault.address) {

@@ -1,7 +1,6 @@
 //! Sections that a filter makes to scan a file's bytes, and the notice it gets when one is in
 //! somebody's way.
 
-use crate::verifier;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,6 +26,7 @@ use crate::status::{
     STATUS_NOT_FOUND, STATUS_NOT_SUPPORTED, STATUS_SUCCESS,
 };
 use crate::user::section::SectionHost;
+use crate::verifier;
 use crate::volume::fs::open::OpenKind;
 use crate::volume::request::FileRef;
 use crate::volume::section::SectionUse;

@@ -94,6 +94,15 @@ pub(crate) fn held_in(m: &Machine, image: &Image) -> usize {
         .count()
 }
 
+/// Whether a thread holds a push lock exclusively.
+pub(crate) fn holds_exclusively(m: &Machine, thread: u32) -> bool {
+    let locks = m.state::<PushLocks>();
+    let locks = locks.locks.lock();
+    locks
+        .values()
+        .any(|holders| holders.exclusive == Some(thread))
+}
+
 /// Push locks that a thread holds now, for checks elsewhere.
 #[must_use]
 pub fn held_by(m: &Machine, thread: u32) -> usize {
@@ -168,7 +177,6 @@ crate::exports! {
             return STATUS_THREAD_IS_TERMINATING;
         }
         dispatcher::check_object(c.m, object);
-        lock_order::wait(c.m, c.thread, c.info.name);
         let thread = c.thread.clone();
         let stop = move || {
             if thread.is_terminating() {
@@ -178,6 +186,9 @@ crate::exports! {
             asked.then_some(STATUS_CANCELLED)
         };
         let limit = Limit::read(c.m, timeout);
+        if limit == Limit::Forever {
+            lock_order::wait(c.m, c.thread, c.info.name);
+        }
         match dispatcher::wait(c.m, c.thread, c.info.name, &[object], false, limit, stop) {
             Ok((_, status)) | Err(status) => status,
         }

@@ -176,7 +176,12 @@ impl Image {
         if self.is_unloaded() {
             return false;
         }
-        for section in self.plan.sections.iter().filter(|section| section.is_pageable()) {
+        for section in self
+            .plan
+            .sections
+            .iter()
+            .filter(|section| section.is_pageable())
+        {
             let done = self.mapping.set_paged_out(section, out);
             debug_assert!(done.is_ok(), "the section was protected before");
         }

@@ -1,8 +1,8 @@
 //! Critical and guarded regions: holding off asynchronous procedure calls.
 
-use crate::verifier;
 use crate::exports;
 use crate::irql;
+use crate::verifier;
 
 exports! {
     EXPORTS = "ntoskrnl.exe";

@@ -1,6 +1,5 @@
 //! Events, semaphores and mutexes in a driver's memory.
 
-use crate::verifier;
 use core::ffi::c_void;
 
 use super::dispatcher::{self, Mutant, SYNCHRONIZATION_EVENT};
@@ -9,6 +8,7 @@ use crate::exports::Call;
 use crate::irql;
 use crate::layout::LIST_ENTRY;
 use crate::memory;
+use crate::verifier;
 
 /// Size of a `KEVENT` in 32-bit words.
 const EVENT_WORDS: u8 = 6;

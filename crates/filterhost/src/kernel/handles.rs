@@ -1,6 +1,9 @@
 //! Handles, references and events by handle.
 
-use crate::verifier::{self, object::Taken};
+use crate::verifier::{
+    self,
+    object::{KernelHandles, Taken},
+};
 use core::ffi::c_void;
 use std::sync::Arc;
 
@@ -70,6 +73,9 @@ pub(super) fn give_handle(
     let handle =
         c.m.objects()
             .open_handle(c.m, &process, object, access, flags);
+    if flags & OBJ_KERNEL_HANDLE != 0 {
+        c.m.state::<KernelHandles>().taken.took(c.m, handle);
+    }
     memory::write(out, handle);
     STATUS_SUCCESS
 }
@@ -108,7 +114,10 @@ pub(super) fn object_at(c: &Call<'_>, pointer: *const c_void) -> Arc<Object> {
     if c.m.objects().was_freed(pointer.addr()) {
         c.fatal(&verifier::object::FREED, format!("{pointer:p} was deleted"));
     }
-    c.fatal(&verifier::object::POINTER, format!("{pointer:p} is no object"))
+    c.fatal(
+        &verifier::object::POINTER,
+        format!("{pointer:p} is no object"),
+    )
 }
 
 /// The object behind a handle, pseudo handles included, with the access granted.
@@ -160,7 +169,10 @@ fn dereference(c: &Call<'_>, pointer: *const c_void) -> i64 {
     let object = object_at(c, pointer);
     let level = c.thread.irql();
     if object.references() == 1 && level > crate::irql::PASSIVE {
-        c.violation(&verifier::irql::LAST_REFERENCE, format!("drops the last reference at {level}"));
+        c.violation(
+            &verifier::irql::LAST_REFERENCE,
+            format!("drops the last reference at {level}"),
+        );
     }
     if object.references() <= object.open_handles() {
         c.violation(
@@ -182,6 +194,7 @@ fn close(c: &Call<'_>, handle: Handle) -> NtStatus {
     if entry.is_ok_and(|entry| entry.attributes & OBJ_PROTECT_CLOSE != 0) {
         return STATUS_HANDLE_NOT_CLOSABLE;
     }
+    c.m.state::<KernelHandles>().taken.dropped(handle);
     c.m.objects().close_handle(c.m, &process, handle).into()
 }
 
@@ -271,13 +284,16 @@ exports! {
             return STATUS_OBJECT_TYPE_MISMATCH;
         }
         object.reference();
+        c.m.state::<Taken>().took(c.m, object.address());
         STATUS_SUCCESS
     }
 
     /// Adds a reference; gives the new count.
     [DISPATCH, 0, "wdm/nf-wdm-obfreferenceobject"]
     fn ObfReferenceObject(c, object: *const c_void) -> i64 {
-        object_at(c, object).reference()
+        let object = object_at(c, object);
+        c.m.state::<Taken>().took(c.m, object.address());
+        object.reference()
     }
 
     /// Drops a reference; gives the new count.
@@ -290,6 +306,7 @@ exports! {
     [DISPATCH, 0, "wdm/nf-wdm-obdereferenceobjectdeferdelete"]
     fn ObDereferenceObjectDeferDelete(c, object: *const c_void) {
         let object = object_at(c, object);
+        c.m.state::<Taken>().dropped(object.address());
         let m = c.m.clone();
         c.m.sched().spawn(c.m.system_process(), "deferred delete", move || {
             object.dereference(&m);

@@ -1,7 +1,6 @@
 //! Device control requests that a driver sends to the device below: built, sent once, completed
 //! by the device, at once or later.
 
-use crate::verifier;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use crate::machine::Machine;
 use crate::memory::Block;
 use crate::object::Kind;
 use crate::status::{NtStatus, STATUS_INVALID_DEVICE_REQUEST, STATUS_PENDING};
+use crate::verifier;
 use crate::volume::Disk;
 
 /// Bytes of an `IRP` with one stack location.

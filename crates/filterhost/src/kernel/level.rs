@@ -1,9 +1,9 @@
 //! Raising and lowering the interrupt request level.
 
-use crate::verifier;
 use crate::exports;
 use crate::exports::Call;
 use crate::irql::{self, Irql};
+use crate::verifier;
 
 fn raise(c: &Call<'_>, to: Irql) -> u8 {
     let now = c.thread.irql();

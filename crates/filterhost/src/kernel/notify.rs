@@ -1,7 +1,6 @@
 //! Process notifications: drivers hear of each process that is made from an image, may refuse
 //! it, and hear of its end.
 
-use crate::verifier;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,6 +17,7 @@ use crate::process::Process;
 use crate::status::{
     NTSTATUS, NtStatus, STATUS_ACCESS_DENIED, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
 };
+use crate::verifier;
 
 /// Routines that the system takes; how many is not documented.
 const ROUTINES_MAX: usize = 64;

@@ -1,6 +1,5 @@
 //! Pool allocation.
 
-use crate::verifier;
 use core::ffi::c_void;
 
 use crate::crash;
@@ -8,6 +7,7 @@ use crate::exports;
 use crate::exports::Call;
 use crate::irql;
 use crate::pool::{PoolError, Request, tag_text};
+use crate::verifier;
 
 /// `PagedPool` bit of a `POOL_TYPE`.
 const PAGED: u32 = 1;

@@ -2,11 +2,11 @@
 //!
 //! The word holds twice the number of references; its lowest bit says that rundown has begun.
 
-use crate::verifier;
 use super::dispatcher::locked;
 use crate::exports;
 use crate::exports::Call;
 use crate::memory;
+use crate::verifier;
 
 const ACTIVE: usize = 1;
 const ONE: usize = 2;
@@ -33,7 +33,10 @@ fn release(c: &Call<'_>, word: *mut usize, count: u32) {
         left
     });
     if left.is_none() {
-        c.violation(&verifier::sync::RUNDOWN, "released more often than acquired");
+        c.violation(
+            &verifier::sync::RUNDOWN,
+            "released more often than acquired",
+        );
     }
     c.m.sched().notify();
 }

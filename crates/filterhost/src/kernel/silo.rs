@@ -1,6 +1,5 @@
 //! Silos as drivers see them.
 
-use crate::verifier;
 use core::ffi::c_void;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use crate::layout::{FILE_OBJECT, GUID};
 use crate::object::{Kind, Object};
 use crate::silo::{Silo, server_of, server_silo_of};
 use crate::user::file_object::FileHost;
+use crate::verifier;
 
 /// The silo object at a pointer that a driver gave; null is the host.
 fn silo_at(c: &Call<'_>, pointer: *const c_void) -> Option<Arc<Object>> {

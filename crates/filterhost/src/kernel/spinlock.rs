@@ -83,7 +83,10 @@ pub fn release(m: &Arc<Machine>, thread: &Arc<SimThread>, lock: *mut usize) {
 fn at_dispatch(c: &Call<'_>) {
     let level = c.thread.irql();
     if level < irql::DISPATCH {
-        c.violation(&verifier::spin_lock::LEVEL, format!("called at {level}; needs DISPATCH_LEVEL"));
+        c.violation(
+            &verifier::spin_lock::LEVEL,
+            format!("called at {level}; needs DISPATCH_LEVEL"),
+        );
     }
 }
 
@@ -91,7 +94,10 @@ fn at_dispatch(c: &Call<'_>) {
 fn restore(c: &Call<'_>, level: u8) {
     let now = c.thread.irql();
     if Irql(level) > now {
-        c.violation(&verifier::irql::LOWER, format!("restores {} from {now}", Irql(level)));
+        c.violation(
+            &verifier::irql::LOWER,
+            format!("restores {} from {now}", Irql(level)),
+        );
     }
     let held = c.thread.spin_locks();
     if Irql(level) < irql::DISPATCH && held > 0 {

@@ -1,6 +1,5 @@
 //! Counted strings.
 
-use crate::verifier;
 use crate::crash;
 use crate::exports;
 use crate::exports::Call;
@@ -11,6 +10,7 @@ use crate::status::{
     NTSTATUS, STATUS_BUFFER_OVERFLOW, STATUS_BUFFER_TOO_SMALL, STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_PARAMETER, STATUS_NAME_TOO_LONG, STATUS_SUCCESS,
 };
+use crate::verifier;
 
 /// The tag of strings that the run-time library allocates.
 const STRING_TAG: u32 = u32::from_le_bytes(*b"Strg");

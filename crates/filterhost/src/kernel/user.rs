@@ -22,7 +22,9 @@ pub(crate) struct UserRanges {
 impl UserRanges {
     /// Whether an address is in one of them.
     pub(crate) fn contains(&self, address: usize) -> bool {
-        self.ranges.try_lock().is_some_and(|ranges| find(&ranges, address).is_some())
+        self.ranges
+            .try_lock()
+            .is_some_and(|ranges| find(&ranges, address).is_some())
     }
 
     /// Does `work` while the client's memory at `address`, if it is some, can be read.
@@ -55,7 +57,9 @@ impl UserMemory {
     /// A copy of the client's bytes, closed to the driver.
     pub(crate) fn of(m: &Machine, bytes: &[u8]) -> Self {
         let ranges = m.state::<UserRanges>();
-        let pages = (!bytes.is_empty()).then(|| Pages::map(bytes.len())).flatten();
+        let pages = (!bytes.is_empty())
+            .then(|| Pages::map(bytes.len()))
+            .flatten();
         let pages = pages.map(Arc::new);
         if let Some(pages) = &pages {
             memory::write_bytes(pages.pointer(), bytes);
@@ -69,7 +73,9 @@ impl UserMemory {
 
     /// The address that the driver gets.
     pub(crate) fn pointer(&self) -> PVOID {
-        self.pages.as_ref().map_or(core::ptr::null_mut(), |pages| pages.pointer())
+        self.pages
+            .as_ref()
+            .map_or(core::ptr::null_mut(), |pages| pages.pointer())
     }
 
     /// Copies what is there now back to the client.

@@ -23,9 +23,12 @@ const WAIT_ALL: i32 = 0;
 fn check_level(c: &Call<'_>, limit: Limit) {
     let level = c.thread.irql();
     if limit != Limit::Now && level > irql::APC {
-        c.violation(&verifier::wait::IRQL, format!("a wait that can block, at {level}"));
+        c.violation(
+            &verifier::wait::IRQL,
+            format!("a wait that can block, at {level}"),
+        );
     }
-    if limit != Limit::Now {
+    if limit == Limit::Forever {
         verifier::lock_order::wait(c.m, c.thread, c.info.name);
     }
 }

@@ -278,7 +278,9 @@ impl SimThread {
                 began = Some(call);
                 continue;
             };
-            let Some(callback) = began.take() else { continue };
+            let Some(callback) = began.take() else {
+                continue;
+            };
             let now = usize::try_from(caller.rsp()).unwrap_or(callback.stack);
             newest = callback.stack.saturating_sub(now);
             name = callback.name;

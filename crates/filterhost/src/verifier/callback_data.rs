@@ -44,11 +44,19 @@ pub(crate) struct CompletionContexts {
 impl CompletionContexts {
     /// A pre-operation callback gives a completion context.
     pub(crate) fn note(m: &Machine, context: usize, major: u8) {
-        let Some(found) = m.pool().find(context).filter(|found| found.address == context) else {
+        let Some(found) = m
+            .pool()
+            .find(context)
+            .filter(|found| found.address == context)
+        else {
             return;
         };
         let (block, drained) = (found.number, false);
-        let given = Given { block, major, drained };
+        let given = Given {
+            block,
+            major,
+            drained,
+        };
         m.state::<Self>().given.lock().insert(context, given);
     }
 
@@ -60,7 +68,10 @@ impl CompletionContexts {
     }
 
     /// The rule that a leaked block tells of, if it was a completion context, and why.
-    pub(crate) fn rule_of(m: &Machine, leaked: &Allocation) -> Option<(&'static super::Rule, String)> {
+    pub(crate) fn rule_of(
+        m: &Machine,
+        leaked: &Allocation,
+    ) -> Option<(&'static super::Rule, String)> {
         let contexts = m.state::<Self>();
         let given = contexts.given.lock().get(&leaked.address).copied();
         let given = given.filter(|given| given.block == leaked.number)?;

@@ -13,8 +13,7 @@ super::rules! {
         ["FltSetStreamContext function", "fltkernel/nf-fltkernel-fltsetstreamcontext"]
         off: "The call fails with STATUS_NOT_SUPPORTED.";
     SECTION_DELETED = "section-context-deleted":
-        "A section context goes with FltCloseSectionForDataScan."
-        ["FltCloseSectionForDataScan function",
-         "fltkernel/nf-fltkernel-fltclosesectionfordatascan"]
+        "A section context is not deleted with FltDeleteContext."
+        ["FltDeleteContext function", "fltkernel/nf-fltkernel-fltdeletecontext"]
         off: "The call does nothing.";
 }

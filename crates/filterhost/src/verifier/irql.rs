@@ -24,8 +24,8 @@ super::rules! {
         ["KeSetEvent function", "wdm/nf-wdm-kesetevent"]
         off: "The object is signaled.";
     LAST_REFERENCE = "irql-last-reference":
-        "The last reference to an object is dropped at PASSIVE_LEVEL."
-        ["ObDereferenceObject macro", "wdm/nf-wdm-obdereferenceobject"]
+        "An object is deleted, and so its last reference dropped, at PASSIVE_LEVEL."
+        ["ObDereferenceObjectDeferDelete function", "wdm/nf-wdm-obdereferenceobjectdeferdelete"]
         off: "The object is deleted there.";
     CONTEXT_RELEASE = "irql-context-release":
         "A context in paged pool is released at APC_LEVEL or below."

@@ -21,7 +21,7 @@ super::rules! {
         ["Deadlock Detection",
          "https://learn.microsoft.com/windows-hardware/drivers/devtest/deadlock-detection"]
         off: "Nothing, until two threads meet.";
-    HELD_IN_WAIT = "wait-lock-held": "No push lock is held over a wait for somebody else."
+    HELD_IN_WAIT = "wait-lock-held": "No push lock is held exclusively over a wait without a limit."
         ["Deadlock Detection",
          "https://learn.microsoft.com/windows-hardware/drivers/devtest/deadlock-detection"]
         off: "The thread waits.";
@@ -46,7 +46,9 @@ impl State {
     fn path(&self, lock: usize, wanted: usize) -> Option<&[usize]> {
         let (mut seen, mut next) = (BTreeSet::new(), vec![lock]);
         while let Some(at) = next.pop() {
-            let Some(after) = self.after.get(&at).filter(|_| seen.insert(at)) else { continue };
+            let Some(after) = self.after.get(&at).filter(|_| seen.insert(at)) else {
+                continue;
+            };
             if let Some(code) = after.get(&wanted) {
                 return Some(code);
             }
@@ -65,14 +67,23 @@ pub(crate) fn taken(m: &Machine, thread: &SimThread, lock: usize) {
     let order = m.state::<Order>();
     let mut state = order.state.lock();
     let held = state.held.entry(thread.id()).or_default();
-    let older: Vec<usize> = held.iter().copied().filter(|other| *other != lock).collect();
+    let older: Vec<usize> = held
+        .iter()
+        .copied()
+        .filter(|other| *other != lock)
+        .collect();
     held.push(lock);
     let wrong = older.iter().find_map(|other| {
         let code = state.path(lock, *other)?;
         Some((*other, code.to_vec()))
     });
     let Some((other, code)) = wrong else {
-        let fresh = |older: &usize| !state.after.get(older).is_some_and(|a| a.contains_key(&lock));
+        let fresh = |older: &usize| {
+            !state
+                .after
+                .get(older)
+                .is_some_and(|a| a.contains_key(&lock))
+        };
         if let Some(older) = older.last().filter(|older| fresh(older)) {
             let code = crash::addresses(m, thread);
             state.after.entry(*older).or_default().insert(lock, code);
@@ -110,9 +121,9 @@ pub(crate) fn forget(m: &Machine, start: usize, size: usize) {
     }
 }
 
-/// A thread is about to wait for something that somebody else must do.
+/// A thread is about to wait, without a limit, for something that somebody else must do.
 pub(crate) fn wait(m: &Machine, thread: &SimThread, what: &str) {
-    if crate::fltmgr::wait::held_by(m, thread.id()) > 0 {
+    if crate::fltmgr::wait::holds_exclusively(m, thread.id()) {
         super::violation(&HELD_IN_WAIT, format!("{what} with a push lock held"));
     }
 }

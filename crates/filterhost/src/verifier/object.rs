@@ -28,12 +28,21 @@ super::rules! {
         "A driver drops the references to file objects, threads and processes that it took."
         ["ObfDereferenceObject function", "wdm/nf-wdm-obdereferenceobject"]
         off: "The object stays for ever.";
+    HANDLE_LEAK = "handle-leak": "A driver closes the kernel handles that it opened."
+        ["ZwClose function", "wdm/nf-wdm-zwclose"]
+        off: "The handle stays open.";
 }
 
 /// References that drivers took: for each object the code that did, newest last.
 #[derive(Default)]
 pub(crate) struct Taken {
     by_object: Mutex<BTreeMap<usize, Vec<Vec<usize>>>>,
+}
+
+/// Kernel handles that drivers opened.
+#[derive(Default)]
+pub(crate) struct KernelHandles {
+    pub taken: Taken,
 }
 
 impl Taken {

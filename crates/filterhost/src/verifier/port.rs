@@ -15,9 +15,8 @@ super::rules! {
     NOT_CLOSED = "port-not-closed": "A filter closes its server port before it unregisters."
         ["FltCloseCommunicationPort function", "fltkernel/nf-fltkernel-fltclosecommunicationport"]
         off: "The port is closed for it; on Windows FltUnregisterFilter waits for ever.";
-    CLIENT_NOT_CLOSED = "client-port-not-closed": "Whose client has gone closes the client port."
-        ["PFLT_DISCONNECT_NOTIFY callback function",
-         "fltkernel/nf-fltkernel-fltcreatecommunicationport"]
+    CLIENT_NOT_CLOSED = "client-port-not-closed": "A disconnect callback closes the client port of the client that has gone."
+        ["FltCloseClientPort function", "fltkernel/nf-fltkernel-fltcloseclientport"]
         off: "The port is closed for it.";
     EMPTY_MESSAGE = "message-empty": "A message has a buffer."
         ["FltSendMessage function", "fltkernel/nf-fltkernel-fltsendmessage"]

@@ -7,10 +7,12 @@ super::rules! {
         ["FltInitializePushLock function", "fltkernel/nf-fltkernel-fltinitializepushlock"]
         off: "The lock counts as free.";
     INITIALISED_HELD = "push-lock-initialised-held": "Nobody initialises a push lock that is held."
-        ["FltInitializePushLock function", "fltkernel/nf-fltkernel-fltinitializepushlock"]
+        ["FltAcquirePushLockExclusive function",
+         "fltkernel/nf-fltkernel-fltacquirepushlockexclusive"]
         off: "The lock is free from then on.";
     DELETED_HELD = "push-lock-deleted-held": "Nobody deletes a push lock that is held."
-        ["FltDeletePushLock function", "fltkernel/nf-fltkernel-fltdeletepushlock"]
+        ["FltAcquirePushLockExclusive function",
+         "fltkernel/nf-fltkernel-fltacquirepushlockexclusive"]
         off: "The lock is gone.";
     RECURSIVE = "push-lock-recursive": "A thread does not take a push lock that it holds."
         ["FltAcquirePushLockExclusive function",
@@ -20,6 +22,7 @@ super::rules! {
         ["FltReleasePushLock function", "fltkernel/nf-fltkernel-fltreleasepushlock"]
         off: "The release does nothing.";
     LEFT = "push-lock-left": "No push lock of a driver is held when it is unloaded."
-        ["FltReleasePushLock function", "fltkernel/nf-fltkernel-fltreleasepushlock"]
+        ["FltAcquirePushLockExclusive function",
+         "fltkernel/nf-fltkernel-fltacquirepushlockexclusive"]
         off: "The lock goes with its memory.";
 }

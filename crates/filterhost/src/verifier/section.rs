@@ -9,6 +9,7 @@ super::rules! {
         off: "The section keeps its file; its context is a leak of its own.";
     CONFLICT_STATUS = "section-conflict-status":
         "A section notification callback returns STATUS_SUCCESS."
-        ["FltRegisterForDataScan function", "fltkernel/nf-fltkernel-fltregisterfordatascan"]
+        ["PFLT_SECTION_CONFLICT_NOTIFICATION_CALLBACK callback function",
+         "fltkernel/nc-fltkernel-pflt_section_conflict_notification_callback"]
         off: "The status is not looked at.";
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::callback_data::CompletionContexts;
-use super::object::Taken;
+use super::object::{KernelHandles, Taken};
 use super::violation_at;
 use crate::fltmgr::{self, FilterManager};
 use crate::image::{Image, Images};
@@ -25,6 +25,7 @@ pub(crate) fn check(m: &Arc<Machine>, image: &Arc<Image>, since: u64) {
     }
     check_threads(m, image);
     check_references(m, image);
+    check_handles(m, image);
     check_locks(m, image);
     check_providers(m, image);
     check_routines(m, image);
@@ -84,10 +85,25 @@ fn check_references(m: &Arc<Machine>, image: &Arc<Image>) {
         if let Some(known) = m.objects().find(object) {
             let detail = format!("{name} left a reference to a {:?} object", known.kind());
             violation_at(&super::object::REFERENCE_LEAK, detail, stack);
-        } else if FilterManager::of(m).volume(fltmgr::opaque(object)).is_some() {
+        } else if FilterManager::of(m)
+            .volume(fltmgr::opaque(object))
+            .is_some()
+        {
             let detail = format!("{name} left a reference to a volume");
             violation_at(&super::reference::VOLUME_LEAK, detail, stack);
         }
+    }
+}
+
+fn check_handles(m: &Arc<Machine>, image: &Arc<Image>) {
+    for (handle, code) in m.state::<KernelHandles>().taken.left_by(image) {
+        let Ok(entry) = m.objects().entry(m, m.system_process(), handle) else {
+            continue;
+        };
+        let stack = m.state::<Images>().describe(&code);
+        let kind = entry.object.kind();
+        let detail = format!("{} left a handle to a {kind:?} object open", image.name());
+        violation_at(&super::object::HANDLE_LEAK, detail, stack);
     }
 }
 

@@ -115,7 +115,11 @@ fn link(
     run(Command::new(LINKER)
         .args(["/driver", "/subsystem:native", "/entry:DriverEntry"])
         .args(["/nodefaultlib", "/debug", "/release"])
-        .args(["processes", "lifetime"].contains(&topic).then_some("/integritycheck"))
+        .args(
+            ["processes", "lifetime"]
+                .contains(&topic)
+                .then_some("/integritycheck"),
+        )
         .arg(format!("/out:{}", image.display()))
         .args(objects)
         .args(libraries))?;

@@ -10,6 +10,7 @@ mod complete;
 mod gate;
 mod guest;
 mod images;
+mod show;
 mod situation;
 mod table;
 mod world;
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
             };
             let (case, page) = (case.clone(), entry.page.clone());
             trials.push(Trial::test(format!("{function}::{result}"), move || {
-                world::show(&case, &image).map_err(|said| Failed::from(format!("{page}\n{said}")))
+                show::show(&case, &image).map_err(|said| Failed::from(format!("{page}\n{said}")))
             }));
         }
     }

@@ -10,7 +10,7 @@ use filterhost::layout::GUID;
 use filterhost::registry::Value;
 use filterhost::user::{EcpSpec, FileHandle, OpenOptions, Process};
 use filterhost::volume::{FsKind, Volume, VolumeOptions};
-use filterhost::{Machine, MachineBuilder, Mode, Outcome, Report};
+use filterhost::{Machine, MachineBuilder, Outcome, Report};
 
 use crate::client::Client;
 use crate::gate::Gate;
@@ -24,10 +24,6 @@ const ALTITUDE: &str = "370123";
 const CONTAINER: GUID = guid(0xc0ff_ee00, 0x1234, 0x5678, [1, 2, 3, 4, 5, 6, 7, 8]);
 /// The extra create parameter of the situations with one from user mode.
 const FROM_USER: GUID = guid(0x5555_5555, 0x6666, 0x7777, [9; 8]);
-/// Seeds of the runs that are not free; the first runs twice.
-const SEEDS: [u64; 2] = [1, 2];
-/// Rules by which a driver ends the run itself.
-const STOPS: [&str; 4] = ["bug-check", "assertion", "breakpoint", "pool-raise"];
 const PAGE_READWRITE: u32 = 4;
 const SEC_COMMIT: u32 = 0x800_0000;
 const SL_OPEN_PAGING_FILE: u8 = 2;
@@ -43,17 +39,21 @@ const fn guid(data1: u32, data2: u16, data3: u16, data4: [u8; 8]) -> GUID {
 
 /// One case: the image that holds it, and its name taken apart.
 #[derive(Clone)]
-struct Case {
+pub struct Case {
     name: String,
     function: String,
     result: String,
-    situation: Situation,
+    /// What it is to run in.
+    pub situation: Situation,
     image: PathBuf,
 }
 
 impl Case {
     /// Takes a name apart.
-    fn of(name: &str, image: &Path) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The word of the situation that means nothing.
+    pub fn of(name: &str, image: &Path) -> Result<Self, String> {
         let mut parts = name.split("__");
         let mut part = || parts.next().unwrap_or_default().to_owned();
         let (situation, function, result) = (part(), part(), part());
@@ -67,55 +67,15 @@ impl Case {
     }
 }
 
-/// Runs a case under the free scheduler and under seeds.
-///
-/// # Errors
-/// What went wrong, in words.
-pub fn show(name: &str, image: &Path) -> Result<(), String> {
-    let case = Case::of(name, image)?;
-    once(&case, Mode::Free)?;
-    let [first, second] = SEEDS;
-    let hash = once(&case, Mode::Seeded(first))?;
-    if once(&case, Mode::Seeded(first))? != hash {
-        return Err(format!("seed {first} gave two histories"));
-    }
-    once(&case, Mode::Seeded(second))?;
-    Ok(())
-}
-
-fn once(case: &Case, mode: Mode) -> Result<u64, String> {
-    let run = run(case.clone(), Machine::builder().scheduler(mode));
-    match run {
-        Ok(_) if case.situation.stops => Err(format!("{mode:?}: nothing stopped the run")),
-        Ok(Outcome {
-            value, trace_hash, ..
-        }) => value
-            .map(|()| trace_hash)
-            .map_err(|said| format!("{mode:?}: {said}")),
-        // A report carries no hash; two of one seed are compared by their steps elsewhere.
-        Err(report) if case.situation.stops && STOPS.contains(&report.rule()) => Ok(0),
-        Err(report) => Err(format!("{mode:?}: {report}")),
-    }
-}
-
-fn run(case: Case, machine: MachineBuilder) -> Result<Outcome<Result<(), String>>, Report> {
-    machine
-        .special_pool(case.situation.special)
-        .watchdog(Duration::from_secs(20))
-        .run(move |m| World::run(m, case))
-}
-
 /// Runs a case once on such a machine.
 ///
 /// # Errors
 /// The report that ended the run; inside, what the world or the case itself found wrong.
-pub fn play(
-    name: &str,
-    image: &Path,
-    machine: MachineBuilder,
-) -> Result<Result<(), String>, Report> {
-    let case = Case::of(name, image).unwrap_or_else(|said| panic!("{name}: {said}"));
-    run(case, machine).map(|outcome| outcome.value)
+pub fn run(case: Case, machine: MachineBuilder) -> Result<Outcome<Result<(), String>>, Report> {
+    machine
+        .special_pool(case.situation.special)
+        .watchdog(Duration::from_secs(20))
+        .run(move |m| World::run(m, case))
 }
 
 /// The parts of a run.

@@ -25,11 +25,10 @@ WRONG(passive, lock_order)
 WRONG(passive, wait_lock_held)
 {
     KEVENT event;
-    LARGE_INTEGER soon = { MILLISECONDS(5) };
-    KeInitializeEvent(&event, NotificationEvent, FALSE);
+    KeInitializeEvent(&event, NotificationEvent, TRUE);
     FltInitializePushLock(&First);
-    FltAcquirePushLockShared(&First);
-    KeWaitForSingleObject(&event, 0, KernelMode, FALSE, &soon);
+    FltAcquirePushLockExclusive(&First);
+    KeWaitForSingleObject(&event, 0, KernelMode, FALSE, NULL);
     FltReleasePushLock(&First);
     FltDeletePushLock(&First);
     return 0;

@@ -24,8 +24,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use filterhost::verifier::{self, Rule};
-use filterhost::{Machine, MachineBuilder, Mode};
+use filterhost::{Machine, MachineBuilder, Mode, Report};
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::world::Case;
 
 /// A driver: the name of its case, and the image that holds it.
 struct Wrong {
@@ -38,10 +40,17 @@ fn main() -> ExitCode {
     let images = images::build("wrong");
     let mut drivers: BTreeMap<String, Vec<Wrong>> = BTreeMap::new();
     for (case, image) in &images.cases {
-        if ["setup__", "check__"].iter().any(|role| case.starts_with(role)) {
+        if ["setup__", "check__"]
+            .iter()
+            .any(|role| case.starts_with(role))
+        {
             continue;
         }
-        let rule = case.rsplit("__").next().unwrap_or_default().replace('_', "-");
+        let rule = case
+            .rsplit("__")
+            .next()
+            .unwrap_or_default()
+            .replace('_', "-");
         let (case, image) = (case.clone(), image.clone());
         drivers.entry(rule).or_default().push(Wrong { case, image });
     }
@@ -50,13 +59,20 @@ fn main() -> ExitCode {
         .filter(|name| verifier::find(name).is_none())
         .map(|name| format!("no rule is called {name}"))
         .collect();
-    unknown.extend(images.failures.iter().map(|(file, said)| format!("{file}.c: {said}")));
+    unknown.extend(
+        images
+            .failures
+            .iter()
+            .map(|(file, said)| format!("{file}.c: {said}")),
+    );
     let mut trials = vec![
         Trial::test("every_driver_is_of_a_rule", move || or_fail(&unknown)),
         Trial::test("the_page_is_current", || or_fail(&page::differences())),
         Trial::test("at_least_sixty_rules_count", || {
             let count = verifier::rules().count();
-            or_fail(&Vec::from_iter((count < 60).then(|| format!("{count} rules"))))
+            or_fail(&Vec::from_iter(
+                (count < 60).then(|| format!("{count} rules")),
+            ))
         }),
     ];
     for rule in verifier::rules() {
@@ -83,27 +99,40 @@ fn machine() -> MachineBuilder {
     Machine::builder().scheduler(Mode::Seeded(1))
 }
 
+/// Runs a driver; gives what the world and the driver found wrong, or the report.
+fn play(driver: &Wrong, machine: MachineBuilder) -> Result<Result<(), String>, Report> {
+    let case = Case::of(&driver.case, &driver.image).unwrap_or_else(|said| panic!("{said}"));
+    world::run(case, machine).map(|outcome| outcome.value)
+}
+
 /// Runs a driver with its rule on and off; gives what is wrong with that.
 fn judge(rule: &'static Rule, driver: &Wrong) -> Vec<String> {
     let mut said = Vec::new();
     let case = &driver.case;
-    match world::play(case, &driver.image, machine()) {
+    match play(driver, machine()) {
         Ok(ended) => said.push(format!("{case}: nobody noticed ({ended:?})")),
         Err(report) if report.rule() != rule.name => {
-            said.push(format!("{case}: {} was to be told, not\n{report}", rule.name));
+            said.push(format!(
+                "{case}: {} was to be told, not\n{report}",
+                rule.name
+            ));
         }
         Err(_) => {}
     }
     let off = machine().without_rules(&[rule.name]);
-    match (world::play(case, &driver.image, off), crash_of(rule)) {
+    match (play(driver, off), crash_of(rule)) {
         (Ok(_), None) => {}
         (Err(report), Some(crash)) if report.rule() == crash => {}
         (Ok(ended), Some(crash)) => {
-            said.push(format!("{case}, off: should end with {crash}, ended with {ended:?}"));
+            said.push(format!(
+                "{case}, off: should end with {crash}, ended with {ended:?}"
+            ));
         }
         (Err(report), wanted) => {
             let wanted = wanted.unwrap_or("no report");
-            said.push(format!("{case}, off: should end with {wanted}, not\n{report}"));
+            said.push(format!(
+                "{case}, off: should end with {wanted}, not\n{report}"
+            ));
         }
     }
     said

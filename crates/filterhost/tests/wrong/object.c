@@ -42,3 +42,10 @@ WRONG(post_create, object_reference_leak)
     ObfReferenceObject(in->File);
     return 0;
 }
+WRONG(passive, handle_leak)
+{
+    HANDLE handle;
+    OBJECT_ATTRIBUTES how = attributes(TheRegistryPath, OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE);
+    EXPECT(ZwOpenKey(&handle, KEY_READ, &how), STATUS_SUCCESS);
+    return 0;
+}

@@ -13,7 +13,8 @@ const HEAD: &str = "\
 Made from `crates/filterhost/src/verifier/`, one file for each family
 (`SILOSCAN_WRITE_DOCS=1 cargo test -p filterhost --features clang --test wrong`).
 
-A rule is what Microsoft's documentation demands of a driver. Each has a *wrong driver*, a case in
+A rule is what Microsoft's documentation demands of a driver; the page named says it, or describes
+the contract that it follows from. Each has a *wrong driver*, a case in
 `crates/filterhost/tests/wrong/`, which breaks it and nothing else: with all rules on, its run ends
 with that rule; with that rule off (`--without RULE`, `MachineBuilder::without_rules`), it ends as
 the last column says. `cargo test --test wrong` shows both for each rule.
@@ -68,9 +69,18 @@ fn section(out: &mut String, family: &Family) {
     out.push_str("| rule | demands | page | wrong driver | when it is off |\n");
     out.push_str("| --- | --- | --- | --- | --- |\n");
     for rule in family.rules {
-        let Rule { name, demand, title, off, .. } = *rule;
+        let Rule {
+            name,
+            demand,
+            title,
+            off,
+            ..
+        } = *rule;
         let (page, driver) = (rule.page(), drivers(name, family.file));
-        let _ = writeln!(out, "| `{name}` | {demand} | [{title}]({page}) | {driver} | {off} |");
+        let _ = writeln!(
+            out,
+            "| `{name}` | {demand} | [{title}]({page}) | {driver} | {off} |"
+        );
     }
     out.push('\n');
 }

@@ -109,7 +109,8 @@ impl Run<'_> {
         check_changes(self.data, &copied, "pre-operation callback");
         if result == FLT_PREOP_PENDING {
             if !is_irp(self.data) {
-                violation(&pre_operation::PENDING,
+                violation(
+                    &pre_operation::PENDING,
                     "FLT_PREOP_PENDING for an operation that is no IRP",
                     self.data,
                 );
@@ -153,7 +154,8 @@ impl Run<'_> {
             FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE
         );
         if !with_post && !context.is_null() {
-            violation(&pre_operation::CONTEXT_WITHOUT_POST,
+            violation(
+                &pre_operation::CONTEXT_WITHOUT_POST,
                 "a completion context without a post-operation callback to come",
                 self.data,
             );
@@ -161,13 +163,18 @@ impl Run<'_> {
         match result {
             FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE => {
                 if entry.post.is_none() {
-                    violation(&pre_operation::NO_POST,
+                    violation(
+                        &pre_operation::NO_POST,
                         "asked for a post-operation callback and has none",
                         self.data,
                     );
                 }
                 if copied.block.major_function == IRP_MJ_SHUTDOWN {
-                    violation(&pre_operation::NO_POST, "IRP_MJ_SHUTDOWN has no post-operation callback", self.data);
+                    violation(
+                        &pre_operation::NO_POST,
+                        "IRP_MJ_SHUTDOWN has no post-operation callback",
+                        self.data,
+                    );
                 }
                 let synchronized = result == FLT_PREOP_SYNCHRONIZE && is_irp(self.data);
                 let address = context.expose_provenance();
@@ -186,7 +193,8 @@ impl Run<'_> {
             FLT_PREOP_SUCCESS_NO_CALLBACK => Flow::Down,
             FLT_PREOP_DISALLOW_FASTIO => {
                 if guest::data::flags(self.data) & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION == 0 {
-                    violation(&pre_operation::DISALLOW_FAST_IO,
+                    violation(
+                        &pre_operation::DISALLOW_FAST_IO,
                         "FLT_PREOP_DISALLOW_FASTIO for what is no fast I/O",
                         self.data,
                     );
@@ -201,7 +209,8 @@ impl Run<'_> {
             }
             FLT_PREOP_DISALLOW_FSFILTER_IO => {
                 if copied.block.major_function != IRP_MJ_QUERY_OPEN {
-                    violation(&pre_operation::DISALLOW_QUERY,
+                    violation(
+                        &pre_operation::DISALLOW_QUERY,
                         "FLT_PREOP_DISALLOW_FSFILTER_IO is for query-open only",
                         self.data,
                     );
@@ -231,7 +240,8 @@ impl Run<'_> {
                 && target.altitude() == instance.altitude()
         });
         if target.is_none() {
-            violation(&pre_operation::TARGET,
+            violation(
+                &pre_operation::TARGET,
                 "the new target is no instance of the same filter and altitude",
                 self.data,
             );
@@ -279,6 +289,7 @@ pub(super) fn check_changes(data: *mut FLT_CALLBACK_DATA, before: &Copied, what:
     let fixed = after.data.thread != before.data.thread
         || after.data.iopb != before.data.iopb
         || after.data.requestor_mode != before.data.requestor_mode
+        || after.block.major_function != before.block.major_function
         || (flags ^ before.data.flags) & !FLTFL_CALLBACK_DATA_DIRTY != 0;
     if fixed {
         violation(
@@ -311,13 +322,25 @@ fn check_completed(data: *const FLT_CALLBACK_DATA) {
     let status = guest::data::status(data);
     let major = guest::data::major(data);
     if status == STATUS_PENDING {
-        violation(&pre_operation::COMPLETED_PENDING, "completed with STATUS_PENDING", data);
+        violation(
+            &pre_operation::COMPLETED_PENDING,
+            "completed with STATUS_PENDING",
+            data,
+        );
     }
     if status == STATUS_FLT_DISALLOW_FAST_IO {
-        violation(&pre_operation::COMPLETED_DISALLOWED, "completed with STATUS_FLT_DISALLOW_FAST_IO", data);
+        violation(
+            &pre_operation::COMPLETED_DISALLOWED,
+            "completed with STATUS_FLT_DISALLOW_FAST_IO",
+            data,
+        );
     }
     if matches!(major, IRP_MJ_CLEANUP | IRP_MJ_CLOSE) && !NtStatus::is_success(status) {
-        violation(&pre_operation::CLOSE_FAILED, "cleanup and close cannot fail", data);
+        violation(
+            &pre_operation::CLOSE_FAILED,
+            "cleanup and close cannot fail",
+            data,
+        );
     }
 }
 

@@ -16,13 +16,13 @@ use crate::kernel::user::UserMemory;
 use crate::layout::{FLT_PORT_CONNECT, PVOID};
 use crate::machine::{self, Machine};
 use crate::sched::Time;
-use crate::verifier;
 use crate::status::{
     NtStatus, STATUS_ACCESS_DENIED, STATUS_BUFFER_TOO_SMALL, STATUS_CONNECTION_COUNT_LIMIT,
     STATUS_FLT_NO_WAITER_FOR_REPLY, STATUS_INVALID_PARAMETER, STATUS_NOT_SUPPORTED,
     STATUS_OBJECT_NAME_NOT_FOUND, STATUS_PORT_DISCONNECTED, STATUS_THREAD_IS_TERMINATING,
     STATUS_TIMEOUT,
 };
+use crate::verifier;
 
 /// Bytes of `FILTER_MESSAGE_HEADER` and of `FILTER_REPLY_HEADER`.
 pub const HEADER_SIZE: usize = 16;
@@ -301,7 +301,10 @@ pub fn send(connection: &Connection, input: &[u8], output: &mut [u8]) -> Result<
     room.read(output);
     status.ok()?;
     if returned as usize > output.len() {
-        let detail = format!("{returned} bytes for a client with room for {}", output.len());
+        let detail = format!(
+            "{returned} bytes for a client with room for {}",
+            output.len()
+        );
         verifier::violation(&verifier::port::OUTPUT_LENGTH, detail);
     }
     Ok(output.len().min(returned as usize))

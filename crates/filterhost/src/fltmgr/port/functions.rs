@@ -1,6 +1,5 @@
 //! The functions on ports that drivers import.
 
-use crate::verifier;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,6 +19,7 @@ use crate::status::{
     STATUS_INVALID_SECURITY_DESCR, STATUS_OBJECT_NAME_COLLISION, STATUS_PORT_DISCONNECTED,
     STATUS_SUCCESS,
 };
+use crate::verifier;
 
 /// Tag of descriptors made here.
 const DESCRIPTOR_TAG: u32 = u32::from_le_bytes(*b"FMsd");
@@ -152,7 +152,9 @@ crate::exports! {
         if !reply.is_null() && room.is_none() {
             return STATUS_INVALID_PARAMETER;
         }
-        verifier::lock_order::wait(c.m, c.thread, c.info.name);
+        if timeout.is_null() {
+            verifier::lock_order::wait(c.m, c.thread, c.info.name);
+        }
         let until = deadline(c.m, guest::read(timeout));
         let bytes = guest::bytes(bytes.cast(), length as usize);
         let (status, answer) = send(c.m, &connection, bytes, room, until);
