@@ -131,7 +131,8 @@ exports! {
             c.fatal(&verifier::irp::POINTER, format!("{irp:p} is no request that may be sent"));
         };
         if irp.device != device.addr() {
-            c.violation(&verifier::irp::OTHER_DEVICE, "sent to another device than it was built for");
+            let detail = "sent to another device than it was built for";
+            c.violation(&verifier::irp::OTHER_DEVICE, detail);
         }
         if c.m.sched().random() & 1 == 0 {
             return irp.perform(c.m);

@@ -42,7 +42,8 @@ exports! {
     fn KeLowerIrql(c, level: u8) {
         let (now, to) = (c.thread.irql(), Irql(level));
         if to > now {
-            c.violation(&verifier::irql::LOWER, format!("lowers from {now} to {to}, which is higher"));
+            let detail = format!("lowers from {now} to {to}, which is higher");
+            c.violation(&verifier::irql::LOWER, detail);
         }
         let held = c.thread.spin_locks();
         if to < irql::DISPATCH && held > 0 {

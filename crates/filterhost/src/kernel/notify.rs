@@ -166,7 +166,8 @@ exports! {
         let Some(routine) = routine else { return STATUS_INVALID_PARAMETER };
         let known = c.m.state::<Notifications>();
         if known.runs_on(c.thread.id()) {
-            c.violation(&verifier::lifetime::NOTIFY_INSIDE, "called from within a process-notify routine");
+            let detail = "called from within a process-notify routine";
+            c.violation(&verifier::lifetime::NOTIFY_INSIDE, detail);
         }
         let stack = crash::addresses(c.m, c.thread);
         let registered = Registered { routine, stack };

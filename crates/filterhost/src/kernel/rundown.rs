@@ -54,7 +54,8 @@ exports! {
     [APC, 0, "wdm/nf-wdm-exreinitializerundownprotection"]
     fn ExReInitializeRundownProtection(c, word: *mut usize) {
         if memory::read(word) & !ACTIVE != 0 {
-            c.violation(&verifier::sync::RUNDOWN_REUSED, "made usable again before its rundown finished");
+            let detail = "made usable again before its rundown finished";
+            c.violation(&verifier::sync::RUNDOWN_REUSED, detail);
         }
         memory::write(word, 0);
     }

@@ -171,7 +171,8 @@ exports! {
     [ANY, 0, "wdm/nf-wdm-rtlinitunicodestring"]
     fn RtlInitUnicodeString(c, string: *mut UNICODE_STRING, source: *const u16) {
         if initialize(string, source) != STATUS_SUCCESS {
-            c.violation(&verifier::lifetime::TEXT_LENGTH, "the text is longer than a counted string can be");
+            let detail = "the text is longer than a counted string can be";
+            c.violation(&verifier::lifetime::TEXT_LENGTH, detail);
         }
     }
 

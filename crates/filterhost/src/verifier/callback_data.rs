@@ -18,7 +18,7 @@ super::rules! {
         ["FLT_CALLBACK_DATA structure", "fltkernel/ns-fltkernel-_flt_callback_data"]
         off: "The run ends with `crash`: freed memory is followed.";
     CONTEXT_LOST = "completion-context-lost":
-        "A post-operation callback frees what the pre-operation callback left in the completion context."
+        "A post-operation callback frees what its pre-operation callback left for it."
         ["PFLT_POST_OPERATION_CALLBACK callback function",
          "fltkernel/nc-fltkernel-pflt_post_operation_callback"]
         off: "The memory is lost.";

@@ -17,7 +17,7 @@ super::rules! {
          "fltkernel/nf-fltkernel-fltdocompletionprocessingwhensafe"]
         off: "The completion is processed.";
     IGNORED = "draining-ignored":
-        "A draining callback frees what the pre-operation callback left in the completion context."
+        "A draining callback frees what its pre-operation callback left for it."
         ["Performing Completion Processing for an I/O Operation",
          "https://learn.microsoft.com/windows-hardware/drivers/ifs/performing-completion-processing-for-an-i-o-operation"]
         off: "The memory is lost.";

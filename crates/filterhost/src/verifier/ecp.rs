@@ -15,7 +15,8 @@ super::rules! {
         ["FltFreeExtraCreateParameter function",
          "fltkernel/nf-fltkernel-fltfreeextracreateparameter"]
         off: "The run ends with `crash`: something else is taken for one.";
-    LIST_POINTER = "ecp-list-pointer": "What is handed in as a list is one that lives and belongs to nobody else."
+    LIST_POINTER = "ecp-list-pointer":
+        "What is handed in as a list lives and belongs to nobody else."
         ["FltFreeExtraCreateParameterList function",
          "fltkernel/nf-fltkernel-fltfreeextracreateparameterlist"]
         off: "The run ends with `crash`: something else is taken for one.";

@@ -15,7 +15,7 @@ super::rules! {
     NOT_CLOSED = "port-not-closed": "A filter closes its server port before it unregisters."
         ["FltCloseCommunicationPort function", "fltkernel/nf-fltkernel-fltclosecommunicationport"]
         off: "The port is closed for it; on Windows FltUnregisterFilter waits for ever.";
-    CLIENT_NOT_CLOSED = "client-port-not-closed": "A disconnect callback closes the client port of the client that has gone."
+    CLIENT_NOT_CLOSED = "client-port-not-closed": "A disconnect callback closes its client port."
         ["FltCloseClientPort function", "fltkernel/nf-fltkernel-fltcloseclientport"]
         off: "The port is closed for it.";
     EMPTY_MESSAGE = "message-empty": "A message has a buffer."

@@ -31,10 +31,13 @@ const TAIL: &str = "\
 
 | what | where |
 | --- | --- |
-| INF and altitude | `crates/inf`, 26 rules; the INFs that break them are made from `tests/inf/broken.toml` |
+| INF and altitude | `crates/inf`, 26 rules; `tests/inf/broken.toml` makes an INF that breaks each |
 | imports that a supported Windows lacks | `tests/imports.toml` and `tests/image` |
-| the cache's write section entered below `DISPATCH_LEVEL` | cannot be seen from outside, as the driver inlines it: \
-the core asks for a token that only `SpinLock::lock` of `src/kernel/lock.rs` gives. |
+| the cache's write section entered below `DISPATCH_LEVEL` | the compiler: see below |
+
+The cache is the driver's own memory and its write section is inlined, so nobody sees from outside
+at which level it is entered. The core's functions that write take a `WriteToken`; only
+`src/kernel/lock.rs` makes one, while it holds a spin lock at `DISPATCH_LEVEL`.
 ";
 
 fn path() -> PathBuf {

@@ -153,79 +153,72 @@ impl Run<'_> {
             result,
             FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE
         );
-        if !with_post && !context.is_null() {
-            violation(
-                &pre_operation::CONTEXT_WITHOUT_POST,
-                "a completion context without a post-operation callback to come",
-                self.data,
-            );
+        if with_post {
+            self.expect_post(instance, entry, copied, result, context);
+            return Flow::Down;
+        }
+        let data = self.data;
+        if !context.is_null() {
+            let what = "a completion context without a post-operation callback to come";
+            violation(&pre_operation::CONTEXT_WITHOUT_POST, what, data);
         }
         match result {
-            FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE => {
-                if entry.post.is_none() {
-                    violation(
-                        &pre_operation::NO_POST,
-                        "asked for a post-operation callback and has none",
-                        self.data,
-                    );
-                }
-                if copied.block.major_function == IRP_MJ_SHUTDOWN {
-                    violation(
-                        &pre_operation::NO_POST,
-                        "IRP_MJ_SHUTDOWN has no post-operation callback",
-                        self.data,
-                    );
-                }
-                let synchronized = result == FLT_PREOP_SYNCHRONIZE && is_irp(self.data);
-                let address = context.expose_provenance();
-                if address != 0 {
-                    CompletionContexts::note(self.m, address, copied.block.major_function);
-                }
-                self.push(Node::new(
-                    instance,
-                    entry.post,
-                    address,
-                    copied,
-                    synchronized,
-                ));
-                Flow::Down
-            }
             FLT_PREOP_SUCCESS_NO_CALLBACK => Flow::Down,
             FLT_PREOP_DISALLOW_FASTIO => {
-                if guest::data::flags(self.data) & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION == 0 {
-                    violation(
-                        &pre_operation::DISALLOW_FAST_IO,
-                        "FLT_PREOP_DISALLOW_FASTIO for what is no fast I/O",
-                        self.data,
-                    );
+                if guest::data::flags(data) & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION == 0 {
+                    let what = "FLT_PREOP_DISALLOW_FASTIO for what is no fast I/O";
+                    violation(&pre_operation::DISALLOW_FAST_IO, what, data);
                     return Flow::Down;
                 }
-                guest::data::set_status(self.data, STATUS_FLT_DISALLOW_FAST_IO, 0);
+                guest::data::set_status(data, STATUS_FLT_DISALLOW_FAST_IO, 0);
                 Flow::Turn
             }
             FLT_PREOP_COMPLETE => {
-                check_completed(self.data);
+                check_completed(data);
                 Flow::Turn
             }
             FLT_PREOP_DISALLOW_FSFILTER_IO => {
                 if copied.block.major_function != IRP_MJ_QUERY_OPEN {
-                    violation(
-                        &pre_operation::DISALLOW_QUERY,
-                        "FLT_PREOP_DISALLOW_FSFILTER_IO is for query-open only",
-                        self.data,
-                    );
+                    let what = "FLT_PREOP_DISALLOW_FSFILTER_IO is for query-open only";
+                    violation(&pre_operation::DISALLOW_QUERY, what, data);
                     return Flow::Down;
                 }
-                let status = STATUS_FLT_INVALID_ASYNCHRONOUS_REQUEST;
-                guest::data::set_status(self.data, status, 0);
+                guest::data::set_status(data, STATUS_FLT_INVALID_ASYNCHRONOUS_REQUEST, 0);
                 Flow::Turn
             }
             _ => {
                 let what = "an unknown pre-operation status";
-                violation(&pre_operation::UNKNOWN, what, self.data);
+                violation(&pre_operation::UNKNOWN, what, data);
                 Flow::Down
             }
         }
+    }
+
+    /// Notes the post-operation callback that a pre-operation callback asked for.
+    fn expect_post(
+        &mut self,
+        instance: &Arc<Instance>,
+        entry: OperationEntry,
+        copied: Copied,
+        result: u32,
+        context: PVOID,
+    ) {
+        let major = copied.block.major_function;
+        if entry.post.is_none() {
+            let what = "asked for a post-operation callback and has none";
+            violation(&pre_operation::NO_POST, what, self.data);
+        }
+        if major == IRP_MJ_SHUTDOWN {
+            let what = "IRP_MJ_SHUTDOWN has no post-operation callback";
+            violation(&pre_operation::NO_POST, what, self.data);
+        }
+        let synchronized = result == FLT_PREOP_SYNCHRONIZE && is_irp(self.data);
+        let address = context.expose_provenance();
+        if address != 0 {
+            CompletionContexts::note(self.m, address, major);
+        }
+        let node = Node::new(instance, entry.post, address, copied, synchronized);
+        self.push(node);
     }
 
     /// Where a filter sent the operation by changing its target instance: the instance of the

@@ -185,7 +185,8 @@ crate::exports! {
         }
         let context = context.expose_provenance();
         if !operation.resume(Resume::Pre { status, context }) {
-            c.violation(&verifier::pre_operation::COMPLETED_TWICE, "the operation was completed already");
+            let detail = "the operation was completed already";
+            c.violation(&verifier::pre_operation::COMPLETED_TWICE, detail);
         }
         c.m.sched().notify();
     }
@@ -194,7 +195,8 @@ crate::exports! {
     fn FltCompletePendedPostOperation(c, data: *mut FLT_CALLBACK_DATA) {
         let operation = find(c.m, c.info.name, data);
         if !operation.resume(Resume::Post) {
-            c.violation(&verifier::pre_operation::COMPLETED_TWICE, "the operation was completed already");
+            let detail = "the operation was completed already";
+            c.violation(&verifier::pre_operation::COMPLETED_TWICE, detail);
         }
         c.m.sched().notify();
     }
