@@ -130,6 +130,7 @@ impl Machine {
         }
         let image = Arc::new(self.load_image(&options.image)?);
         self.state::<Images>().add(image.clone());
+        self.paging().add(&image);
         let driver = Driver::new(self, options, image.clone());
         self.state::<Drivers>().list.lock().push(driver.clone());
         let status = driver.call_entry(self);
@@ -300,8 +301,8 @@ impl Driver {
         }
         debug_assert!(machine::current_thread().irql() <= irql::DISPATCH);
         if let Err(cause) = self.image.retire() {
-            verifier::violation(
-                "host",
+            verifier::stop(
+                "host-unmap",
                 format!("cannot unmap {}: {cause}", self.image.name()),
             );
         }

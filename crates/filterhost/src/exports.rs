@@ -11,13 +11,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use thunk::{Pcr, StartRoutine, leave_start_routine, run_start_routine};
+pub(crate) use thunk::{floating_point_control, set_floating_point_control};
 
 use crate::crash;
 use crate::image::Registers;
 use crate::irql::Irql;
 use crate::machine::{self, Machine};
 use crate::sched::SimThread;
-use crate::verifier;
+use crate::verifier::registers::Control;
+use crate::verifier::{self, Rule};
 
 /// What is known of a provided function.
 #[derive(Debug)]
@@ -91,6 +93,8 @@ pub struct CallSite {
     pub name: &'static str,
     /// Registers of the driver code that called the host; `None` for a callback.
     pub caller: Option<Registers>,
+    /// Where the stack was in the host, just above the driver's frames for a callback.
+    pub stack: usize,
 }
 
 /// What a provided function gets besides its arguments.
@@ -104,9 +108,19 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Ends the run for breaking `rule` in this call.
-    pub fn violation(&self, rule: &'static str, detail: impl std::fmt::Display) -> ! {
-        verifier::violation(rule, format!("{}: {detail}", self.info.name))
+    /// Notes that this call breaks `rule`; returns only where that is switched off.
+    pub fn violation(&self, rule: &'static Rule, detail: impl std::fmt::Display) {
+        verifier::violation(rule, format!("{}: {detail}", self.info.name));
+    }
+
+    /// As [`Call::violation`], for what cannot be survived.
+    pub fn fatal(&self, rule: &'static Rule, detail: impl std::fmt::Display) -> ! {
+        verifier::fatal(rule, format!("{}: {detail}", self.info.name))
+    }
+
+    /// Ends the run for what is no rule ([`verifier::stop`]).
+    pub fn stop(&self, name: &'static str, detail: impl std::fmt::Display) -> ! {
+        verifier::stop(name, format!("{}: {detail}", self.info.name))
     }
 
     /// True when a fault was asked for at this call.
@@ -130,6 +144,7 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
         module: info.module,
         name: info.name,
         caller,
+        stack: (&raw const caller).addr(),
     });
     let call = Call {
         m: &m,
@@ -137,10 +152,11 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
         info,
     };
     check_stack(&call);
+    verifier::stack::check(&thread);
     let level = thread.irql();
     if level > info.irql {
         call.violation(
-            "irql",
+            &verifier::irql::CALL,
             format!("called at {level}; allowed up to {}", info.irql),
         );
     }
@@ -151,7 +167,7 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
             crash::end_call();
             value
         }
-        Err(panic) => call.violation("host-panic", panic_text(&*panic)),
+        Err(panic) => call.stop("host-panic", panic_text(&*panic)),
     }
 }
 
@@ -165,10 +181,9 @@ fn check_stack(call: &Call<'_>) {
     let (low, high) = call.thread.stack_limits();
     if here.saturating_sub(low) < HOST_STACK {
         let used = high.saturating_sub(here);
-        call.violation(
-            "stack-overflow",
-            format!("{used} bytes of stack are in use"),
-        );
+        let detail = format!("{used} bytes of stack are in use");
+        call.violation(&verifier::stack::OVERFLOW, &detail);
+        call.stop("access-violation", detail);
     }
 }
 
@@ -190,18 +205,23 @@ pub fn callback<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
         module: "host",
         name,
         caller: None,
+        stack: (&raw const locks).addr(),
     });
+    let registers = Control::now();
     let value = call();
+    registers.check(name);
     if thread.irql() != before {
         let now = thread.irql();
         verifier::violation(
-            "irql-unbalanced",
+            &verifier::irql::UNBALANCED,
             format!("{name} began at {before}, ended at {now}"),
         );
+        thread.set_irql(before);
     }
     if thread.spin_locks() != locks {
         let detail = format!("{name} ended with {} spin locks held", thread.spin_locks());
-        verifier::violation("spin-lock-unbalanced", detail);
+        verifier::violation(&verifier::spin_lock::UNBALANCED, detail);
+        thread.add_spin_locks(locks - thread.spin_locks());
     }
     thread.pop_call();
     crash::end_call();

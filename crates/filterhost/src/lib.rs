@@ -14,6 +14,7 @@ pub mod machine;
 pub mod memory;
 pub mod native;
 pub mod object;
+pub(crate) mod paging;
 pub mod pool;
 pub mod process;
 pub mod registry;

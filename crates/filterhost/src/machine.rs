@@ -19,11 +19,12 @@ use parking_lot::{Condvar, Mutex};
 use crate::crash::{self, Fault};
 use crate::faults::Faults;
 use crate::object::{Kind, Object, Objects};
+use crate::paging::Paging;
 use crate::pool::Pool;
 use crate::process::Process;
 use crate::registry::Registry;
 use crate::sched::{Mode, Sched, SimThread};
-use crate::verifier::Report;
+use crate::verifier::{self, Report};
 
 thread_local! {
     static CURRENT: RefCell<Option<(Arc<Machine>, Arc<SimThread>)>> =
@@ -36,6 +37,7 @@ pub struct MachineBuilder {
     mode: Mode,
     build_number: u32,
     without: Vec<&'static str>,
+    rules_off: Vec<&'static str>,
     special_pool: bool,
     watchdog: Duration,
     stack_size: usize,
@@ -48,6 +50,7 @@ pub struct Machine {
     objects: Objects,
     faults: Faults,
     pool: Pool,
+    paging: Arc<Paging>,
     registry: Registry,
     looked_up: Mutex<BTreeMap<String, bool>>,
     system: OnceLock<Arc<Process>>,
@@ -110,6 +113,21 @@ impl MachineBuilder {
     #[must_use]
     pub fn without(mut self, names: &[&'static str]) -> Self {
         self.without = names.to_vec();
+        self
+    }
+
+    /// Switches rules off: a driver that breaks one is not judged for it
+    /// ([`crate::verifier::Rule::off`] says what it meets instead).
+    ///
+    /// # Panics
+    /// For a name that no rule has.
+    #[must_use]
+    pub fn without_rules(mut self, names: &[&str]) -> Self {
+        let known = |name: &&str| match verifier::find(name) {
+            Some(rule) => rule.name,
+            None => panic!("no rule is called {name}"),
+        };
+        self.rules_off.extend(names.iter().map(known));
         self
     }
 
@@ -187,6 +205,7 @@ impl Machine {
             mode: Mode::Free,
             build_number: 20348,
             without: Vec::new(),
+            rules_off: Vec::new(),
             special_pool: false,
             watchdog: Duration::from_secs(120),
             stack_size: 2 << 20,
@@ -195,12 +214,16 @@ impl Machine {
 
     fn new(options: MachineBuilder) -> Arc<Self> {
         let special = options.special_pool;
+        let seeded = matches!(options.mode, Mode::Seeded(_));
+        let on = |rule: &verifier::Rule| seeded && !options.rules_off.contains(&rule.name);
+        let paging = Paging::new(on(&verifier::paging::POOL), on(&verifier::paging::SECTION));
         let m = Arc::new(Self {
             sched: Sched::new(options.mode, options.stack_size),
             options,
             objects: Objects::default(),
             faults: Faults::default(),
-            pool: Pool::new(special),
+            pool: Pool::new(special, paging.clone()),
+            paging,
             registry: Registry::default(),
             looked_up: Mutex::default(),
             system: OnceLock::new(),
@@ -242,6 +265,11 @@ impl Machine {
         &self.pool
     }
 
+    /// Pageable memory.
+    pub(crate) fn paging(&self) -> &Arc<Paging> {
+        &self.paging
+    }
+
     /// The registry.
     #[must_use]
     pub fn registry(&self) -> &Registry {
@@ -258,6 +286,12 @@ impl Machine {
     #[must_use]
     pub fn has_export(&self, name: &str) -> bool {
         !self.options.without.contains(&name)
+    }
+
+    /// Whether a rule is switched on.
+    #[must_use]
+    pub fn judges(&self, rule: &verifier::Rule) -> bool {
+        !self.options.rules_off.contains(&rule.name)
     }
 
     /// Notes that a driver looked a routine up by name, and whether it found it.
@@ -365,7 +399,8 @@ impl Machine {
                 return end;
             }
             if let Some((thread, fault)) = self.crash.lock().take() {
-                return End::Failed(crash::report(self, &thread, &fault));
+                let report = crash::report(self, &thread, &fault);
+                return End::Failed(report);
             }
             self.ended.wait_for(&mut end, Duration::from_millis(50));
             let steps = self.sched.progress();

@@ -103,12 +103,27 @@ impl Pages {
         self.size
     }
 
+    /// The start as a pointer.
+    #[must_use]
+    pub fn pointer<T>(&self) -> *mut T {
+        std::ptr::with_exposed_provenance_mut(self.address)
+    }
+
     /// Takes all access away from the pages in `offset..offset + size`; false when refused.
     pub fn close(&self, offset: usize, size: usize) -> bool {
+        self.protect(offset, size, libc::PROT_NONE)
+    }
+
+    /// Gives the access back that [`Pages::close`] took away.
+    pub fn open(&self, offset: usize, size: usize) -> bool {
+        self.protect(offset, size, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn protect(&self, offset: usize, size: usize, access: i32) -> bool {
         let size = size.min(self.size.saturating_sub(offset));
         let start = std::ptr::with_exposed_provenance_mut(self.address.wrapping_add(offset));
         // SAFETY: the range was cut to the mapping, which is ours alone.
-        unsafe { libc::mprotect(start, size, libc::PROT_NONE) == 0 }
+        unsafe { libc::mprotect(start, size, access) == 0 }
     }
 }
 

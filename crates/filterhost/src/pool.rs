@@ -7,9 +7,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
 use crate::memory::{self, Block, PAGE_SIZE, Pages};
+use crate::paging::{Paging, Slot};
+use crate::verifier::{Rule, pool as rules, special_pool};
 
 /// Pattern around a block.
 const GUARD: u8 = 0xfd;
@@ -19,6 +23,8 @@ const FRESH: u8 = 0xcd;
 const FREED: u8 = 0xdd;
 /// Bytes of guard before and behind an ordinary block.
 const GUARD_SIZE: usize = 16;
+/// Of so many blocks of special pool one begins behind a closed page; the others end before one.
+const SPECIAL_SIDES: u64 = 4;
 /// Freed blocks that are kept back.
 const KEPT_MAX: usize = 2048;
 
@@ -74,16 +80,16 @@ pub enum PoolError {
 }
 
 impl PoolError {
-    /// Name of the rule that was broken.
+    /// The rule that was broken.
     #[must_use]
-    pub fn rule(&self) -> &'static str {
+    pub fn rule(&self) -> &'static Rule {
         match self {
-            Self::NotABlock(_) => "pool-bad-free",
-            Self::Twice(_) => "pool-double-free",
-            Self::Tag(..) => "pool-tag",
-            Self::UnderRun(_) => "pool-under-run",
-            Self::OverRun(_) => "pool-over-run",
-            Self::LateWrite(_) => "pool-use-after-free",
+            Self::NotABlock(_) => &rules::BAD_FREE,
+            Self::Twice(_) => &rules::DOUBLE_FREE,
+            Self::Tag(..) => &rules::TAG,
+            Self::UnderRun(_) => &rules::UNDER_RUN,
+            Self::OverRun(_) => &rules::OVER_RUN,
+            Self::LateWrite(_) => &rules::LATE_WRITE,
         }
     }
 }
@@ -105,6 +111,8 @@ pub fn tag_text(tag: u32) -> String {
 enum Memory {
     /// Held for its memory only.
     Guarded(#[expect(dead_code, reason = "freed when dropped")] Block),
+    /// Paged memory that can be taken out.
+    Paged(#[expect(dead_code, reason = "freed when dropped")] Slot),
     Special(Pages),
 }
 
@@ -126,13 +134,15 @@ struct State {
 #[derive(Default)]
 pub struct Pool {
     special: bool,
+    paging: Arc<Paging>,
     state: Mutex<State>,
 }
 
 impl Pool {
-    pub(crate) fn new(special: bool) -> Self {
+    pub(crate) fn new(special: bool, paging: Arc<Paging>) -> Self {
         Self {
             special,
+            paging,
             state: Mutex::default(),
         }
     }
@@ -140,10 +150,12 @@ impl Pool {
     /// Allocates a block; `None` when memory is short. Faults are the caller's to ask for.
     #[must_use]
     pub fn allocate(&self, request: Request) -> Option<usize> {
+        let _resident = self.paging.resident();
         let (memory, address) = if self.special {
-            special(&request)?
+            let from_start = self.state.lock().count % SPECIAL_SIDES == SPECIAL_SIDES - 1;
+            special(&request, from_start)?
         } else {
-            guarded(&request)
+            self.guarded(&request)
         };
         let content = if request.zeroed { 0 } else { FRESH };
         memory::fill(pointer(address), content, request.size);
@@ -160,11 +172,12 @@ impl Pool {
         Some(address)
     }
 
-    /// Frees a block. `tag` 0 frees any.
+    /// Frees a block. `tag` 0 frees any. A block that is found is freed, whatever is wrong with it.
     ///
     /// # Errors
     /// [`PoolError`] tells what is wrong with the block or the call.
     pub fn free(&self, address: usize, tag: u32) -> Result<(), PoolError> {
+        let _resident = self.paging.resident();
         let mut state = self.state.lock();
         let Some(used) = state.used.remove(&address) else {
             let twice = state
@@ -179,13 +192,16 @@ impl Pool {
             return Err(error(address));
         };
         let request = &used.allocation.request;
-        if tag != 0 && tag != request.tag {
-            return Err(PoolError::Tag(request.tag, tag));
-        }
-        used.check_guards()?;
+        let good = if tag != 0 && tag != request.tag {
+            Err(PoolError::Tag(request.tag, tag))
+        } else {
+            used.check_guards()
+        };
         state.bytes = state.bytes.saturating_sub(request.size);
         match &used.memory {
-            Memory::Guarded(_) => memory::fill(pointer(address), FREED, request.size),
+            Memory::Guarded(_) | Memory::Paged(_) => {
+                memory::fill(pointer(address), FREED, request.size);
+            }
             Memory::Special(pages) => {
                 pages.close(0, pages.size());
             }
@@ -194,24 +210,23 @@ impl Pool {
         let oldest = (state.kept.len() > KEPT_MAX)
             .then(|| state.kept.pop_front())
             .flatten();
-        oldest.map_or(Ok(()), |oldest| oldest.check_freed())
+        good.and_then(|()| oldest.map_or(Ok(()), |oldest| oldest.check_freed()))
     }
 
-    /// Checks the guards of every block in use and the poison of the freed ones kept back.
-    ///
-    /// # Errors
-    /// The first damage found, and the block that has it.
-    pub fn check(&self) -> Result<(), (PoolError, Allocation)> {
+    /// Checks the guards of every block in use and the poison of the freed ones kept back; gives
+    /// each damage found, and the block that has it.
+    #[must_use]
+    pub fn check(&self) -> Vec<(PoolError, Allocation)> {
+        let _resident = self.paging.resident();
         let state = self.state.lock();
-        for used in state.used.values() {
-            used.check_guards()
-                .map_err(|error| (error, used.allocation.clone()))?;
-        }
-        for kept in &state.kept {
-            kept.check_freed()
-                .map_err(|error| (error, kept.allocation.clone()))?;
-        }
-        Ok(())
+        let damaged = |used: &Used, result: Result<(), PoolError>| {
+            result.err().map(|error| (error, used.allocation.clone()))
+        };
+        let used = state.used.values();
+        let used = used.filter_map(|used| damaged(used, used.check_guards()));
+        let kept = state.kept.iter();
+        used.chain(kept.filter_map(|kept| damaged(kept, kept.check_freed())))
+            .collect()
     }
 
     /// The block in use that holds `address`.
@@ -221,6 +236,28 @@ impl Pool {
         let (start, used) = state.used.range(..=address).next_back()?;
         let inside = address - start < used.allocation.request.size;
         inside.then(|| used.allocation.clone())
+    }
+
+    /// The rule that touching `address` breaks, in a closed page beside a block of special pool.
+    #[must_use]
+    pub fn beside_a_block(&self, address: usize) -> Option<&'static Rule> {
+        let state = self.state.try_lock()?;
+        let before = state.used.range(..=address).next_back();
+        let behind = state.used.range(address..).next();
+        let found = before
+            .into_iter()
+            .chain(behind)
+            .find(|(_, used)| match &used.memory {
+                Memory::Guarded(_) | Memory::Paged(_) => false,
+                Memory::Special(pages) => address.wrapping_sub(pages.address()) < pages.size(),
+            });
+        found.map(|(start, _)| {
+            if address < *start {
+                &special_pool::BEFORE_START
+            } else {
+                &special_pool::PAST_END
+            }
+        })
     }
 
     /// The freed block, still kept back, that held `address`.
@@ -271,9 +308,11 @@ impl Used {
         let address = self.allocation.address;
         let size = self.allocation.request.size;
         let (before, behind) = match &self.memory {
-            Memory::Guarded(_) => (GUARD_SIZE, GUARD_SIZE),
+            Memory::Guarded(_) | Memory::Paged(_) => (GUARD_SIZE, GUARD_SIZE),
             Memory::Special(pages) => {
-                let end = pages.address() + pages.size() - PAGE_SIZE;
+                let from_start = address == pages.address() + PAGE_SIZE;
+                let closed = if from_start { 0 } else { PAGE_SIZE };
+                let end = pages.address() + pages.size() - closed;
                 (0, end - address - size)
             }
         };
@@ -287,9 +326,9 @@ impl Used {
     }
 
     fn check_freed(&self) -> Result<(), PoolError> {
-        let Memory::Guarded(_) = self.memory else {
+        if let Memory::Special(_) = self.memory {
             return Ok(());
-        };
+        }
         let size = self.allocation.request.size;
         if holds_only(self.allocation.address, size, FREED) {
             return Ok(());
@@ -298,23 +337,38 @@ impl Used {
     }
 }
 
-/// An ordinary block: 16-byte aligned, page-aligned from a page up, guards on both sides.
-fn guarded(request: &Request) -> (Memory, usize) {
-    let least = if request.size >= PAGE_SIZE {
-        PAGE_SIZE
-    } else {
-        16
-    };
-    let align = request.align.next_power_of_two().max(least);
-    let block = Block::zeroed(request.size.saturating_add(2 * GUARD_SIZE + align));
-    let address = (block.address() + GUARD_SIZE).next_multiple_of(align);
-    memory::fill(pointer(address - GUARD_SIZE), GUARD, GUARD_SIZE);
-    memory::fill(pointer(address + request.size), GUARD, GUARD_SIZE);
-    (Memory::Guarded(block), address)
+impl Pool {
+    /// An ordinary block: 16-byte aligned, page-aligned from a page up, guards on both sides.
+    fn guarded(&self, request: &Request) -> (Memory, usize) {
+        let least = if request.size >= PAGE_SIZE {
+            PAGE_SIZE
+        } else {
+            16
+        };
+        let align = request.align.next_power_of_two().max(least);
+        let room = request.size.saturating_add(2 * GUARD_SIZE + align);
+        let slot = request.paged.then(|| self.paging.allocate(room)).flatten();
+        let (memory, start) = match slot {
+            Some(slot) => {
+                let start = slot.address;
+                (Memory::Paged(slot), start)
+            }
+            None => {
+                let block = Block::zeroed(room);
+                let start = block.address();
+                (Memory::Guarded(block), start)
+            }
+        };
+        let address = (start + GUARD_SIZE).next_multiple_of(align);
+        memory::fill(pointer(address - GUARD_SIZE), GUARD, GUARD_SIZE);
+        memory::fill(pointer(address + request.size), GUARD, GUARD_SIZE);
+        (memory, address)
+    }
 }
 
-/// A special block: it ends (but for alignment) where a page begins that cannot be touched.
-fn special(request: &Request) -> Option<(Memory, usize)> {
+/// A special block: it ends (but for alignment) where a page begins that cannot be touched, or
+/// starts where one ends.
+fn special(request: &Request, from_start: bool) -> Option<(Memory, usize)> {
     let least = if request.size >= PAGE_SIZE {
         PAGE_SIZE
     } else {
@@ -323,15 +377,24 @@ fn special(request: &Request) -> Option<(Memory, usize)> {
     let align = request.align.next_power_of_two().max(least).min(PAGE_SIZE);
     let room = request.size.checked_next_multiple_of(PAGE_SIZE)?;
     let pages = Pages::map(room.checked_add(PAGE_SIZE)?)?;
-    let end = pages.address() + room;
-    let address = (end - request.size) & !(align - 1);
+    let (closed, first) = if from_start {
+        (0, PAGE_SIZE)
+    } else {
+        (room, 0)
+    };
+    let end = pages.address() + first + room;
+    let address = if from_start {
+        pages.address() + PAGE_SIZE
+    } else {
+        (end - request.size) & !(align - 1)
+    };
     memory::fill(
         pointer(address + request.size),
         GUARD,
         end - address - request.size,
     );
     pages
-        .close(room, PAGE_SIZE)
+        .close(closed, PAGE_SIZE)
         .then_some((Memory::Special(pages), address))
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use filterhost::image::{ImageError, Plan};
 use filterhost::kernel::format::Messages;
-use filterhost::{LoadOptions, Machine, Mode};
+use filterhost::{LoadOptions, Machine, Mode, verifier};
 
 /// Runs Windows minifilter images, as built, in a Linux process.
 #[derive(Parser)]
@@ -42,9 +42,20 @@ enum Command {
         /// Puts each pool block before a page that cannot be touched.
         #[arg(long)]
         special_pool: bool,
+        /// Switches a rule off; may be given several times.
+        #[arg(long, value_name = "RULE", value_parser = rule)]
+        without: Vec<&'static str>,
     },
+    /// Lists every rule that drivers are judged by.
+    Rules,
     /// Lists every function that the host provides.
     Exports,
+}
+
+/// The rule of a name that was given.
+fn rule(name: &str) -> Result<&'static str, String> {
+    let found = verifier::find(name).map(|rule| rule.name);
+    found.ok_or_else(|| format!("no rule is called {name}; `filterhost rules` lists them"))
 }
 
 /// Says an error, causes included, and gives the exit code for it.
@@ -62,13 +73,21 @@ fn main() -> ExitCode {
             altitude,
             build,
             special_pool,
+            without,
         } => {
             let mode = seed.map_or(Mode::Free, Mode::Seeded);
             let machine = Machine::builder()
                 .scheduler(mode)
                 .build_number(build)
-                .special_pool(special_pool);
+                .special_pool(special_pool)
+                .without_rules(&without);
             run(image, &altitude, machine)
+        }
+        Command::Rules => {
+            for rule in verifier::rules() {
+                println!("{}: {} {}", rule.name, rule.demand, rule.page());
+            }
+            ExitCode::SUCCESS
         }
         Command::Exports => {
             for export in filterhost::exports::all() {

@@ -2,10 +2,11 @@
 
 use super::handler::{Fault, fault};
 use crate::image::{Images, Registers};
+use crate::kernel::user::UserRanges;
 use crate::machine::{self, Machine};
 use crate::pool::tag_text;
 use crate::sched::SimThread;
-use crate::verifier::Report;
+use crate::verifier::{self, Report, Rule};
 
 /// A fault this near to the low end of a stack has run out of it.
 const GUARD_SIZE: usize = 0x1_0000;
@@ -23,19 +24,39 @@ pub(super) extern "C" fn land() -> ! {
 /// The report of a thread's fault. Called on the controlling thread.
 pub(crate) fn report(m: &Machine, thread: &SimThread, fault: &Fault) -> Report {
     let images = m.state::<Images>();
-    let (rule, mut detail) = explain(&images, &thread.calls(), fault);
+    let paged_out = m.paging().is_out();
+    // Unwinding reads the image, whose pageable sections may be out.
+    m.paging().set(false);
+    let (rule, crash, mut detail) = explain(&images, &thread.calls(), fault);
     let (low, _) = thread.stack_limits();
     let freed = m.pool().find_freed(fault.address);
     // Pool may be mapped right below a stack: what is known to be pool is no stack.
     let near_end = freed.is_none() && fault.address.abs_diff(low) <= GUARD_SIZE;
-    let rule = if near_end { "stack-overflow" } else { rule };
+    let known = if near_end {
+        Some(&verifier::stack::OVERFLOW)
+    } else if freed.is_some() {
+        Some(&verifier::special_pool::FREED)
+    } else if let Some(rule) = m.pool().beside_a_block(fault.address) {
+        Some(rule)
+    } else if paged_out && m.paging().is_pool(fault.address) {
+        Some(&verifier::paging::POOL)
+    } else if paged_out && images.is_paged(fault.address) {
+        Some(&verifier::paging::SECTION)
+    } else if m.state::<UserRanges>().contains(fault.address) {
+        Some(&verifier::port::USER_ADDRESS)
+    } else {
+        rule
+    };
+    let name = known
+        .filter(|rule| m.judges(rule))
+        .map_or(crash, |rule| rule.name);
     if let Some(block) = freed {
         let (size, tag) = (block.request.size, tag_text(block.request.tag));
         let freed = format!(", in a freed pool block (tag {tag}, {size} bytes)");
         detail.push_str(&freed);
     }
     let in_driver = start(&images, fault, thread.stack_limits());
-    Report::crash(m, thread, rule, detail, in_driver)
+    Report::crash(m, thread, name, detail, in_driver)
 }
 
 /// Registers to unwind from, when the fault is in driver code. A call to a bad address has left
@@ -65,33 +86,35 @@ fn explain(
     images: &Images,
     calls: &[crate::exports::CallSite],
     fault: &Fault,
-) -> (&'static str, String) {
+) -> (Option<&'static Rule>, &'static str, String) {
+    let crash = |name, detail| (None, name, detail);
     let rip = usize::try_from(fault.registers.rip).unwrap_or(0);
     let image = images.at(rip);
     if image.as_ref().is_some_and(|image| image.is_unloaded()) {
         let name = image.map_or_else(String::new, |image| image.name().to_owned());
         return (
-            "unloaded-code",
+            Some(&verifier::lifetime::UNLOADED_CODE),
+            "access-violation",
             format!("code of {name} was called after its unload"),
         );
     }
     let what = match fault.signal {
-        libc::SIGILL => return ("illegal-instruction", format!("at {rip:#x}")),
-        libc::SIGFPE => return ("divide-error", format!("at {rip:#x}")),
-        libc::SIGTRAP => return ("breakpoint", format!("at {rip:#x}")),
+        libc::SIGILL => return crash("illegal-instruction", format!("at {rip:#x}")),
+        libc::SIGFPE => return crash("divide-error", format!("at {rip:#x}")),
+        libc::SIGTRAP => return crash("breakpoint", format!("at {rip:#x}")),
         _ if is_fetch(fault) => "called",
         _ if fault.code & 2 != 0 => "wrote to",
         _ => "read",
     };
     let address = fault.address;
     if image.is_some() || is_fetch(fault) {
-        return (
+        return crash(
             "access-violation",
             format!("the driver {what} address {address:#x}"),
         );
     }
     let name = calls.last().map_or("the host", |call| call.name);
-    (
+    crash(
         "access-violation",
         format!("{name} was given an address that it {what}: {address:#x}"),
     )

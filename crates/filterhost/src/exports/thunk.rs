@@ -5,7 +5,7 @@
 //! because a driver's call leaves no other place to put them.
 #![expect(unsafe_code, reason = "machine code is written into memory of its own")]
 
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use core::ffi::c_void;
 use std::collections::BTreeMap;
 use std::ptr::null_mut;
@@ -67,6 +67,24 @@ impl Pcr {
         registers.general[4] = rsp.wrapping_add(8);
         registers
     }
+}
+
+/// MXCSR and the x87 control word of the calling thread.
+pub(crate) fn floating_point_control() -> (u32, u16) {
+    let (mut mxcsr, mut x87) = (0_u32, 0_u16);
+    // SAFETY: stores four bytes to a local.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags)) };
+    // SAFETY: stores two bytes to a local.
+    unsafe { asm!("fnstcw [{}]", in(reg) &raw mut x87, options(nostack, preserves_flags)) };
+    (mxcsr, x87)
+}
+
+/// Sets what [`floating_point_control`] gives.
+pub(crate) fn set_floating_point_control(mxcsr: u32, x87: u16) {
+    // SAFETY: the value was read from the register before.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack, preserves_flags)) };
+    // SAFETY: the value was read from the register before.
+    unsafe { asm!("fldcw [{}]", in(reg) &raw const x87, options(nostack, preserves_flags)) };
 }
 
 /// A driver's routine that a system thread begins with.

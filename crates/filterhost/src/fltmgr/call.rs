@@ -45,7 +45,10 @@ fn guarded<R>(what: &'static str, body: impl FnOnce() -> R) -> R {
     let after = balance();
     if before != after {
         let detail = format!("{what}: entered with {before:?}, left with {after:?}");
-        verifier::violation("callback-unbalanced", detail);
+        verifier::violation(&verifier::region::UNBALANCED, detail);
+        let thread = machine::current_thread();
+        thread.add_critical_region(before.critical - after.critical);
+        thread.add_guarded_region(before.guarded - after.guarded);
     }
     m.sched().yield_point(what);
     result

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::instance::{self, InstanceRef};
 use super::request::Request;
 use super::{call, guest};
-use crate::irql;
 use crate::layout::{
     CompletedAsyncIo, FILE_OBJECT, FILE_STANDARD_INFORMATION, FLT_PARAMETERS,
     FLTFL_CALLBACK_DATA_GENERATED_IO, FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET,
@@ -22,23 +21,24 @@ use crate::verifier;
 
 /// Rules that hold for all self-issued I/O.
 fn check(m: &Machine, function: &str, file: *const FILE_OBJECT) {
-    let fail = |what: &str| verifier::violation("self-issued-io", format!("{function}: {what}"));
+    use verifier::own_io;
+    let told = |what: &str| format!("{function}: {what}");
     if file.is_null() {
-        fail("the file object is a null pointer");
+        verifier::fatal(&own_io::FILE, told("the file object is a null pointer"));
     }
     if guest::file::fs_context(file).is_null() {
-        fail("the file object is not open");
+        verifier::fatal(&own_io::FILE, told("the file object is not open"));
     }
     if guest::file::flags(file) & FO_FILE_OPEN_CANCELLED != 0 {
-        fail("the open was cancelled");
+        verifier::violation(&own_io::CANCELLED, told("the open was cancelled"));
     }
     let thread = machine::current_thread();
     if thread.guarded_region() > 0 {
-        fail("special kernel APCs are disabled");
+        verifier::violation(&own_io::APCS, told("special kernel APCs are disabled"));
     }
     let locks = super::wait::held_by(m, thread.id());
     if locks > 0 {
-        fail("a push lock is held across I/O");
+        verifier::violation(&own_io::LOCK, told("a push lock is held across I/O"));
     }
 }
 
@@ -119,19 +119,12 @@ fn transfer(
     of: &Transfer,
 ) -> NtStatus {
     let instance = instance::expect(m, function, by);
-    let paging = of.flags & FLTFL_IO_OPERATION_PAGING != 0;
-    if machine::current_thread().irql() > irql::PASSIVE && !paging {
-        verifier::violation(
-            "irql",
-            format!("{function}: only paging I/O above PASSIVE_LEVEL"),
-        );
-    }
     let position = guest::file::position(file);
     let byte_offset = guest::read(of.offset).unwrap_or(position);
     let uncached = of.flags & FLTFL_IO_OPERATION_NON_CACHED != 0;
     if uncached && (byte_offset % 512 != 0 || !of.length.is_multiple_of(512)) {
         let detail = format!("{function}: noncached I/O must be aligned to sectors");
-        verifier::violation("unaligned-io", detail);
+        verifier::violation(&verifier::own_io::UNALIGNED, detail);
     }
     let rw = FltReadWrite {
         length: of.length,

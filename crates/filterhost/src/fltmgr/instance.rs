@@ -404,6 +404,6 @@ pub(crate) fn retire_volume(m: &Arc<Machine>, volume: &AttachedVolume) {
 pub(crate) fn expect(m: &Machine, function: &str, address: PVOID) -> InstanceRef {
     FilterManager::of(m).instance(address).unwrap_or_else(|| {
         let detail = format!("{function}: {address:p} is no instance (or it is gone)");
-        verifier::violation("instance-pointer", detail)
+        verifier::fatal(&verifier::reference::INSTANCE, detail)
     })
 }

@@ -26,6 +26,7 @@ use crate::status::{
     STATUS_NOT_FOUND, STATUS_NOT_SUPPORTED, STATUS_SUCCESS,
 };
 use crate::user::section::SectionHost;
+use crate::verifier;
 use crate::volume::fs::open::OpenKind;
 use crate::volume::request::FileRef;
 use crate::volume::section::SectionUse;
@@ -101,7 +102,7 @@ pub fn conflict(m: &Arc<Machine>, stream: &Arc<Stream>, data: *mut FLT_CALLBACK_
         context.release(m);
         if status != STATUS_SUCCESS {
             let detail = format!("a section notification callback returned {status}");
-            crate::verifier::violation("callback-status", detail);
+            verifier::violation(&verifier::section::CONFLICT_STATUS, detail);
         }
     }
 }

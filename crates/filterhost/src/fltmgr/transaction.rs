@@ -163,7 +163,7 @@ fn notify(m: &Arc<Machine>, transaction: usize, step: u32) {
             debug_assert!(waited.is_ok(), "a wait without deadline cannot time out");
         } else if status != STATUS_SUCCESS {
             let detail = format!("a transaction notification callback returned {status}");
-            verifier::violation("callback-status", detail);
+            verifier::violation(&verifier::transaction::STATUS, detail);
         }
     }
 }

@@ -259,6 +259,6 @@ pub fn dismounted(m: &Arc<Machine>, volume: &Arc<Volume>) {
 pub(crate) fn expect(m: &Machine, function: &str, address: PVOID) -> Arc<AttachedVolume> {
     FilterManager::of(m).volume(address).unwrap_or_else(|| {
         let detail = format!("{function}: {address:p} is no volume (or it is gone)");
-        verifier::violation("volume-pointer", detail)
+        verifier::fatal(&verifier::reference::VOLUME, detail)
     })
 }

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 
 use super::dispatch;
+use crate::image::Image;
 use crate::kernel::dispatcher::{self, Limit};
 use crate::layout::{EX_PUSH_LOCK, FLT_CALLBACK_DATA, FLTFL_CALLBACK_DATA_IRP_OPERATION, PVOID};
 use crate::machine::Machine;
 use crate::sched::SimThread;
 use crate::status::{NtStatus, STATUS_CANCELLED, STATUS_THREAD_IS_TERMINATING};
-use crate::verifier;
+use crate::verifier::{self, lock_order};
 
 /// Who holds a push lock.
 #[derive(Debug, Default)]
@@ -26,15 +27,11 @@ struct PushLocks {
 
 fn with<R>(m: &Machine, at: usize, what: &str, body: impl FnOnce(&mut Holders) -> R) -> R {
     let locks = m.state::<PushLocks>();
-    let mut locks = locks.locks.lock();
-    match locks.get_mut(&at) {
-        Some(holders) => body(holders),
-        None => {
-            drop(locks);
-            let detail = format!("{what}: the push lock at {at:#x} was not initialised");
-            verifier::violation("push-lock", detail)
-        }
+    if !locks.locks.lock().contains_key(&at) {
+        let detail = format!("{what}: the push lock at {at:#x} was not initialised");
+        verifier::violation(&verifier::push_lock::UNINITIALISED, detail);
     }
+    body(locks.locks.lock().entry(at).or_default())
 }
 
 fn acquire(m: &Machine, thread: &SimThread, at: usize, exclusive: bool) {
@@ -43,8 +40,8 @@ fn acquire(m: &Machine, thread: &SimThread, at: usize, exclusive: bool) {
         holders.exclusive == Some(me) || holders.shared.contains(&me)
     });
     if recursive {
-        verifier::violation(
-            "push-lock-recursive",
+        verifier::fatal(
+            &verifier::push_lock::RECURSIVE,
             "the thread holds this push lock already",
         );
     }
@@ -61,6 +58,7 @@ fn acquire(m: &Machine, thread: &SimThread, at: usize, exclusive: bool) {
             free.then_some(())
         })
     };
+    lock_order::taken(m, thread, at);
     let taken = m.sched().wait_until("a push lock", None, take);
     debug_assert!(taken.is_ok(), "a wait without deadline cannot time out");
 }
@@ -76,13 +74,33 @@ fn release(m: &Machine, thread: &SimThread, at: usize) {
         place.map(|place| holders.shared.remove(place)).is_some()
     });
     if !held {
-        verifier::violation(
-            "push-lock-not-held",
+        return verifier::violation(
+            &verifier::push_lock::NOT_HELD,
             "the thread does not hold this push lock",
         );
     }
+    lock_order::released(m, thread, at);
     thread.add_critical_region(-1);
     m.sched().notify();
+}
+
+/// Push locks in the memory of an image that somebody holds.
+#[must_use]
+pub(crate) fn held_in(m: &Machine, image: &Image) -> usize {
+    let locks = m.state::<PushLocks>();
+    let locks = locks.locks.lock();
+    let own = locks.iter().filter(|(at, _)| image.contains(**at));
+    own.filter(|(_, holders)| holders.exclusive.is_some() || !holders.shared.is_empty())
+        .count()
+}
+
+/// Whether a thread holds a push lock exclusively.
+pub(crate) fn holds_exclusively(m: &Machine, thread: u32) -> bool {
+    let locks = m.state::<PushLocks>();
+    let locks = locks.locks.lock();
+    locks
+        .values()
+        .any(|holders| holders.exclusive == Some(thread))
 }
 
 /// Push locks that a thread holds now, for checks elsewhere.
@@ -101,9 +119,10 @@ crate::exports! {
     [APC, 0, "fltkernel/nf-fltkernel-fltinitializepushlock"]
     fn FltInitializePushLock(c, lock: *mut EX_PUSH_LOCK) {
         super::guest::write(lock, EX_PUSH_LOCK { value: 0 });
+        lock_order::forget(c.m, lock.addr(), size_of::<EX_PUSH_LOCK>());
         let old = c.m.state::<PushLocks>().locks.lock().insert(lock.addr(), Holders::default());
         if old.is_some_and(|old| old.exclusive.is_some() || !old.shared.is_empty()) {
-            c.violation("push-lock", "initialised while it is held");
+            c.violation(&verifier::push_lock::INITIALISED_HELD, "initialised while it is held");
         }
     }
 
@@ -111,9 +130,12 @@ crate::exports! {
     fn FltDeletePushLock(c, lock: *mut EX_PUSH_LOCK) {
         let old = c.m.state::<PushLocks>().locks.lock().remove(&lock.addr());
         match old {
-            None => c.violation("push-lock", "deleted without having been initialised"),
+            None => {
+                let detail = "deleted without having been initialised";
+                c.violation(&verifier::push_lock::UNINITIALISED, detail);
+            }
             Some(old) if old.exclusive.is_some() || !old.shared.is_empty() => {
-                c.violation("push-lock", "deleted while it is held")
+                c.violation(&verifier::push_lock::DELETED_HELD, "deleted while it is held");
             }
             Some(_) => {}
         }
@@ -140,7 +162,8 @@ crate::exports! {
     ) -> NtStatus {
         let carried = (!data.is_null()).then(|| {
             if c.thread.irql() > crate::irql::PASSIVE {
-                c.violation("irql", "with callback data it must be called at PASSIVE_LEVEL");
+                let detail = "with callback data it must be called at PASSIVE_LEVEL";
+                c.violation(&verifier::irql::CANCELLABLE_WAIT, detail);
             }
             dispatch::find(c.m, c.info.name, data)
         });
@@ -148,7 +171,7 @@ crate::exports! {
         let flags = if data.is_null() { 0 } else { super::guest::data::flags(data) };
         let carried = carried.filter(|_| flags & FLTFL_CALLBACK_DATA_IRP_OPERATION != 0);
         if c.thread.guarded_region() > 0 {
-            c.violation("apcs-disabled", "special kernel APCs must be enabled");
+            c.violation(&verifier::wait::APCS, "special kernel APCs must be enabled");
         }
         if c.thread.is_terminating() {
             return STATUS_THREAD_IS_TERMINATING;
@@ -163,6 +186,9 @@ crate::exports! {
             asked.then_some(STATUS_CANCELLED)
         };
         let limit = Limit::read(c.m, timeout);
+        if limit == Limit::Forever {
+            lock_order::wait(c.m, c.thread, c.info.name);
+        }
         match dispatcher::wait(c.m, c.thread, c.info.name, &[object], false, limit, stop) {
             Ok((_, status)) | Err(status) => status,
         }

@@ -91,18 +91,18 @@ fn free(m: &Machine, function: &str, item: PVOID, kind: Kind) {
     match phase {
         None => {
             let detail = format!("{function}: {item:p} is no such work item");
-            verifier::violation("work-item-pointer", detail)
+            verifier::violation(&verifier::work_item::POINTER, detail);
         }
         Some(Phase::Queued) => {
             let detail = format!("{function}: the work item is queued");
-            verifier::violation("work-item-free-queued", detail)
+            verifier::violation(&verifier::work_item::FREED_QUEUED, detail);
         }
         Some(_) => m.sched().notify(),
     }
 }
 
-/// Marks an item as queued for a filter.
-fn enqueue(m: &Machine, function: &str, item: PVOID, kind: Kind, filter: usize) {
+/// Marks an item as queued for a filter; false for what cannot be queued.
+fn enqueue(m: &Machine, function: &str, item: PVOID, kind: Kind, filter: usize) -> bool {
     let items = m.state::<WorkItems>();
     let refused = {
         let mut items = items.items.lock();
@@ -110,8 +110,10 @@ fn enqueue(m: &Machine, function: &str, item: PVOID, kind: Kind, filter: usize) 
             .get_mut(&item.addr())
             .filter(|known| known.kind == kind)
         {
-            None => Some("is no such work item"),
-            Some(known) if known.phase == Phase::Queued => Some("is queued already"),
+            None => Some((&verifier::work_item::POINTER, "is no such work item")),
+            Some(known) if known.phase == Phase::Queued => {
+                Some((&verifier::work_item::QUEUED_TWICE, "is queued already"))
+            }
             Some(known) => {
                 known.phase = Phase::Queued;
                 known.filter = filter;
@@ -119,9 +121,10 @@ fn enqueue(m: &Machine, function: &str, item: PVOID, kind: Kind, filter: usize) 
             }
         }
     };
-    if let Some(why) = refused {
-        verifier::violation("work-item-pointer", format!("{function}: {item:p} {why}"));
+    if let Some((rule, why)) = refused {
+        verifier::violation(rule, format!("{function}: {item:p} {why}"));
     }
+    refused.is_none()
 }
 
 /// Sets the phase of an item that still exists.
@@ -192,13 +195,16 @@ crate::exports! {
     ) -> NtStatus {
         // CriticalWorkQueue, DelayedWorkQueue, HyperCriticalWorkQueue.
         if queue > 2 {
-            c.violation("work-queue", format!("queue {queue} does not exist"));
+            c.violation(&verifier::work_item::QUEUE, format!("queue {queue} does not exist"));
         }
         let status = reference(c.m, object);
         if !status.is_success() {
             return status;
         }
-        enqueue(c.m, c.info.name, item, Kind::Generic, owner(c.m, object));
+        if !enqueue(c.m, c.info.name, item, Kind::Generic, owner(c.m, object)) {
+            dereference(c.m, object);
+            return STATUS_SUCCESS;
+        }
         let context = context.expose_provenance();
         let arguments = Arguments { item: item.addr(), object: object.addr(), context };
         let m = c.m.clone();
@@ -223,7 +229,7 @@ crate::exports! {
         context: PVOID,
     ) -> NtStatus {
         if queue > 2 {
-            c.violation("work-queue", format!("queue {queue} does not exist"));
+            c.violation(&verifier::work_item::QUEUE, format!("queue {queue} does not exist"));
         }
         let operation = dispatch::find(c.m, c.info.name, data);
         if !is_safe_to_post(data) {
@@ -232,7 +238,9 @@ crate::exports! {
         let Some(instance) = operation.instance().filter(|instance| !instance.is_going()) else {
             return STATUS_FLT_DELETING_OBJECT;
         };
-        enqueue(c.m, c.info.name, item, Kind::DeferredIo, instance.filter().id());
+        if !enqueue(c.m, c.info.name, item, Kind::DeferredIo, instance.filter().id()) {
+            return STATUS_SUCCESS;
+        }
         let (item, data) = (item.addr(), data.expose_provenance());
         let context = context.expose_provenance();
         let m = c.m.clone();

@@ -105,6 +105,18 @@ impl Mapping {
         self.protect_range(0, self.size, libc::PROT_NONE)
     }
 
+    /// Takes a section's access away, or gives it back.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn set_paged_out(&self, section: &Section, out: bool) -> io::Result<()> {
+        if !out {
+            return self.protect_section(section);
+        }
+        let size = (section.size as usize).next_multiple_of(0x1000);
+        self.protect_range(section.rva as usize, size, libc::PROT_NONE)
+    }
+
     fn protect_section(&self, section: &Section) -> io::Result<()> {
         let access = match section.protection {
             Protection::Read => libc::PROT_READ,

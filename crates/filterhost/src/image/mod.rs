@@ -171,6 +171,23 @@ impl Image {
         self.unloaded.load(Ordering::Acquire)
     }
 
+    /// Takes the pageable sections away, or gives them back; false once the image is unloaded.
+    pub(crate) fn set_paged_out(&self, out: bool) -> bool {
+        if self.is_unloaded() {
+            return false;
+        }
+        for section in self
+            .plan
+            .sections
+            .iter()
+            .filter(|section| section.is_pageable())
+        {
+            let done = self.mapping.set_paged_out(section, out);
+            debug_assert!(done.is_ok(), "the section was protected before");
+        }
+        true
+    }
+
     /// Takes all access away, so that a late call into the image faults. The addresses stay
     /// reserved until the machine ends.
     ///
@@ -212,6 +229,17 @@ impl Images {
             .iter()
             .find(|image| image.contains(address))
             .cloned()
+    }
+
+    /// Whether `address` is in a pageable section of an image.
+    pub(crate) fn is_paged(&self, address: usize) -> bool {
+        let image = self.at(address);
+        image.is_some_and(|image| {
+            let rva = address - image.base();
+            let holds = |it: &&Section| rva.wrapping_sub(it.rva as usize) < it.size as usize;
+            let section = image.plan.sections.iter().find(holds);
+            section.is_some_and(Section::is_pageable)
+        })
     }
 
     /// All images, in order of loading.

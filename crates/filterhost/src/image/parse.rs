@@ -58,6 +58,14 @@ pub struct Section {
     pub protection: Protection,
 }
 
+impl Section {
+    /// Whether it may be paged out, as its name says.
+    #[must_use]
+    pub fn is_pageable(&self) -> bool {
+        self.name.starts_with("PAGE")
+    }
+}
+
 /// One imported function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Import {

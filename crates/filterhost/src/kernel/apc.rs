@@ -2,6 +2,7 @@
 
 use crate::exports;
 use crate::irql;
+use crate::verifier;
 
 exports! {
     EXPORTS = "ntoskrnl.exe";
@@ -16,7 +17,8 @@ exports! {
     [APC, 0, "ntddk/nf-ntddk-keleavecriticalregion"]
     fn KeLeaveCriticalRegion(c) {
         if c.thread.add_critical_region(-1) < 0 {
-            c.violation("critical-region", "left without having been entered");
+            c.thread.add_critical_region(1);
+            c.violation(&verifier::region::CRITICAL, "left without having been entered");
         }
     }
 
@@ -30,7 +32,8 @@ exports! {
     [APC, 0, "wdm/nf-wdm-keleaveguardedregion"]
     fn KeLeaveGuardedRegion(c) {
         if c.thread.add_guarded_region(-1) < 0 {
-            c.violation("guarded-region", "left without having been entered");
+            c.thread.add_guarded_region(1);
+            c.violation(&verifier::region::GUARDED, "left without having been entered");
         }
     }
 

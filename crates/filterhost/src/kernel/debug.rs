@@ -37,13 +37,13 @@ exports! {
     [ANY, 0, "wdm/nf-wdm-kebugcheckex"]
     fn KeBugCheckEx(c, code: u32, one: u64, two: u64, three: u64, four: u64) {
         let detail = format!("{code:#010x} ({one:#x}, {two:#x}, {three:#x}, {four:#x})");
-        c.violation("bug-check", detail)
+        c.stop("bug-check", detail)
     }
 
     /// Stops the machine.
     [ANY, 0, "ntddk/nf-ntddk-kebugcheck"]
     fn KeBugCheck(c, code: u32) {
-        c.violation("bug-check", format!("{code:#010x}"))
+        c.stop("bug-check", format!("{code:#010x}"))
     }
 
     /// Stops at a failed assertion.
@@ -53,12 +53,12 @@ exports! {
             let bytes = if pointer.is_null() { Vec::new() } else { memory::c_string(pointer) };
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        c.violation("assertion", format!("{} ({}:{line})", text(what), text(file)))
+        c.stop("assertion", format!("{} ({}:{line})", text(what), text(file)))
     }
 
     /// Stops where a debugger would take over.
     [ANY, 0, "wdm/nf-wdm-dbgbreakpoint"]
     fn DbgBreakPoint(c) {
-        c.violation("breakpoint", "no debugger is attached")
+        c.stop("breakpoint", "no debugger is attached")
     }
 }

@@ -161,6 +161,10 @@ fn take(thread: &SimThread, object: *mut c_void) -> Option<NtStatus> {
     }
 }
 
+fn is_mutex(object: *const c_void) -> bool {
+    memory::read(object.cast::<DISPATCHER_HEADER>()).kind & 0x7f == MUTEX
+}
+
 fn take_mutex(thread: &SimThread, object: *mut Mutant) -> Option<NtStatus> {
     let mut mutant = memory::read(object);
     let free = mutant.header.signal_state > 0;
@@ -181,8 +185,8 @@ fn take_mutex(thread: &SimThread, object: *mut Mutant) -> Option<NtStatus> {
 /// Ends the run when `object` is nothing that a thread can wait for.
 pub fn check_object(m: &Machine, object: *const c_void) {
     if m.objects().was_freed(object.addr()) || m.pool().find_freed(object.addr()).is_some() {
-        verifier::violation(
-            "use-after-free",
+        verifier::fatal(
+            &verifier::wait::FREED,
             format!("a wait for {object:p}, which was freed"),
         );
     }
@@ -199,7 +203,7 @@ pub fn check_object(m: &Machine, object: *const c_void) {
     ];
     if !known.contains(&kind) {
         let detail = format!("{object:p} is no object that can be waited for (type {kind})");
-        verifier::violation("wait-object", detail);
+        verifier::violation(&verifier::wait::OBJECT, detail);
     }
 }
 
@@ -228,13 +232,18 @@ pub fn wait(
         });
         taken.map(Ok)
     };
-    let deadline = match limit {
-        Limit::Now => return look().unwrap_or(Err(STATUS_TIMEOUT)),
-        Limit::Until(time) => Some(time),
-        Limit::Forever => None,
+    let result = match limit {
+        Limit::Now => look(),
+        Limit::Until(time) => m.sched().wait_until(what, Some(time), look).ok(),
+        Limit::Forever => m.sched().wait_until(what, None, look).ok(),
     };
-    let waited = m.sched().wait_until(what, deadline, look);
-    waited.unwrap_or(Err(STATUS_TIMEOUT))
+    let result = result.unwrap_or(Err(STATUS_TIMEOUT));
+    if let Ok((index, _)) = result
+        && let Some(object) = objects.get(index).filter(|object| is_mutex(**object))
+    {
+        verifier::lock_order::taken(m, thread, object.addr());
+    }
+    result
 }
 
 fn take_one(thread: &SimThread, objects: &[*mut c_void]) -> Option<(usize, NtStatus)> {

@@ -8,6 +8,7 @@ use crate::exports::Call;
 use crate::irql;
 use crate::layout::LIST_ENTRY;
 use crate::memory;
+use crate::verifier;
 
 /// Size of a `KEVENT` in 32-bit words.
 const EVENT_WORDS: u8 = 6;
@@ -23,7 +24,7 @@ fn check_wait(c: &Call<'_>, wait: u8) {
     let level = c.thread.irql();
     if wait != 0 && level > irql::APC {
         c.violation(
-            "irql",
+            &verifier::irql::SET_AND_WAIT,
             format!("Wait is TRUE at {level}; allowed up to APC_LEVEL"),
         );
     }
@@ -35,10 +36,11 @@ exports! {
     /// Makes an event: 0 notification, 1 synchronization.
     [ANY, 0, "wdm/nf-wdm-keinitializeevent"]
     fn KeInitializeEvent(c, event: *mut c_void, kind: i32, state: u8) {
-        let Ok(kind) = u8::try_from(kind) else { c.violation("event", "no such event type") };
-        if kind > SYNCHRONIZATION_EVENT {
-            c.violation("event", format!("{kind} is no event type"));
+        let known = u8::try_from(kind).ok().filter(|kind| *kind <= SYNCHRONIZATION_EVENT);
+        if known.is_none() {
+            c.violation(&verifier::sync::EVENT_TYPE, format!("{kind} is no event type"));
         }
+        let kind = known.unwrap_or(SYNCHRONIZATION_EVENT);
         dispatcher::initialize(event, kind, EVENT_WORDS, i32::from(state != 0));
     }
 
@@ -75,7 +77,7 @@ exports! {
     [PASSIVE, 0, "wdm/nf-wdm-keinitializesemaphore"]
     fn KeInitializeSemaphore(c, semaphore: *mut c_void, count: i32, limit: i32) {
         if count < 0 || limit < count {
-            c.violation("semaphore", format!("count {count}, limit {limit}"));
+            c.violation(&verifier::sync::SEMAPHORE_COUNT, format!("count {count}, limit {limit}"));
         }
         dispatcher::initialize(semaphore, dispatcher::SEMAPHORE, SEMAPHORE_WORDS, count);
         memory::write(semaphore.wrapping_byte_add(LIMIT).cast::<i32>(), limit);
@@ -93,8 +95,8 @@ exports! {
         let now = dispatcher::state(semaphore);
         let allowed = now.checked_add(adjustment).is_some_and(|sum| sum <= limit);
         if adjustment <= 0 || !allowed {
-            c.violation(
-                "semaphore",
+            c.fatal(
+                &verifier::sync::SEMAPHORE_LIMIT,
                 format!("raises STATUS_SEMAPHORE_LIMIT_EXCEEDED: {now} + {adjustment} > {limit}"),
             );
         }
@@ -109,7 +111,8 @@ exports! {
 
     /// Makes a mutex that nobody holds.
     [ANY, 0, "wdm/nf-wdm-keinitializemutex"]
-    fn KeInitializeMutex(_c, mutex: *mut Mutant, _level: u32) {
+    fn KeInitializeMutex(c, mutex: *mut Mutant, _level: u32) {
+        verifier::lock_order::forget(c.m, mutex.addr(), size_of::<Mutant>());
         dispatcher::initialize(mutex.cast(), dispatcher::MUTEX, MUTANT_WORDS, 1);
         let mut fields = memory::read(mutex);
         let list = std::ptr::null_mut::<LIST_ENTRY>();
@@ -125,8 +128,10 @@ exports! {
     fn KeReleaseMutex(c, mutex: *mut Mutant, wait: u8) -> i32 {
         check_wait(c, wait);
         if memory::read(mutex).owner != c.thread.address() {
-            c.violation("mutex-owner", "raises STATUS_MUTANT_NOT_OWNED: not held by this thread");
+            let why = "raises STATUS_MUTANT_NOT_OWNED: not held by this thread";
+            c.fatal(&verifier::sync::MUTEX_OWNER, why);
         }
+        verifier::lock_order::released(c.m, c.thread, mutex.addr());
         let own = mutex;
         dispatcher::update(c.m, mutex.cast(), |state| {
             if state == 0 {

@@ -150,7 +150,7 @@ exports! {
     [APC, 0, "ntifs/nf-ntifs-mmdoesfilehaveuserwritablereferences"]
     fn MmDoesFileHaveUserWritableReferences(c, sections: *const c_void) -> u32 {
         if sections.is_null() {
-            c.violation("access-violation", "the section object pointers are null");
+            c.stop("access-violation", "the section object pointers are null");
         }
         let stream = c.m.state::<Volumes>().stream_of_sections(sections.addr());
         stream.map_or(0, |stream| stream.scb().sections.writable)

@@ -1,5 +1,9 @@
 //! Handles, references and events by handle.
 
+use crate::verifier::{
+    self,
+    object::{KernelHandles, Taken},
+};
 use core::ffi::c_void;
 use std::sync::Arc;
 
@@ -69,6 +73,9 @@ pub(super) fn give_handle(
     let handle =
         c.m.objects()
             .open_handle(c.m, &process, object, access, flags);
+    if flags & OBJ_KERNEL_HANDLE != 0 {
+        c.m.state::<KernelHandles>().taken.took(c.m, handle);
+    }
     memory::write(out, handle);
     STATUS_SUCCESS
 }
@@ -96,7 +103,7 @@ fn check_unnamed(c: &Call<'_>, attributes: *const OBJECT_ATTRIBUTES) -> Result<(
     if !rooted && (name.length == 0 || memory::read(name.buffer) != u16::from(b'\\')) {
         return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
     }
-    c.violation("unsupported", "objects with names are not modelled")
+    c.stop("unsupported", "objects with names are not modelled")
 }
 
 /// The live object that a driver names by address; anything else ends the run.
@@ -105,9 +112,12 @@ pub(super) fn object_at(c: &Call<'_>, pointer: *const c_void) -> Arc<Object> {
         return object;
     }
     if c.m.objects().was_freed(pointer.addr()) {
-        c.violation("object-use-after-free", format!("{pointer:p} was deleted"));
+        c.fatal(&verifier::object::FREED, format!("{pointer:p} was deleted"));
     }
-    c.violation("object", format!("{pointer:p} is no object"))
+    c.fatal(
+        &verifier::object::POINTER,
+        format!("{pointer:p} is no object"),
+    )
 }
 
 /// The object behind a handle, pseudo handles included, with the access granted.
@@ -151,6 +161,7 @@ fn reference_by_handle(
         }
     }
     object.reference();
+    c.m.state::<Taken>().took(c.m, object.address());
     Ok((object, granted))
 }
 
@@ -158,14 +169,19 @@ fn dereference(c: &Call<'_>, pointer: *const c_void) -> i64 {
     let object = object_at(c, pointer);
     let level = c.thread.irql();
     if object.references() == 1 && level > crate::irql::PASSIVE {
-        c.violation("irql", format!("drops the last reference at {level}"));
+        c.violation(
+            &verifier::irql::LAST_REFERENCE,
+            format!("drops the last reference at {level}"),
+        );
     }
     if object.references() <= object.open_handles() {
         c.violation(
-            "object-over-dereference",
+            &verifier::object::OVER_DEREFERENCE,
             format!("{pointer:p} has only its handles' left"),
         );
+        return object.references();
     }
+    c.m.state::<Taken>().dropped(object.address());
     object.dereference(c.m)
 }
 
@@ -182,6 +198,7 @@ pub(crate) fn close(c: &Call<'_>, handle: Handle) -> NtStatus {
     if entry.is_ok_and(|entry| entry.attributes & OBJ_PROTECT_CLOSE != 0) {
         return STATUS_HANDLE_NOT_CLOSABLE;
     }
+    c.m.state::<KernelHandles>().taken.dropped(handle);
     c.m.objects().close_handle(c.m, &process, handle).into()
 }
 
@@ -271,13 +288,16 @@ exports! {
             return STATUS_OBJECT_TYPE_MISMATCH;
         }
         object.reference();
+        c.m.state::<Taken>().took(c.m, object.address());
         STATUS_SUCCESS
     }
 
     /// Adds a reference; gives the new count.
     [DISPATCH, 0, "wdm/nf-wdm-obfreferenceobject"]
     fn ObfReferenceObject(c, object: *const c_void) -> i64 {
-        object_at(c, object).reference()
+        let object = object_at(c, object);
+        c.m.state::<Taken>().took(c.m, object.address());
+        object.reference()
     }
 
     /// Drops a reference; gives the new count.
@@ -290,6 +310,7 @@ exports! {
     [DISPATCH, 0, "wdm/nf-wdm-obdereferenceobjectdeferdelete"]
     fn ObDereferenceObjectDeferDelete(c, object: *const c_void) {
         let object = object_at(c, object);
+        c.m.state::<Taken>().dropped(object.address());
         let m = c.m.clone();
         c.m.sched().spawn(c.m.system_process(), "deferred delete", move || {
             object.dereference(&m);

@@ -16,6 +16,7 @@ use crate::machine::Machine;
 use crate::memory::Block;
 use crate::object::Kind;
 use crate::status::{NtStatus, STATUS_INVALID_DEVICE_REQUEST, STATUS_PENDING};
+use crate::verifier;
 use crate::volume::Disk;
 
 /// Bytes of an `IRP` with one stack location.
@@ -82,7 +83,7 @@ exports! {
     [DISPATCH, 0, "ntifs/nf-ntifs-iogetattacheddevicereference"]
     fn IoGetAttachedDeviceReference(c, device: PVOID) -> PVOID {
         let Some(object) = c.m.objects().find_kind(device, Kind::Device) else {
-            c.violation("device", format!("{device:p} is no device object"));
+            c.fatal(&verifier::irp::DEVICE, format!("{device:p} is no device object"));
         };
         object.reference();
         object.pointer()
@@ -94,16 +95,16 @@ exports! {
         output_length: u32, internal: u8, event: PVOID, status: *mut IO_STATUS_BLOCK,
     ) -> PVOID {
         if c.m.objects().find_kind(device, Kind::Device).is_none() {
-            c.violation("device", format!("{device:p} is no device object"));
+            c.fatal(&verifier::irp::DEVICE, format!("{device:p} is no device object"));
         }
         if (input.is_null() && input_length != 0) || (output.is_null() && output_length != 0) {
-            c.violation("irp", "a length without a buffer");
+            c.violation(&verifier::irp::BUFFER, "a length without a buffer");
         }
         if status.is_null() {
-            c.violation("irp", "no status block");
+            c.violation(&verifier::irp::STATUS_BLOCK, "no status block");
         }
         if event.is_null() {
-            c.violation("irp", "no event, and no completion routine can be set in this host");
+            c.stop("unsupported", "no event, and no completion routine can be set in this host");
         }
         dispatcher::check_object(c.m, event);
         let body = Block::zeroed(IRP_BYTES);
@@ -127,10 +128,11 @@ exports! {
     [DISPATCH, 0, "wdm/nf-wdm-iofcalldriver"]
     fn IofCallDriver(c, device: PVOID, irp: PVOID) -> NtStatus {
         let Some(irp) = c.m.state::<Irps>().built.lock().remove(&irp.addr()) else {
-            c.violation("irp", format!("{irp:p} is no request that may be sent"));
+            c.fatal(&verifier::irp::POINTER, format!("{irp:p} is no request that may be sent"));
         };
         if irp.device != device.addr() {
-            c.violation("irp", "sent to another device than it was built for");
+            let detail = "sent to another device than it was built for";
+            c.violation(&verifier::irp::OTHER_DEVICE, detail);
         }
         if c.m.sched().random() & 1 == 0 {
             return irp.perform(c.m);

@@ -3,12 +3,13 @@
 use crate::exports;
 use crate::exports::Call;
 use crate::irql::{self, Irql};
+use crate::verifier;
 
 fn raise(c: &Call<'_>, to: Irql) -> u8 {
     let now = c.thread.irql();
     if to < now {
         c.violation(
-            "irql-raise",
+            &verifier::irql::RAISE,
             format!("raises from {now} to {to}, which is lower"),
         );
     }
@@ -41,11 +42,13 @@ exports! {
     fn KeLowerIrql(c, level: u8) {
         let (now, to) = (c.thread.irql(), Irql(level));
         if to > now {
-            c.violation("irql-lower", format!("lowers from {now} to {to}, which is higher"));
+            let detail = format!("lowers from {now} to {to}, which is higher");
+            c.violation(&verifier::irql::LOWER, detail);
         }
         let held = c.thread.spin_locks();
         if to < irql::DISPATCH && held > 0 {
-            c.violation("spin-lock-irql", format!("lowers to {to} with {held} spin locks held"));
+            let detail = format!("lowers to {to} with {held} spin locks held");
+            c.violation(&verifier::spin_lock::LOWERED, detail);
         }
         c.thread.set_irql(to);
     }

@@ -23,6 +23,7 @@ pub mod string;
 pub mod system;
 pub mod thread;
 pub mod time;
+pub(crate) mod user;
 pub mod wait;
 
 use crate::exports;

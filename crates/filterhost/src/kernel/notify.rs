@@ -17,6 +17,7 @@ use crate::process::Process;
 use crate::status::{
     NTSTATUS, NtStatus, STATUS_ACCESS_DENIED, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
 };
+use crate::verifier;
 
 /// Routines that the system takes; how many is not documented.
 const ROUTINES_MAX: usize = 64;
@@ -165,7 +166,8 @@ exports! {
         let Some(routine) = routine else { return STATUS_INVALID_PARAMETER };
         let known = c.m.state::<Notifications>();
         if known.runs_on(c.thread.id()) {
-            c.violation("process-notify", "called from within a process-notify routine");
+            let detail = "called from within a process-notify routine";
+            c.violation(&verifier::lifetime::NOTIFY_INSIDE, detail);
         }
         let stack = crash::addresses(c.m, c.thread);
         let registered = Registered { routine, stack };

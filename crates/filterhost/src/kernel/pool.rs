@@ -7,6 +7,7 @@ use crate::exports;
 use crate::exports::Call;
 use crate::irql;
 use crate::pool::{PoolError, Request, tag_text};
+use crate::verifier;
 
 /// `PagedPool` bit of a `POOL_TYPE`.
 const PAGED: u32 = 1;
@@ -38,19 +39,19 @@ fn allocate(c: &Call<'_>, wanted: &Wanted) -> *mut c_void {
     let level = c.thread.irql();
     if wanted.paged && level > irql::APC {
         c.violation(
-            "irql",
+            &verifier::irql::PAGED_POOL,
             format!("paged pool allocated at {level}; allowed up to APC_LEVEL"),
         );
     }
     if wanted.size == 0 {
-        c.violation("pool-size", "a block of no bytes");
+        c.violation(&verifier::pool::SIZE, "a block of no bytes");
     }
     let tag = wanted.tag & 0x7fff_ffff;
     if tag == 0 {
-        c.violation("pool-tag", "the tag is 0");
+        c.violation(&verifier::pool::TAG_ZERO, "the tag is 0");
     }
     let request = Request {
-        size: wanted.size,
+        size: wanted.size.max(1),
         tag,
         paged: wanted.paged,
         zeroed: wanted.zeroed,
@@ -64,20 +65,21 @@ fn allocate(c: &Call<'_>, wanted: &Wanted) -> *mut c_void {
     };
     match block {
         Some(address) => std::ptr::with_exposed_provenance_mut(address),
-        None if wanted.raise => c.violation("pool-raise", "raises STATUS_INSUFFICIENT_RESOURCES"),
+        None if wanted.raise => c.stop("pool-raise", "raises STATUS_INSUFFICIENT_RESOURCES"),
         None => std::ptr::null_mut(),
     }
 }
 
 fn free(c: &Call<'_>, block: *mut c_void, tag: u32) {
-    let paged =
-        c.m.pool()
-            .find(block.addr())
-            .is_some_and(|block| block.request.paged);
+    let found = c.m.pool().find(block.addr());
+    if let Some(found) = &found {
+        verifier::lock_order::forget(c.m, found.address, found.request.size);
+    }
+    let paged = found.is_some_and(|found| found.request.paged);
     let level = c.thread.irql();
     if paged && level > irql::APC {
         c.violation(
-            "irql",
+            &verifier::irql::PAGED_POOL,
             format!("paged pool freed at {level}; allowed up to APC_LEVEL"),
         );
     }

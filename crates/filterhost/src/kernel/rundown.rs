@@ -6,6 +6,7 @@ use super::dispatcher::locked;
 use crate::exports;
 use crate::exports::Call;
 use crate::memory;
+use crate::verifier;
 
 const ACTIVE: usize = 1;
 const ONE: usize = 2;
@@ -32,7 +33,10 @@ fn release(c: &Call<'_>, word: *mut usize, count: u32) {
         left
     });
     if left.is_none() {
-        c.violation("rundown", "released more often than acquired");
+        c.violation(
+            &verifier::sync::RUNDOWN,
+            "released more often than acquired",
+        );
     }
     c.m.sched().notify();
 }
@@ -50,7 +54,8 @@ exports! {
     [APC, 0, "wdm/nf-wdm-exreinitializerundownprotection"]
     fn ExReInitializeRundownProtection(c, word: *mut usize) {
         if memory::read(word) & !ACTIVE != 0 {
-            c.violation("rundown", "made usable again before its rundown finished");
+            let detail = "made usable again before its rundown finished";
+            c.violation(&verifier::sync::RUNDOWN_REUSED, detail);
         }
         memory::write(word, 0);
     }

@@ -9,6 +9,7 @@ use crate::layout::{FILE_OBJECT, GUID};
 use crate::object::{Kind, Object};
 use crate::silo::{Silo, server_of, server_silo_of};
 use crate::user::file_object::FileHost;
+use crate::verifier;
 
 /// The silo object at a pointer that a driver gave; null is the host.
 fn silo_at(c: &Call<'_>, pointer: *const c_void) -> Option<Arc<Object>> {
@@ -17,7 +18,7 @@ fn silo_at(c: &Call<'_>, pointer: *const c_void) -> Option<Arc<Object>> {
     }
     match c.m.objects().find_kind(pointer, Kind::Silo) {
         Some(silo) => Some(silo),
-        None => c.violation("object-type", format!("{pointer:p} is no silo")),
+        None => c.fatal(&verifier::object::TYPE, format!("{pointer:p} is no silo")),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::irql::{self, Irql};
 use crate::machine::Machine;
 use crate::memory;
 use crate::sched::SimThread;
-use crate::verifier;
+use crate::verifier::{self, lock_order};
 
 /// Who holds which spin lock of one machine.
 #[derive(Default)]
@@ -27,8 +27,8 @@ pub fn acquire(m: &Arc<Machine>, thread: &Arc<SimThread>, lock: *mut usize) {
     let holders = m.state::<Holders>();
     let (me, at) = (thread.id(), lock.addr());
     if holders.by_lock.lock().get(&at) == Some(&me) {
-        verifier::violation(
-            "spin-lock-recursive",
+        verifier::fatal(
+            &verifier::spin_lock::RECURSIVE,
             format!("{lock:p} is held by this thread"),
         );
     }
@@ -40,6 +40,7 @@ pub fn acquire(m: &Arc<Machine>, thread: &Arc<SimThread>, lock: *mut usize) {
         by_lock.insert(at, me);
         Some(())
     };
+    lock_order::taken(m, thread, at);
     let taken = m.sched().wait_until("spin lock", None, take);
     debug_assert!(taken.is_ok(), "a wait without deadline cannot time out");
     memory::write(lock, 1);
@@ -56,6 +57,8 @@ pub fn try_acquire(m: &Arc<Machine>, thread: &Arc<SimThread>, lock: *mut usize) 
     by_lock.insert(lock.addr(), thread.id());
     memory::write(lock, 1);
     thread.add_spin_locks(1);
+    drop(by_lock);
+    lock_order::taken(m, thread, lock.addr());
     true
 }
 
@@ -65,10 +68,12 @@ pub fn release(m: &Arc<Machine>, thread: &Arc<SimThread>, lock: *mut usize) {
     let holder = holders.by_lock.lock().get(&lock.addr()).copied();
     if holder != Some(thread.id()) {
         verifier::violation(
-            "spin-lock-owner",
+            &verifier::spin_lock::OWNER,
             format!("{lock:p} is not held by this thread"),
         );
+        return;
     }
+    lock_order::released(m, thread, lock.addr());
     memory::write(lock, 0);
     holders.by_lock.lock().remove(&lock.addr());
     thread.add_spin_locks(-1);
@@ -78,7 +83,10 @@ pub fn release(m: &Arc<Machine>, thread: &Arc<SimThread>, lock: *mut usize) {
 fn at_dispatch(c: &Call<'_>) {
     let level = c.thread.irql();
     if level < irql::DISPATCH {
-        c.violation("irql", format!("called at {level}; needs DISPATCH_LEVEL"));
+        c.violation(
+            &verifier::spin_lock::LEVEL,
+            format!("called at {level}; needs DISPATCH_LEVEL"),
+        );
     }
 }
 
@@ -86,12 +94,15 @@ fn at_dispatch(c: &Call<'_>) {
 fn restore(c: &Call<'_>, level: u8) {
     let now = c.thread.irql();
     if Irql(level) > now {
-        c.violation("irql-lower", format!("restores {} from {now}", Irql(level)));
+        c.violation(
+            &verifier::irql::LOWER,
+            format!("restores {} from {now}", Irql(level)),
+        );
     }
     let held = c.thread.spin_locks();
     if Irql(level) < irql::DISPATCH && held > 0 {
         let detail = format!("restores {} with {held} spin locks held", Irql(level));
-        c.violation("spin-lock-irql", detail);
+        c.violation(&verifier::spin_lock::LOWERED, detail);
     }
     c.thread.set_irql(Irql(level));
 }
@@ -106,7 +117,8 @@ exports! {
 
     /// Makes a free spin lock.
     [ANY, 0, "wdm/nf-wdm-keinitializespinlock"]
-    fn KeInitializeSpinLock(_c, lock: *mut usize) {
+    fn KeInitializeSpinLock(c, lock: *mut usize) {
+        lock_order::forget(c.m, lock.addr(), size_of::<usize>());
         memory::write(lock, 0);
     }
 

@@ -10,6 +10,7 @@ use crate::status::{
     NTSTATUS, STATUS_BUFFER_OVERFLOW, STATUS_BUFFER_TOO_SMALL, STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_PARAMETER, STATUS_NAME_TOO_LONG, STATUS_SUCCESS,
 };
+use crate::verifier;
 
 /// The tag of strings that the run-time library allocates.
 const STRING_TAG: u32 = u32::from_le_bytes(*b"Strg");
@@ -170,7 +171,8 @@ exports! {
     [ANY, 0, "wdm/nf-wdm-rtlinitunicodestring"]
     fn RtlInitUnicodeString(c, string: *mut UNICODE_STRING, source: *const u16) {
         if initialize(string, source) != STATUS_SUCCESS {
-            c.violation("string", "the text is longer than a counted string can be");
+            let detail = "the text is longer than a counted string can be";
+            c.violation(&verifier::lifetime::TEXT_LENGTH, detail);
         }
     }
 

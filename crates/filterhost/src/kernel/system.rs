@@ -57,13 +57,14 @@ exports! {
     /// Copies from memory that may not be there, without a fault.
     [APC, 9600, "ntddk/nf-ntddk-mmcopymemory"]
     fn MmCopyMemory(
-        _c, to: *mut u8, from: usize, size: usize, flags: u32, copied: *mut usize,
+        c, to: *mut u8, from: usize, size: usize, flags: u32, copied: *mut usize,
     ) -> NTSTATUS {
         memory::write(copied, 0);
         if flags != COPY_VIRTUAL || flags & COPY_PHYSICAL != 0 {
             return STATUS_INVALID_PARAMETER;
         }
-        let bytes = memory::read_guarded(from, size);
+        let ranges = c.m.state::<super::user::UserRanges>();
+        let bytes = ranges.opened(from, || memory::read_guarded(from, size));
         memory::write_bytes(to, &bytes);
         memory::write(copied, bytes.len());
         if bytes.len() == size { STATUS_SUCCESS } else { STATUS_ACCESS_VIOLATION }

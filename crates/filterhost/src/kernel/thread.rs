@@ -5,6 +5,8 @@
 )]
 
 use core::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::handles::give_handle;
 use crate::exports;
@@ -19,6 +21,7 @@ use crate::status::{
     NTSTATUS, NtStatus, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_CID, STATUS_INVALID_HANDLE,
     STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
 };
+use crate::verifier;
 
 /// `THREAD_ALL_ACCESS`, which the creator of a thread gets whatever it asks for.
 const THREAD_ALL_ACCESS: u32 = 0x1f_ffff;
@@ -55,7 +58,13 @@ fn create(
         Err(status) => return status,
     };
     let address = start.routine as *const () as usize;
+    let (handed, waits) = (Arc::new(AtomicBool::new(false)), c.m.clone());
+    let own = handed.clone();
     let thread = c.m.sched().spawn(&owner, "system thread", move || {
+        // Its end drops its last reference but for the handle's.
+        let begins = || own.load(Ordering::SeqCst).then_some(());
+        let waited = waits.sched().wait_until("its handle", None, begins);
+        debug_assert!(waited.is_ok(), "a wait without deadline cannot time out");
         machine::current_thread().set_start_address(address);
         let context = std::ptr::with_exposed_provenance_mut(start.context);
         exports::callback("StartRoutine", || {
@@ -67,17 +76,23 @@ fn create(
         memory::write(client, owner.id() as usize);
         memory::write(client.wrapping_add(1), thread.id() as usize);
     }
-    let Some(object) = c.m.objects().find(thread.address()) else {
-        return STATUS_INSUFFICIENT_RESOURCES;
-    };
-    give_handle(c, out, attributes, &object, THREAD_ALL_ACCESS)
+    let object = c.m.objects().find(thread.address());
+    let status = object.map_or(STATUS_INSUFFICIENT_RESOURCES, |object| {
+        give_handle(c, out, attributes, &object, THREAD_ALL_ACCESS)
+    });
+    handed.store(true, Ordering::SeqCst);
+    c.m.sched().notify();
+    status
 }
 
 /// The process whose `EPROCESS` is at `pointer`.
 fn process_at(c: &Call<'_>, pointer: *const c_void) -> std::sync::Arc<Process> {
     match c.m.objects().host::<Process, _>(pointer) {
         Some(process) => process,
-        None => c.violation("object-type", format!("{pointer:p} is no process")),
+        None => c.fatal(
+            &verifier::object::TYPE,
+            format!("{pointer:p} is no process"),
+        ),
     }
 }
 
@@ -85,7 +100,7 @@ fn process_at(c: &Call<'_>, pointer: *const c_void) -> std::sync::Arc<Process> {
 fn thread_at(c: &Call<'_>, pointer: *const c_void) -> std::sync::Arc<SimThread> {
     match c.m.objects().host::<SimThread, _>(pointer) {
         Some(thread) => thread,
-        None => c.violation("object-type", format!("{pointer:p} is no thread")),
+        None => c.fatal(&verifier::object::TYPE, format!("{pointer:p} is no thread")),
     }
 }
 
@@ -119,7 +134,8 @@ exports! {
         }
         c.m.sched().trace("exit", &[u64::from(status.0.cast_unsigned())]);
         if c.thread.spin_locks() != 0 || c.thread.critical_region() != 0 {
-            c.violation("thread-exit", "the thread ends with a lock or critical region held");
+            let how = "the thread ends with a lock or critical region held";
+            c.violation(&verifier::thread::EXIT, how);
         }
         exports::leave_start_routine(c.thread);
         status
@@ -186,6 +202,7 @@ exports! {
         let object = process.and_then(|process| c.m.objects().find(process.address()));
         let Some(object) = object else { return STATUS_INVALID_CID };
         object.reference();
+        c.m.state::<verifier::object::Taken>().took(c.m, object.address());
         memory::write(out, object.pointer());
         STATUS_SUCCESS
     }
@@ -207,7 +224,7 @@ exports! {
     fn KeSetPriorityThread(c, thread: *const c_void, priority: i32) -> i32 {
         let thread = thread_at(c, thread);
         if !(1..=PRIORITY_MAX).contains(&priority) {
-            c.violation("thread-priority", format!("{priority} is no priority"));
+            c.violation(&verifier::thread::PRIORITY, format!("{priority} is no priority"));
         }
         thread.set_priority(priority)
     }

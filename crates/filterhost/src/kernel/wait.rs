@@ -8,6 +8,7 @@ use crate::exports::Call;
 use crate::irql;
 use crate::memory;
 use crate::status::{NTSTATUS, NtStatus, STATUS_SUCCESS, STATUS_USER_APC};
+use crate::verifier;
 
 /// `MAXIMUM_WAIT_OBJECTS`.
 const OBJECTS_MAX: u32 = 64;
@@ -22,7 +23,13 @@ const WAIT_ALL: i32 = 0;
 fn check_level(c: &Call<'_>, limit: Limit) {
     let level = c.thread.irql();
     if limit != Limit::Now && level > irql::APC {
-        c.violation("wait-irql", format!("a wait that can block, at {level}"));
+        c.violation(
+            &verifier::wait::IRQL,
+            format!("a wait that can block, at {level}"),
+        );
+    }
+    if limit == Limit::Forever {
+        verifier::lock_order::wait(c.m, c.thread, c.info.name);
     }
 }
 
@@ -60,10 +67,10 @@ exports! {
         let limit = Limit::read(c.m, timeout);
         check_level(c, limit);
         if count == 0 || count > OBJECTS_MAX {
-            c.violation("wait-count", format!("{count} objects; at most {OBJECTS_MAX}"));
+            c.violation(&verifier::wait::COUNT, format!("{count} objects; at most {OBJECTS_MAX}"));
         }
         if blocks.is_null() && count > OBJECTS_WITHOUT_BLOCKS {
-            c.violation("wait-count", format!("{count} objects without wait blocks"));
+            c.violation(&verifier::wait::BLOCKS, format!("{count} objects without wait blocks"));
         }
         let list: Vec<_> =
             (0..count as usize).map(|index| memory::read(objects.wrapping_add(index))).collect();
@@ -84,7 +91,7 @@ exports! {
     [APC, 0, "wdm/nf-wdm-kedelayexecutionthread"]
     fn KeDelayExecutionThread(c, mode: i8, _alertable: u8, interval: *const i64) -> NTSTATUS {
         if interval.is_null() {
-            c.violation("access-violation", "the interval is a null pointer");
+            c.stop("access-violation", "the interval is a null pointer");
         }
         let stop = early(c, mode);
         let limit = Limit::read(c.m, interval);

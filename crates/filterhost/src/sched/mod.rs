@@ -208,7 +208,7 @@ impl Sched {
     ) -> ThreadRef {
         let number = self.spawned.fetch_add(1, Ordering::Relaxed);
         let id = number.saturating_mul(4).saturating_add(8);
-        let thread = SimThread::new(id, name, process.clone());
+        let thread = SimThread::new(id, name, process.clone(), m.paging().clone());
         let object = m.objects().create(Kind::Thread.body_size(), thread.clone());
         thread.set_address(object.address());
         let slot = Slot {
@@ -448,6 +448,7 @@ impl Sched {
         }
         if let Some(slot) = state.slots.get_mut(&me) {
             slot.status = Status::Ready;
+            slot.thread.follow_level();
         }
         state
     }

@@ -10,6 +10,7 @@ use crate::exports::{CallSite, Pcr};
 use crate::image::Registers;
 use crate::irql::Irql;
 use crate::object::{KernelObject, Kind};
+use crate::paging::Paging;
 use crate::process::Process;
 
 /// A simulated thread. It runs on an OS thread of its own.
@@ -32,13 +33,19 @@ pub struct SimThread {
     start_address: AtomicUsize,
     spin_locks: AtomicI32,
     priority: AtomicI32,
+    paging: Arc<Paging>,
 }
 
 /// How other parts of the host hold a simulated thread.
 pub type ThreadRef = Arc<SimThread>;
 
 impl SimThread {
-    pub(crate) fn new(id: u32, name: &str, process: Arc<Process>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: u32,
+        name: &str,
+        process: Arc<Process>,
+        paging: Arc<Paging>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             name: name.to_owned(),
@@ -58,6 +65,7 @@ impl SimThread {
             start_address: AtomicUsize::new(0),
             spin_locks: AtomicI32::new(0),
             priority: AtomicI32::new(crate::kernel::thread::INITIAL_PRIORITY),
+            paging,
         })
     }
 
@@ -114,7 +122,14 @@ impl SimThread {
 
     /// Sets the level and gives the old one. Rules on raising and lowering are the exports'.
     pub fn set_irql(&self, level: Irql) -> Irql {
-        Irql(self.irql.swap(level.0, Ordering::Relaxed))
+        let old = Irql(self.irql.swap(level.0, Ordering::Relaxed));
+        self.follow_level();
+        old
+    }
+
+    /// The thread runs now: what is pageable is in memory or not, as its level has it.
+    pub(crate) fn follow_level(&self) {
+        self.paging.follow(self.irql());
     }
 
     /// What `IoGetTopLevelIrp` gives.
@@ -252,6 +267,26 @@ impl SimThread {
 
     pub(crate) fn pop_call(&self) {
         self.calls.lock().pop();
+    }
+
+    /// Bytes of stack that driver code uses: its frames since the newest callback, the name of
+    /// that callback, and all its frames.
+    pub(crate) fn driver_stack(&self) -> (usize, &'static str, usize) {
+        let (mut newest, mut name, mut total, mut began) = (0, "", 0_usize, None);
+        for call in self.calls.lock().iter() {
+            let Some(caller) = call.caller else {
+                began = Some(call);
+                continue;
+            };
+            let Some(callback) = began.take() else {
+                continue;
+            };
+            let now = usize::try_from(caller.rsp()).unwrap_or(callback.stack);
+            newest = callback.stack.saturating_sub(now);
+            name = callback.name;
+            total = total.saturating_add(newest);
+        }
+        (newest, name, total)
     }
 
     /// Calls from driver code into the host that have not returned yet, oldest first.

@@ -28,6 +28,8 @@ struct Parts {
     process: Process,
     connection: Arc<Connection>,
     is_closed: bool,
+    /// It sends a message once the case has run.
+    sends: bool,
     task: Option<Task<Result<(), NtStatus>>>,
 }
 
@@ -48,6 +50,7 @@ impl Client {
             Beside::Deaf,
             Beside::Gone,
             Beside::Leaving,
+            Beside::Sending,
         ];
         if !wanted.contains(&beside) {
             return Ok(Self { parts: None });
@@ -64,6 +67,7 @@ impl Client {
             process,
             connection,
             is_closed: false,
+            sends: beside == Beside::Sending,
             task: None,
         };
         parts.play(beside);
@@ -81,6 +85,14 @@ impl Client {
         if let Some(task) = parts.task.take() {
             let ended = task.join();
             ended.map_err(|status| format!("the client: {status}"))?;
+        }
+        if parts.sends {
+            let connection = parts.connection.clone();
+            let sent = parts.process.run(move |_| {
+                let mut room = [0_u8; 8];
+                port::send(&connection, b"question", &mut room)
+            });
+            sent.map_err(|status| format!("the message: {status}"))?;
         }
         if !parts.is_closed {
             parts.close();

@@ -24,12 +24,14 @@ pub struct Images {
 }
 
 /// Compiles and links every topic.
-pub fn build() -> Images {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/drivers/conform");
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conform");
+pub fn build(folder: &str) -> Images {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let sources = tests.join(folder);
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     fs::create_dir_all(&out).expect("a folder for the images");
     let libraries = import_libraries(&out);
-    let harness = compile(&sources, &out, "harness").expect("the harness compiles");
+    let harness = compile(&tests.join("drivers/conform"), &out, "harness");
+    let harness = harness.expect("the harness compiles");
     let mut images = Images {
         cases: BTreeMap::new(),
         failures: BTreeMap::new(),
@@ -113,7 +115,11 @@ fn link(
     run(Command::new(LINKER)
         .args(["/driver", "/subsystem:native", "/entry:DriverEntry"])
         .args(["/nodefaultlib", "/debug", "/release"])
-        .args((topic == "processes").then_some("/integritycheck"))
+        .args(
+            ["processes", "lifetime"]
+                .contains(&topic)
+                .then_some("/integritycheck"),
+        )
         .arg(format!("/out:{}", image.display()))
         .args(objects)
         .args(libraries))?;

@@ -7,8 +7,10 @@
 
 mod client;
 mod complete;
+mod gate;
 mod guest;
 mod images;
+mod show;
 mod situation;
 mod table;
 mod world;
@@ -22,7 +24,7 @@ use crate::table::Shown;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let images = Arc::new(images::build());
+    let images = Arc::new(images::build("drivers/conform"));
     let table = Arc::new(table::read());
     let mut trials = vec![
         complete_trial("every_export_is_listed", {
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
             };
             let (case, page) = (case.clone(), entry.page.clone());
             trials.push(Trial::test(format!("{function}::{result}"), move || {
-                world::show(&case, &image).map_err(|said| Failed::from(format!("{page}\n{said}")))
+                show::show(&case, &image).map_err(|said| Failed::from(format!("{page}\n{said}")))
             }));
         }
     }

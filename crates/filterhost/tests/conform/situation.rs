@@ -51,6 +51,8 @@ pub enum Target {
     Stream,
     /// `\conform\empty.txt`.
     Empty,
+    /// `\conform\missing.txt`, which is not there.
+    Missing,
     /// `\conform`.
     Directory,
     /// The volume itself.
@@ -109,6 +111,10 @@ pub enum Beside {
     Gone,
     /// A client of the port leaves instead of replying.
     Leaving,
+    /// A client of the port sends a message to the driver.
+    Sending,
+    /// Somebody below holds the create up, and the filter is unloaded meanwhile.
+    Draining,
 }
 
 /// A parsed situation.
@@ -138,13 +144,18 @@ pub struct Situation {
     pub mounted: bool,
     /// Post-operation callbacks run at DISPATCH_LEVEL wherever that is allowed.
     pub dispatch: bool,
+    /// Pool blocks end where a page begins that cannot be touched.
+    pub special: bool,
 }
 
 const CREATE: u8 = 0;
 const CLOSE: u8 = 2;
 const READ: u8 = 3;
 const WRITE: u8 = 4;
+const FLUSH: u8 = 9;
 const CLEANUP: u8 = 0x12;
+/// `IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION`, which is no IRP.
+const SECTION: u8 = 0xff;
 
 impl Situation {
     /// Reads the words.
@@ -166,6 +177,7 @@ impl Situation {
             scan: false,
             mounted: false,
             dispatch: false,
+            special: false,
         };
         for word in head.split('_').filter(|word| !word.is_empty()) {
             situation.add(word)?;
@@ -183,12 +195,14 @@ impl Situation {
             "rolled" => self.rolled = true,
             "mounted" => self.mounted = true,
             "dispatch" => self.dispatch = true,
+            "special" => self.special = true,
             "network" => self.disk = Disk::Network,
             "readonly" => self.disk = Disk::ReadOnly,
             "dax" => self.disk = Disk::Dax,
             "nameless" => self.disk = Disk::Nameless,
             "stream" => self.target = Target::Stream,
             "empty" => self.target = Target::Empty,
+            "missing" => self.target = Target::Missing,
             "directory" => self.target = Target::Directory,
             "volume" => self.target = Target::Volume,
             "pagefile" => self.target = Target::PagingFile,
@@ -222,6 +236,8 @@ fn beside(word: &str) -> Result<Beside, String> {
         "deaf" => Beside::Deaf,
         "gone" => Beside::Gone,
         "leaving" => Beside::Leaving,
+        "sending" => Beside::Sending,
+        "draining" => Beside::Draining,
         _ => return Err(format!("`{word}` is no situation")),
     })
 }
@@ -239,6 +255,9 @@ fn split_when(text: &str) -> Result<(&str, When), String> {
         ("pre_read", When::During(Moment::Pre(READ))),
         ("post_write", When::During(Moment::Post(WRITE))),
         ("post_read", When::During(Moment::Post(READ))),
+        ("pre_flush", When::During(Moment::Pre(FLUSH))),
+        ("pre_section", When::During(Moment::Pre(SECTION))),
+        ("post_section", When::During(Moment::Post(SECTION))),
         ("pre_cleanup", When::During(Moment::Pre(CLEANUP))),
         ("pre_close", When::During(Moment::Pre(CLOSE))),
     ];

@@ -10,9 +10,10 @@ use filterhost::layout::GUID;
 use filterhost::registry::Value;
 use filterhost::user::{EcpSpec, FileHandle, OpenOptions, Process};
 use filterhost::volume::{FsKind, Volume, VolumeOptions};
-use filterhost::{Machine, Mode, Outcome};
+use filterhost::{Machine, MachineBuilder, Outcome, Report};
 
 use crate::client::Client;
+use crate::gate::Gate;
 use crate::guest::{Guest, Moment, Symbols};
 use crate::situation::{Beside, Disk, Situation, Target, When};
 
@@ -23,10 +24,6 @@ const ALTITUDE: &str = "370123";
 const CONTAINER: GUID = guid(0xc0ff_ee00, 0x1234, 0x5678, [1, 2, 3, 4, 5, 6, 7, 8]);
 /// The extra create parameter of the situations with one from user mode.
 const FROM_USER: GUID = guid(0x5555_5555, 0x6666, 0x7777, [9; 8]);
-/// Seeds of the runs that are not free; the first runs twice.
-const SEEDS: [u64; 2] = [1, 2];
-/// Rules by which a driver ends the run itself.
-const STOPS: [&str; 4] = ["bug-check", "assertion", "breakpoint", "pool-raise"];
 const PAGE_READWRITE: u32 = 4;
 const SEC_COMMIT: u32 = 0x800_0000;
 const SL_OPEN_PAGING_FILE: u8 = 2;
@@ -42,56 +39,43 @@ const fn guid(data1: u32, data2: u16, data3: u16, data4: [u8; 8]) -> GUID {
 
 /// One case: the image that holds it, and its name taken apart.
 #[derive(Clone)]
-struct Case {
+pub struct Case {
     name: String,
     function: String,
     result: String,
-    situation: Situation,
+    /// What it is to run in.
+    pub situation: Situation,
     image: PathBuf,
 }
 
-/// Runs a case under the free scheduler and under seeds.
-///
-/// # Errors
-/// What went wrong, in words.
-pub fn show(name: &str, image: &Path) -> Result<(), String> {
-    let mut parts = name.split("__");
-    let mut part = || parts.next().unwrap_or_default().to_owned();
-    let (situation, function, result) = (part(), part(), part());
-    let case = Case {
-        name: name.to_owned(),
-        function,
-        result,
-        situation: Situation::parse(&situation)?,
-        image: image.to_owned(),
-    };
-    once(&case, Mode::Free)?;
-    let [first, second] = SEEDS;
-    let hash = once(&case, Mode::Seeded(first))?;
-    if once(&case, Mode::Seeded(first))? != hash {
-        return Err(format!("seed {first} gave two histories"));
+impl Case {
+    /// Takes a name apart.
+    ///
+    /// # Errors
+    /// The word of the situation that means nothing.
+    pub fn of(name: &str, image: &Path) -> Result<Self, String> {
+        let mut parts = name.split("__");
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let (situation, function, result) = (part(), part(), part());
+        Ok(Self {
+            name: name.to_owned(),
+            function,
+            result,
+            situation: Situation::parse(&situation)?,
+            image: image.to_owned(),
+        })
     }
-    once(&case, Mode::Seeded(second))?;
-    Ok(())
 }
 
-fn once(case: &Case, mode: Mode) -> Result<u64, String> {
-    let own = case.clone();
-    let run = Machine::builder()
-        .scheduler(mode)
+/// Runs a case once on such a machine.
+///
+/// # Errors
+/// The report that ended the run; inside, what the world or the case itself found wrong.
+pub fn run(case: Case, machine: MachineBuilder) -> Result<Outcome<Result<(), String>>, Report> {
+    machine
+        .special_pool(case.situation.special)
         .watchdog(Duration::from_secs(20))
-        .run(move |m| World::run(m, own));
-    match run {
-        Ok(_) if case.situation.stops => Err(format!("{mode:?}: nothing stopped the run")),
-        Ok(Outcome {
-            value, trace_hash, ..
-        }) => value
-            .map(|()| trace_hash)
-            .map_err(|said| format!("{mode:?}: {said}")),
-        // A report carries no hash; two of one seed are compared by their steps elsewhere.
-        Err(report) if case.situation.stops && STOPS.contains(&report.rule()) => Ok(0),
-        Err(report) => Err(format!("{mode:?}: {report}")),
-    }
+        .run(move |m| World::run(m, case))
 }
 
 /// The parts of a run.
@@ -277,6 +261,11 @@ impl World {
         let situation = self.case.situation;
         let (guest, name) = (self.guest.clone(), self.case.name.clone());
         let (m, function) = (self.m.clone(), self.case.function.clone());
+        let gate = (situation.beside == Beside::Draining).then(|| {
+            let gate = Arc::new(Gate::default());
+            fltmgr::native::attach(&self.m, &self.volume, gate.clone());
+            gate
+        });
         let task = self.user.spawn("opener", move |user| {
             guest.arm(&name, moment);
             if situation.fault {
@@ -300,6 +289,12 @@ impl World {
             Beside::Ending => {
                 self.m.sched().sleep(Duration::from_millis(50));
                 self.guest.unload(&self.m)?;
+            }
+            Beside::Draining => {
+                let gate = gate.as_ref().ok_or("a gate was made")?;
+                gate.wait(&self.m);
+                self.guest.unload(&self.m)?;
+                gate.open(&self.m);
             }
             Beside::Abort => {
                 self.m.sched().sleep(Duration::from_millis(50));
@@ -397,6 +392,7 @@ fn open(user: &Process, situation: &Situation) -> Result<FileHandle, filterhost:
         Target::File => OpenOptions::new(r"C:\conform\file.txt").read(),
         Target::Stream => OpenOptions::new(r"C:\conform\file.txt:more").read(),
         Target::Empty => OpenOptions::new(r"C:\conform\empty.txt").read(),
+        Target::Missing => OpenOptions::new(r"C:\conform\missing.txt").read(),
         Target::Directory => OpenOptions::new(r"C:\conform").list(),
         Target::Volume => {
             let place = user.resolve("C:")?;

@@ -55,7 +55,6 @@ typedef struct {
     ULONG64 Opaque[3];
 } KEVENT;
 
-IMPORT NTSTATUS PsSetCreateProcessNotifyRoutineEx(VOID (*Routine)(PVOID, HANDLE, PVOID), BOOLEAN);
 IMPORT ULONG DbgPrint(const char *Format, ...);
 IMPORT PVOID ExAllocatePoolWithTag(ULONG PoolType, SIZE_T Size, ULONG Tag);
 IMPORT VOID ExFreePoolWithTag(PVOID P, ULONG Tag);

@@ -39,7 +39,7 @@ fn stream_of(m: &Machine, function: &str, file: *const FILE_OBJECT) -> Result<us
         dispatch::of_file(m, file).is_some_and(|operation| operation.is_going_down());
     if in_pre_create && function.starts_with("FltSet") {
         let detail = format!("{function}: the file is not open yet in pre-create");
-        verifier::violation("context-in-pre-create", detail);
+        verifier::violation(&verifier::context::PRE_CREATE, detail);
     }
     Err(STATUS_NOT_SUPPORTED)
 }
@@ -236,7 +236,8 @@ crate::exports! {
     fn FltDeleteContext(c, context: PVOID) {
         let context = expect(c.m, c.info.name, context);
         if context.kind() == FLT_SECTION_CONTEXT {
-            c.violation("section-context-deleted", "use FltCloseSectionForDataScan");
+            let detail = "use FltCloseSectionForDataScan";
+            return c.violation(&verifier::context::SECTION_DELETED, detail);
         }
         if let Some(link) = context.link()
             && let Some(unlinked) = unlink(c.m, link)

@@ -175,7 +175,7 @@ fn allocate(
 pub(crate) fn expect(m: &Machine, function: &str, address: PVOID) -> Arc<Context> {
     lookup(m, address).unwrap_or_else(|| {
         let detail = format!("{function}: {address:p} is no context (or it was freed)");
-        verifier::violation("context-pointer", detail)
+        verifier::fatal(&verifier::context::POINTER, detail)
     })
 }
 
@@ -277,7 +277,7 @@ fn check_release_level(context: &Context) {
             kind_name(context.kind),
             machine::current_thread().irql()
         );
-        verifier::violation("irql", detail);
+        verifier::violation(&verifier::irql::CONTEXT_RELEASE, detail);
     }
 }
 

@@ -22,7 +22,8 @@ use crate::layout::{
 use crate::status::{
     NtStatus, STATUS_FLT_DISALLOW_FAST_IO, STATUS_FLT_INVALID_ASYNCHRONOUS_REQUEST, STATUS_PENDING,
 };
-use crate::verifier;
+use crate::verifier::callback_data::CompletionContexts;
+use crate::verifier::{self, Rule, pre_operation};
 
 /// What one instance did with an operation.
 enum Flow {
@@ -109,6 +110,7 @@ impl Run<'_> {
         if result == FLT_PREOP_PENDING {
             if !is_irp(self.data) {
                 violation(
+                    &pre_operation::PENDING,
                     "FLT_PREOP_PENDING for an operation that is no IRP",
                     self.data,
                 );
@@ -131,10 +133,11 @@ impl Run<'_> {
             Ok(Resume::Pre { status, context }) => {
                 (status, core::ptr::with_exposed_provenance_mut(context))
             }
-            _ => violation(
-                "a pended pre-operation was completed as a post-operation",
-                self.data,
-            ),
+            _ => {
+                let what = "a pended pre-operation was completed as a post-operation";
+                violation(&pre_operation::WRONG_COMPLETION, what, self.data);
+                (FLT_PREOP_SUCCESS_NO_CALLBACK, core::ptr::null_mut())
+            }
         }
     }
 
@@ -150,62 +153,72 @@ impl Run<'_> {
             result,
             FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE
         );
-        if !with_post && !context.is_null() {
-            violation(
-                "a completion context without a post-operation callback to come",
-                self.data,
-            );
+        if with_post {
+            self.expect_post(instance, entry, copied, result, context);
+            return Flow::Down;
+        }
+        let data = self.data;
+        if !context.is_null() {
+            let what = "a completion context without a post-operation callback to come";
+            violation(&pre_operation::CONTEXT_WITHOUT_POST, what, data);
         }
         match result {
-            FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SYNCHRONIZE => {
-                if entry.post.is_none() {
-                    violation(
-                        "asked for a post-operation callback and has none",
-                        self.data,
-                    );
-                }
-                if copied.block.major_function == IRP_MJ_SHUTDOWN {
-                    violation("IRP_MJ_SHUTDOWN has no post-operation callback", self.data);
-                }
-                let synchronized = result == FLT_PREOP_SYNCHRONIZE && is_irp(self.data);
-                let address = context.expose_provenance();
-                self.push(Node::new(
-                    instance,
-                    entry.post,
-                    address,
-                    copied,
-                    synchronized,
-                ));
-                Flow::Down
-            }
             FLT_PREOP_SUCCESS_NO_CALLBACK => Flow::Down,
             FLT_PREOP_DISALLOW_FASTIO => {
-                if guest::data::flags(self.data) & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION == 0 {
-                    violation(
-                        "FLT_PREOP_DISALLOW_FASTIO for what is no fast I/O",
-                        self.data,
-                    );
+                if guest::data::flags(data) & FLTFL_CALLBACK_DATA_FAST_IO_OPERATION == 0 {
+                    let what = "FLT_PREOP_DISALLOW_FASTIO for what is no fast I/O";
+                    violation(&pre_operation::DISALLOW_FAST_IO, what, data);
+                    return Flow::Down;
                 }
-                guest::data::set_status(self.data, STATUS_FLT_DISALLOW_FAST_IO, 0);
+                guest::data::set_status(data, STATUS_FLT_DISALLOW_FAST_IO, 0);
                 Flow::Turn
             }
             FLT_PREOP_COMPLETE => {
-                check_completed(self.data);
+                check_completed(data);
                 Flow::Turn
             }
             FLT_PREOP_DISALLOW_FSFILTER_IO => {
                 if copied.block.major_function != IRP_MJ_QUERY_OPEN {
-                    violation(
-                        "FLT_PREOP_DISALLOW_FSFILTER_IO is for query-open only",
-                        self.data,
-                    );
+                    let what = "FLT_PREOP_DISALLOW_FSFILTER_IO is for query-open only";
+                    violation(&pre_operation::DISALLOW_QUERY, what, data);
+                    return Flow::Down;
                 }
-                let status = STATUS_FLT_INVALID_ASYNCHRONOUS_REQUEST;
-                guest::data::set_status(self.data, status, 0);
+                guest::data::set_status(data, STATUS_FLT_INVALID_ASYNCHRONOUS_REQUEST, 0);
                 Flow::Turn
             }
-            _ => violation("an unknown pre-operation status", self.data),
+            _ => {
+                let what = "an unknown pre-operation status";
+                violation(&pre_operation::UNKNOWN, what, data);
+                Flow::Down
+            }
         }
+    }
+
+    /// Notes the post-operation callback that a pre-operation callback asked for.
+    fn expect_post(
+        &mut self,
+        instance: &Arc<Instance>,
+        entry: OperationEntry,
+        copied: Copied,
+        result: u32,
+        context: PVOID,
+    ) {
+        let major = copied.block.major_function;
+        if entry.post.is_none() {
+            let what = "asked for a post-operation callback and has none";
+            violation(&pre_operation::NO_POST, what, self.data);
+        }
+        if major == IRP_MJ_SHUTDOWN {
+            let what = "IRP_MJ_SHUTDOWN has no post-operation callback";
+            violation(&pre_operation::NO_POST, what, self.data);
+        }
+        let synchronized = result == FLT_PREOP_SYNCHRONIZE && is_irp(self.data);
+        let address = context.expose_provenance();
+        if address != 0 {
+            CompletionContexts::note(self.m, address, major);
+        }
+        let node = Node::new(instance, entry.post, address, copied, synchronized);
+        self.push(node);
     }
 
     /// Where a filter sent the operation by changing its target instance: the instance of the
@@ -221,6 +234,7 @@ impl Run<'_> {
         });
         if target.is_none() {
             violation(
+                &pre_operation::TARGET,
                 "the new target is no instance of the same filter and altitude",
                 self.data,
             );
@@ -268,15 +282,18 @@ pub(super) fn check_changes(data: *mut FLT_CALLBACK_DATA, before: &Copied, what:
     let fixed = after.data.thread != before.data.thread
         || after.data.iopb != before.data.iopb
         || after.data.requestor_mode != before.data.requestor_mode
+        || after.block.major_function != before.block.major_function
         || (flags ^ before.data.flags) & !FLTFL_CALLBACK_DATA_DIRTY != 0;
     if fixed {
         violation(
+            &pre_operation::FIXED_FIELDS,
             &format!("a {what} changed a field of the callback data that is not its own"),
             data,
         );
     }
     if flags & FLTFL_CALLBACK_DATA_DIRTY == 0 && !same_block(&before.block, &after.block) {
         violation(
+            &pre_operation::NOT_DIRTY,
             &format!("a {what} changed parameters without FltSetCallbackDataDirty"),
             data,
         );
@@ -298,22 +315,32 @@ fn check_completed(data: *const FLT_CALLBACK_DATA) {
     let status = guest::data::status(data);
     let major = guest::data::major(data);
     if status == STATUS_PENDING {
-        violation("completed with STATUS_PENDING", data);
+        violation(
+            &pre_operation::COMPLETED_PENDING,
+            "completed with STATUS_PENDING",
+            data,
+        );
     }
     if status == STATUS_FLT_DISALLOW_FAST_IO {
-        violation("completed with STATUS_FLT_DISALLOW_FAST_IO", data);
+        violation(
+            &pre_operation::COMPLETED_DISALLOWED,
+            "completed with STATUS_FLT_DISALLOW_FAST_IO",
+            data,
+        );
     }
     if matches!(major, IRP_MJ_CLEANUP | IRP_MJ_CLOSE) && !NtStatus::is_success(status) {
-        violation("cleanup and close cannot fail", data);
+        violation(
+            &pre_operation::CLOSE_FAILED,
+            "cleanup and close cannot fail",
+            data,
+        );
     }
 }
 
-pub(super) fn violation(what: &str, data: *const FLT_CALLBACK_DATA) -> ! {
+/// Notes that a callback broke `rule` in an operation.
+pub(super) fn violation(rule: &'static Rule, what: &str, data: *const FLT_CALLBACK_DATA) {
     let major = guest::data::major(data);
-    verifier::violation(
-        "callback-status",
-        format!("{what} (major function {major:#x})"),
-    )
+    verifier::violation(rule, format!("{what} (major function {major:#x})"));
 }
 
 impl Operation {

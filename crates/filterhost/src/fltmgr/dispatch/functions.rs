@@ -65,18 +65,18 @@ fn cancel_open(m: &Arc<Machine>, by: PVOID, file: *mut FILE_OBJECT) {
     });
     let Some(create) = create.filter(|_| in_post_create) else {
         let detail = format!("{name}: not in the instance's post-create callback of that file");
-        verifier::violation("cancel-file-open", detail);
+        return verifier::violation(&verifier::post_operation::CANCEL_ELSEWHERE, detail);
     };
     let flags = guest::file::flags(file);
     if flags & FO_HANDLE_CREATED != 0 {
-        verifier::violation(
-            "cancel-file-open",
+        return verifier::violation(
+            &verifier::post_operation::CANCEL_ELSEWHERE,
             format!("{name}: a handle exists already"),
         );
     }
     if create.is_cancelled() {
-        verifier::violation(
-            "cancel-file-open",
+        return verifier::violation(
+            &verifier::post_operation::CANCEL_TWICE,
             format!("{name}: called twice for one create"),
         );
     }
@@ -180,11 +180,13 @@ crate::exports! {
             FLT_PREOP_SUCCESS_WITH_CALLBACK | FLT_PREOP_SUCCESS_NO_CALLBACK | FLT_PREOP_COMPLETE
         );
         if !known {
-            c.violation("callback-status", format!("{status} cannot end a pended operation"));
+            let detail = format!("{status} cannot end a pended operation");
+            c.violation(&verifier::pre_operation::PENDED_STATUS, detail);
         }
         let context = context.expose_provenance();
         if !operation.resume(Resume::Pre { status, context }) {
-            c.violation("completed-twice", "the operation was completed already");
+            let detail = "the operation was completed already";
+            c.violation(&verifier::pre_operation::COMPLETED_TWICE, detail);
         }
         c.m.sched().notify();
     }
@@ -193,7 +195,8 @@ crate::exports! {
     fn FltCompletePendedPostOperation(c, data: *mut FLT_CALLBACK_DATA) {
         let operation = find(c.m, c.info.name, data);
         if !operation.resume(Resume::Post) {
-            c.violation("completed-twice", "the operation was completed already");
+            let detail = "the operation was completed already";
+            c.violation(&verifier::pre_operation::COMPLETED_TWICE, detail);
         }
         c.m.sched().notify();
     }
@@ -205,14 +208,14 @@ crate::exports! {
     ) -> u8 {
         let operation = find(c.m, c.info.name, data);
         if flags & FLTFL_POST_OPERATION_DRAINING != 0 || operation.is_draining() {
-            c.violation("completion-when-safe", "the instance is draining");
+            c.violation(&verifier::draining::WHEN_SAFE, "the instance is draining");
         }
         let block = guest::data::block(data);
         if block.major_function == IRP_MJ_CREATE && c.thread.irql() > irql::PASSIVE {
-            c.violation("completion-when-safe", "post-create runs at PASSIVE_LEVEL");
+            c.violation(&verifier::post_operation::WHEN_SAFE, "post-create runs at PASSIVE_LEVEL");
         }
         let Some(objects) = guest::read(objects) else {
-            c.violation("null-pointer", "the related objects are a null pointer");
+            c.stop("access-violation", "the related objects are a null pointer");
         };
         if call::may_wait() {
             guest::write(result, call::post(safe, data, &objects, context, flags));

@@ -146,7 +146,7 @@ impl Run<'_> {
         let status = self.volume.volume().perform(self.m, self.data);
         if status == STATUS_PENDING {
             let detail = "the file system returned STATUS_PENDING to the Filter Manager";
-            verifier::violation("host-pending", detail);
+            verifier::stop("host-pending", detail);
         }
         let information = guest::data::io_status(self.data).information;
         guest::data::set_status(self.data, status, information);

@@ -1,6 +1,6 @@
 //! What is known of each operation in flight, found by the address of its callback data.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -60,6 +60,8 @@ pub struct Operation {
 struct Operations {
     live: Mutex<HashMap<usize, Arc<Operation>>>,
     packets: Mutex<HashMap<usize, Arc<OpenPacket>>>,
+    /// Callback data of operations that have ended, until their memory is used again.
+    ended: Mutex<HashSet<usize>>,
 }
 
 impl Operation {
@@ -164,8 +166,9 @@ pub(super) fn begin(m: &Machine, data: *mut FLT_CALLBACK_DATA) -> Arc<Operation>
         .live
         .lock()
         .insert(data.addr(), operation.clone());
+    operations.ended.lock().remove(&data.addr());
     if old.is_some() {
-        verifier::violation(
+        verifier::stop(
             "host-operation",
             "callback data was sent twice at the same time",
         );
@@ -208,7 +211,9 @@ fn new(
 }
 
 pub(super) fn end(m: &Arc<Machine>, data: *const FLT_CALLBACK_DATA) {
-    let ended = m.state::<Operations>().live.lock().remove(&data.addr());
+    let operations = m.state::<Operations>();
+    let ended = operations.live.lock().remove(&data.addr());
+    operations.ended.lock().insert(data.addr());
     if let Some(packet) = ended.and_then(|operation| operation.packet()) {
         packet.end_of_pass(m);
     }
@@ -225,7 +230,11 @@ pub(crate) fn find(m: &Machine, function: &str, data: *const FLT_CALLBACK_DATA) 
         .cloned();
     found.unwrap_or_else(|| {
         let detail = format!("{function}: {data:p} is no operation in flight");
-        verifier::violation("callback-data-pointer", detail)
+        let ended = m.state::<Operations>();
+        if ended.ended.lock().contains(&data.addr()) {
+            verifier::fatal(&verifier::callback_data::ENDED, detail)
+        }
+        verifier::fatal(&verifier::callback_data::POINTER, detail)
     })
 }
 

@@ -16,6 +16,8 @@ use crate::layout::{
 };
 use crate::machine::Machine;
 use crate::status::{NtStatus, STATUS_PENDING, STATUS_REPARSE};
+use crate::verifier::callback_data::CompletionContexts;
+use crate::verifier::{draining, post_operation, pre_operation};
 
 impl Run<'_> {
     /// Runs the post-operation callbacks from the lowest to the highest.
@@ -57,6 +59,7 @@ impl Run<'_> {
             FLT_POSTOP_MORE_PROCESSING_REQUIRED => {
                 if !self.is_irp() {
                     violation(
+                        &post_operation::MORE_PROCESSING,
                         "FLT_POSTOP_MORE_PROCESSING_REQUIRED for what is no IRP",
                         self.data,
                     );
@@ -65,7 +68,11 @@ impl Run<'_> {
             }
             FLT_POSTOP_DISALLOW_FSFILTER_IO if before.block.major_function == IRP_MJ_QUERY_OPEN => {
             }
-            _ => violation("a post-operation status that does not fit", self.data),
+            _ => violation(
+                &post_operation::UNKNOWN,
+                "a post-operation status that does not fit",
+                self.data,
+            ),
         }
         check_changes(self.data, &before, "post-operation callback");
         self.check_status(&before);
@@ -93,6 +100,7 @@ impl Run<'_> {
             .wait_until("FltCompletePendedPostOperation", None, resumed);
         if !matches!(how, Ok(Resume::Post)) {
             violation(
+                &pre_operation::WRONG_COMPLETION,
                 "a pended post-operation was completed as a pre-operation",
                 self.data,
             );
@@ -103,7 +111,11 @@ impl Run<'_> {
         let old = NtStatus(before.data.io_status.status);
         let new = guest::data::status(self.data);
         if new == STATUS_PENDING {
-            violation("a post-operation callback set STATUS_PENDING", self.data);
+            violation(
+                &post_operation::PENDING,
+                "a post-operation callback set STATUS_PENDING",
+                self.data,
+            );
         }
         if before.block.major_function != IRP_MJ_CREATE {
             return;
@@ -113,15 +125,24 @@ impl Run<'_> {
         let cancelled = self.operation.is_cancelled();
         if was_open && !is_open && !cancelled {
             violation(
+                &post_operation::FAILED_OPEN,
                 "a create failed in post-create without FltCancelFileOpen",
                 self.data,
             );
         }
         if cancelled && is_open {
-            violation("a create succeeded after FltCancelFileOpen", self.data);
+            violation(
+                &post_operation::CANCELLED_SUCCEEDS,
+                "a create succeeded after FltCancelFileOpen",
+                self.data,
+            );
         }
         if is_open && !was_open {
-            violation("a failed create was turned into a success", self.data);
+            violation(
+                &post_operation::REVIVED,
+                "a failed create was turned into a success",
+                self.data,
+            );
         }
     }
 }
@@ -144,9 +165,14 @@ pub(crate) fn drain(m: &Arc<Machine>, node: &Arc<Node>) {
         objects.file_object = block.target_file_object;
         let context: PVOID = core::ptr::with_exposed_provenance_mut(node.context);
         let flags = FLTFL_POST_OPERATION_DRAINING;
+        CompletionContexts::drained(m, node.context);
         let result = call::post(callback, data, &objects, context, flags);
         if result != FLT_POSTOP_FINISHED_PROCESSING {
-            violation("a draining post-operation callback must finish", data);
+            violation(
+                &draining::STATUS,
+                "a draining post-operation callback must finish",
+                data,
+            );
         }
         operation::end(m, data);
     } else {

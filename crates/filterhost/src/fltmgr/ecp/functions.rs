@@ -22,7 +22,7 @@ fn packet(
     let operation = dispatch::find(m, function, data);
     if operation.is_draining() {
         let detail = format!("{function}: draining callback data is a copy");
-        verifier::violation("draining-data", detail);
+        verifier::violation(&verifier::draining::DATA, detail);
     }
     if operation.major() == IRP_MJ_CREATE {
         operation.packet()
@@ -102,7 +102,8 @@ crate::exports! {
             return STATUS_INVALID_PARAMETER_3;
         }
         if is_attached(c.m, list) {
-            c.violation("ecp-list-attached-twice", "the list belongs to another create");
+            c.violation(&verifier::ecp::LIST_POINTER, "the list belongs to another create");
+            return STATUS_INVALID_PARAMETER_3;
         }
         if !packet.set_list(list) {
             return STATUS_INVALID_PARAMETER_3;
@@ -120,7 +121,7 @@ crate::exports! {
         let filter = registration::expect(c.m, c.info.name, filter);
         // Bit 0 asks to charge the process's quota; no other bit is defined.
         if flags & !1 != 0 {
-            c.violation("ecp-flags", format!("flags {flags:#x} are not defined"));
+            c.violation(&verifier::ecp::FLAGS, format!("flags {flags:#x} are not defined"));
         }
         guest::write(list, core::ptr::null_mut());
         if c.is_to_fail() {
@@ -138,7 +139,7 @@ crate::exports! {
         registration::expect(c.m, c.info.name, filter);
         let list = expect_list(c.m, c.info.name, list);
         if is_attached(c.m, list) {
-            c.violation("ecp-list-free-attached", "the list belongs to a create");
+            return c.violation(&verifier::ecp::LIST_FREE_ATTACHED, "the list belongs to a create");
         }
         free_list(c.m, list);
     }
@@ -151,17 +152,17 @@ crate::exports! {
         let filter = registration::expect(c.m, c.info.name, filter);
         // Bit 0 charges quota, bit 1 asks for nonpaged memory.
         if flags & !3 != 0 {
-            c.violation("ecp-flags", format!("flags {flags:#x} are not defined"));
+            c.violation(&verifier::ecp::FLAGS, format!("flags {flags:#x} are not defined"));
         }
         if tag == 0 {
-            c.violation("pool-tag", "the tag is zero");
+            c.violation(&verifier::pool::TAG_ZERO, "the tag is zero");
         }
         guest::write(context, core::ptr::null_mut());
         if c.is_to_fail() {
             return STATUS_INSUFFICIENT_RESOURCES;
         }
         let Some(kind) = guest::read(kind) else {
-            c.violation("ecp-type", "the type is a null pointer");
+            c.fatal(&verifier::ecp::TYPE, "the type is a null pointer");
         };
         let new = New {
             kind,
@@ -187,7 +188,7 @@ crate::exports! {
         registration::expect(c.m, c.info.name, filter);
         let ecp = expect(c.m, c.info.name, context);
         if ecp.state.lock().list.is_some() {
-            c.violation("ecp-free-attached", "the parameter is in a list");
+            return c.violation(&verifier::ecp::FREE_ATTACHED, "the parameter is in a list");
         }
         ecp.free(c.m);
     }
@@ -198,10 +199,10 @@ crate::exports! {
     ) {
         let filter = registration::expect(c.m, c.info.name, filter);
         if flags & !2 != 0 {
-            c.violation("ecp-flags", format!("flags {flags:#x} are not defined"));
+            c.violation(&verifier::ecp::FLAGS, format!("flags {flags:#x} are not defined"));
         }
         if tag == 0 {
-            c.violation("pool-tag", "the tag is zero");
+            c.violation(&verifier::pool::TAG_ZERO, "the tag is zero");
         }
         let paged = flags & 2 == 0;
         lookaside::initialise(c.m, lookaside.addr(), (filter.id(), size, tag, paged));
@@ -213,7 +214,7 @@ crate::exports! {
     ) {
         registration::expect(c.m, c.info.name, filter);
         if flags & !2 != 0 {
-            c.violation("ecp-flags", format!("flags {flags:#x} are not defined"));
+            c.violation(&verifier::ecp::FLAGS, format!("flags {flags:#x} are not defined"));
         }
         lookaside::delete(c.m, lookaside.addr());
     }
@@ -225,20 +226,22 @@ crate::exports! {
     ) -> NtStatus {
         let filter = registration::expect(c.m, c.info.name, filter);
         if flags & !3 != 0 {
-            c.violation("ecp-flags", format!("flags {flags:#x} are not defined"));
+            c.violation(&verifier::ecp::FLAGS, format!("flags {flags:#x} are not defined"));
         }
         guest::write(context, core::ptr::null_mut());
         if c.is_to_fail() {
             return STATUS_INSUFFICIENT_RESOURCES;
         }
         let Some(kind) = guest::read(kind) else {
-            c.violation("ecp-type", "the type is a null pointer");
+            c.fatal(&verifier::ecp::TYPE, "the type is a null pointer");
         };
         let Some(from) = lookaside::take(c.m, list.addr()) else {
-            c.violation("ecp-lookaside", "the lookaside list was never initialised");
+            let detail = "the lookaside list was never initialised";
+            c.violation(&verifier::ecp::LOOKASIDE, detail);
+            return STATUS_INSUFFICIENT_RESOURCES;
         };
         if from.filter != filter.id() {
-            c.violation("ecp-lookaside", "the lookaside list is another filter's");
+            c.violation(&verifier::ecp::LOOKASIDE, "the lookaside list is another filter's");
         }
         // A request that does not fit the list's entries is served from pool.
         let fits = size as usize <= from.size;
@@ -269,7 +272,8 @@ crate::exports! {
         let list = expect_list(c.m, c.info.name, list);
         let ecp = expect(c.m, c.info.name, context);
         if ecp.state.lock().list.is_some() {
-            c.violation("ecp-inserted-twice", "the parameter is in a list already");
+            c.violation(&verifier::ecp::INSERTED_TWICE, "the parameter is in a list already");
+            return STATUS_INVALID_PARAMETER;
         }
         if c.is_to_fail() {
             return STATUS_INVALID_PARAMETER;

@@ -63,13 +63,16 @@ pub(super) fn returned(m: &Machine, at: usize) {
 pub(super) fn delete(m: &Machine, at: usize) {
     let gone = m.state::<Lookasides>().lists.lock().remove(&at);
     match gone {
-        None => verifier::violation("ecp-lookaside", "the lookaside list was never initialised"),
+        None => {
+            let detail = "the lookaside list was never initialised";
+            verifier::violation(&verifier::ecp::LOOKASIDE, detail);
+        }
         Some(list) if list.outstanding > 0 => {
             let detail = format!(
                 "{} parameters from the list are still in use",
                 list.outstanding
             );
-            verifier::violation("ecp-lookaside", detail)
+            verifier::violation(&verifier::ecp::LOOKASIDE_IN_USE, detail);
         }
         Some(_) => {}
     }

@@ -199,7 +199,7 @@ fn expect(m: &Machine, function: &str, context: PVOID) -> Arc<Ecp> {
         .cloned();
     found.unwrap_or_else(|| {
         let detail = format!("{function}: {context:p} is no ECP (its create may have ended)");
-        verifier::violation("ecp-pointer", detail)
+        verifier::fatal(&verifier::ecp::POINTER, detail)
     })
 }
 
@@ -213,7 +213,7 @@ fn expect_list(m: &Machine, function: &str, list: PVOID) -> usize {
         .contains_key(&list.addr());
     if !known {
         let detail = format!("{function}: {list:p} is no ECP list (its create may have ended)");
-        verifier::violation("ecp-list-pointer", detail);
+        verifier::fatal(&verifier::ecp::LIST_POINTER, detail);
     }
     list.addr()
 }

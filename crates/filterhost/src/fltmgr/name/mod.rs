@@ -216,7 +216,7 @@ fn with_record<R>(m: &Machine, at: PVOID, body: impl FnOnce(&mut Record) -> R) -
         None => {
             drop(state);
             let detail = format!("{at:p} is no file name information (or it was released)");
-            verifier::violation("name-pointer", detail)
+            verifier::fatal(&verifier::name::POINTER, detail)
         }
     }
 }

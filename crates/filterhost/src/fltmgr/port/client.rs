@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::{Message, Pipe, Ports, Server, disconnect, new_id, pointer};
 use crate::fltmgr::call;
 use crate::fltmgr::filter::Phase;
+use crate::kernel::user::UserMemory;
 use crate::layout::{FLT_PORT_CONNECT, PVOID};
 use crate::machine::{self, Machine};
 use crate::sched::Time;
@@ -21,6 +22,7 @@ use crate::status::{
     STATUS_OBJECT_NAME_NOT_FOUND, STATUS_PORT_DISCONNECTED, STATUS_THREAD_IS_TERMINATING,
     STATUS_TIMEOUT,
 };
+use crate::verifier;
 
 /// Bytes of `FILTER_MESSAGE_HEADER` and of `FILTER_REPLY_HEADER`.
 pub const HEADER_SIZE: usize = 16;
@@ -273,7 +275,8 @@ fn split_reply(bytes: &[u8]) -> Option<(NtStatus, u64, &[u8])> {
 }
 
 /// Sends bytes to the driver's message callback and gives the length of its answer. The callback
-/// gets the addresses of `input` and `output` as they are: user memory.
+/// gets addresses of user memory, which the driver's own code cannot touch
+/// ([`crate::verifier::port::USER_ADDRESS`]).
 ///
 /// # Errors
 /// `STATUS_PORT_DISCONNECTED`, `STATUS_NOT_SUPPORTED` when the driver takes no messages, or what
@@ -286,15 +289,25 @@ pub fn send(connection: &Connection, input: &[u8], output: &mut [u8]) -> Result<
     let cookie = core::ptr::with_exposed_provenance_mut(connection.cookie());
     let mut returned = 0;
     let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    let or_null = |empty: bool, at: PVOID| if empty { core::ptr::null_mut() } else { at };
+    let m = machine::current();
+    let (given, room) = (UserMemory::of(&m, input), UserMemory::of(&m, output));
     let buffers = call::UserBuffers {
-        input: or_null(input.is_empty(), input.as_ptr().cast_mut().cast()),
+        input: given.pointer(),
         input_length: length(input.len()),
-        output: or_null(output.is_empty(), output.as_mut_ptr().cast()),
+        output: room.pointer(),
         output_length: length(output.len()),
     };
-    call::message(callback, cookie, &buffers, &mut returned).ok()?;
-    Ok(returned as usize)
+    let status = call::message(callback, cookie, &buffers, &mut returned);
+    room.read(output);
+    status.ok()?;
+    if returned as usize > output.len() {
+        let detail = format!(
+            "{returned} bytes for a client with room for {}",
+            output.len()
+        );
+        verifier::violation(&verifier::port::OUTPUT_LENGTH, detail);
+    }
+    Ok(output.len().min(returned as usize))
 }
 
 /// Closes the process's handle: the driver's disconnect callback runs on this thread.

@@ -19,6 +19,7 @@ use crate::status::{
     STATUS_INVALID_SECURITY_DESCR, STATUS_OBJECT_NAME_COLLISION, STATUS_PORT_DISCONNECTED,
     STATUS_SUCCESS,
 };
+use crate::verifier;
 
 /// Tag of descriptors made here.
 const DESCRIPTOR_TAG: u32 = u32::from_le_bytes(*b"FMsd");
@@ -107,7 +108,7 @@ crate::exports! {
         let closed = c.m.state::<Ports>().servers.lock().remove(&port.addr());
         match closed {
             Some(server) => server.state.lock().closed = true,
-            None => c.violation("port-pointer", format!("{port:p} is no server port")),
+            None => c.violation(&verifier::port::SERVER, format!("{port:p} is no server port")),
         }
     }
 
@@ -119,12 +120,12 @@ crate::exports! {
             return;
         }
         let Some(connection) = Ports::client(c.m, named) else {
-            c.violation("port-pointer", format!("{named:p} is no client port"));
+            return c.violation(&verifier::port::CLIENT, format!("{named:p} is no client port"));
         };
         guest::write(port, core::ptr::null_mut());
         let twice = std::mem::replace(&mut connection.pipe.lock().closed, true);
         if twice {
-            c.violation("port-closed-twice", "the client port was closed before");
+            c.violation(&verifier::port::CLOSED_TWICE, "the client port was closed before");
         }
         c.m.sched().notify();
     }
@@ -141,11 +142,18 @@ crate::exports! {
             return STATUS_PORT_DISCONNECTED;
         }
         let Some(connection) = Ports::client(c.m, named) else {
-            c.violation("port-pointer", format!("{named:p} is no client port"));
+            c.violation(&verifier::port::CLIENT, format!("{named:p} is no client port"));
+            return STATUS_PORT_DISCONNECTED;
         };
+        if bytes.is_null() {
+            c.violation(&verifier::port::EMPTY_MESSAGE, "the message has no buffer");
+        }
         let room = if reply.is_null() { None } else { guest::read(reply_length) };
         if !reply.is_null() && room.is_none() {
             return STATUS_INVALID_PARAMETER;
+        }
+        if timeout.is_null() {
+            verifier::lock_order::wait(c.m, c.thread, c.info.name);
         }
         let until = deadline(c.m, guest::read(timeout));
         let bytes = guest::bytes(bytes.cast(), length as usize);

@@ -115,7 +115,9 @@ pub(crate) fn check_closed(m: &Machine, filter: &Filter) {
     };
     if let Some(name) = open {
         let detail = format!("filter {} unregisters with port {name} open", filter.name());
-        verifier::violation("port-not-closed", detail);
+        verifier::violation(&verifier::port::NOT_CLOSED, detail);
+        let mut servers = ports.servers.lock();
+        servers.retain(|_, server| server.filter.id() != filter.id());
     }
 }
 
@@ -142,7 +144,7 @@ pub(crate) fn filter_gone(m: &Arc<Machine>, filter: &Filter) {
                 "the disconnect callback of {} did not call FltCloseClientPort",
                 connection.server().name
             );
-            verifier::violation("client-port-not-closed", detail);
+            verifier::violation(&verifier::port::CLIENT_NOT_CLOSED, detail);
         }
         ports.clients.lock().remove(&connection.id());
     }

@@ -12,7 +12,7 @@ use crate::status::{
     NtStatus, STATUS_FLT_DELETING_OBJECT, STATUS_FLT_FILTER_NOT_FOUND,
     STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
 };
-use crate::verifier;
+use crate::verifier::{self, object::Taken};
 
 /// Takes a rundown reference on a filter, instance or volume.
 pub(crate) fn reference(m: &Machine, object: PVOID) -> NtStatus {
@@ -37,11 +37,13 @@ pub(crate) fn reference(m: &Machine, object: PVOID) -> NtStatus {
                 return STATUS_FLT_DELETING_OBJECT;
             }
             volume.state.lock().references += 1;
+            m.state::<Taken>().took(m, object.addr());
             STATUS_SUCCESS
         }
         None => {
             let detail = format!("FltObjectReference: {object:p} is no filter, instance or volume");
-            verifier::violation("object-pointer", detail)
+            verifier::violation(&verifier::reference::OBJECT, detail);
+            STATUS_FLT_DELETING_OBJECT
         }
     }
 }
@@ -51,9 +53,9 @@ pub(crate) fn dereference(m: &std::sync::Arc<Machine>, object: PVOID) {
     let drop_one = |count: &mut u32| {
         if *count == 0 {
             let detail = format!("FltObjectDereference: {object:p} has no reference to drop");
-            verifier::violation("reference-underflow", detail);
+            verifier::violation(&verifier::reference::UNDERFLOW, detail);
         }
-        *count -= 1;
+        *count = count.saturating_sub(1);
     };
     match FilterManager::of(m).find(object) {
         Some(Opaque::Filter(filter)) => drop_one(&mut filter.life.lock().references),
@@ -63,12 +65,13 @@ pub(crate) fn dereference(m: &std::sync::Arc<Machine>, object: PVOID) {
         }
         Some(Opaque::Volume(volume)) => {
             drop_one(&mut volume.state.lock().references);
+            m.state::<Taken>().dropped(object.addr());
             instance::retire_volume(m, &volume);
         }
         None => {
             let detail =
                 format!("FltObjectDereference: {object:p} is no filter, instance or volume");
-            verifier::violation("object-pointer", detail)
+            verifier::violation(&verifier::reference::OBJECT, detail);
         }
     }
     m.sched().notify();
@@ -84,7 +87,8 @@ crate::exports! {
     ) -> NtStatus {
         guest::write(filter, core::ptr::null_mut());
         if c.m.objects().find_kind(driver, Kind::Driver).is_none() {
-            c.violation("driver-pointer", format!("{driver:p} is no driver object"));
+            c.violation(&verifier::reference::DRIVER, format!("{driver:p} is no driver object"));
+            return STATUS_INVALID_PARAMETER;
         }
         let Some(record) = guest::read(registration) else {
             return STATUS_INVALID_PARAMETER;

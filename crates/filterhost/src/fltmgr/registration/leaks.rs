@@ -12,7 +12,7 @@ use crate::fltmgr::{FilterManager, Leak, Opaque, context, ecp, name, section, wo
 use crate::image::Images;
 use crate::kernel::irp;
 use crate::machine::Machine;
-use crate::verifier;
+use crate::verifier::{self, Rule};
 
 /// How long unregistering waits for what other threads still hold.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,31 +40,37 @@ pub(super) fn check(m: &Arc<Machine>, filter: &Arc<Filter>) {
             .unwrap_or_default();
         verifier::violation_at(rule, detail, m.state::<Images>().describe(&stack));
     }
-    if let Some(what) = references(m, filter) {
+    if let Some((rule, what)) = references(m, filter) {
         let detail = format!("filter {} unregisters and leaves {what}", filter.name());
-        verifier::violation("reference-leak", detail);
+        verifier::violation(rule, detail);
     }
 }
 
 /// The first kind of thing that is left: its rule, and all of that kind.
-fn left(m: &Arc<Machine>, filter: &Arc<Filter>) -> Option<(&'static str, Vec<Leak>)> {
+fn left(m: &Arc<Machine>, filter: &Arc<Filter>) -> Option<(&'static Rule, Vec<Leak>)> {
     // Sections before contexts: a section that was not closed keeps its context too.
     let kinds = [
-        ("section-leak", section::open(m, filter)),
-        ("context-leak", context::alive(m, filter)),
-        ("name-leak", name::alive(m, filter)),
-        ("work-item-leak", work::outstanding(m, filter)),
-        ("ecp-leak", ecp::leaks(m, filter)),
-        ("irp-leak", irp::unsent(m)),
+        (&verifier::section::LEAK, section::open(m, filter)),
+        (&verifier::context::LEAK, context::alive(m, filter)),
+        (&verifier::name::LEAK, name::alive(m, filter)),
+        (&verifier::work_item::LEAK, work::outstanding(m, filter)),
+        (&verifier::ecp::LEAK, ecp::leaks(m, filter)),
+        (&verifier::irp::LEAK, irp::unsent(m)),
     ];
-    kinds.into_iter().find(|(_, leaks)| !leaks.is_empty())
+    kinds
+        .into_iter()
+        .find(|(rule, leaks)| m.judges(rule) && !leaks.is_empty())
 }
 
 /// Rundown references on the filter and its instances.
-fn references(m: &Machine, filter: &Filter) -> Option<String> {
+fn references(m: &Machine, filter: &Filter) -> Option<(&'static Rule, String)> {
+    use verifier::reference::{FILTER_LEAK, INSTANCE_LEAK};
     let own = filter.life.lock().references;
-    if own > 0 {
-        return Some(format!("{own} references to the filter"));
+    if own > 0 && m.judges(&FILTER_LEAK) {
+        return Some((&FILTER_LEAK, format!("{own} references to the filter")));
+    }
+    if !m.judges(&INSTANCE_LEAK) {
+        return None;
     }
     let manager = FilterManager::of(m);
     let state = manager.state.lock();
@@ -72,8 +78,8 @@ fn references(m: &Machine, filter: &Filter) -> Option<String> {
         Opaque::Instance(instance) if instance.filter().id() == filter.id() => {
             let references = instance.life.lock().references;
             let altitude = instance.altitude();
-            (references > 0)
-                .then(|| format!("{references} references to the instance at {altitude}"))
+            let what = format!("{references} references to the instance at {altitude}");
+            (references > 0).then_some((&INSTANCE_LEAK, what))
         }
         _ => None,
     })

@@ -100,7 +100,7 @@ fn check_contexts(callbacks: &Callbacks) -> Result<(), NtStatus> {
 pub(crate) fn expect(m: &Machine, function: &str, address: PVOID) -> Arc<Filter> {
     FilterManager::of(m).filter(address).unwrap_or_else(|| {
         let detail = format!("{function}: {address:p} is no filter (or it is unregistered)");
-        verifier::violation("filter-pointer", detail)
+        verifier::fatal(&verifier::reference::FILTER, detail)
     })
 }
 
@@ -128,7 +128,8 @@ fn unregister(m: &Arc<Machine>, filter: &Arc<Filter>, flags: u32) {
         let mut life = filter.life.lock();
         if life.phase == Phase::Unloading {
             drop(life);
-            verifier::violation("unregister-twice", "FltUnregisterFilter runs already");
+            let detail = "FltUnregisterFilter runs already";
+            return verifier::violation(&verifier::lifetime::UNREGISTER_TWICE, detail);
         }
         life.phase = Phase::Unloading;
     }
@@ -195,13 +196,13 @@ pub fn unload(m: &Arc<Machine>, name: &str, how: Unload) -> Result<(), NtStatus>
     if !status.is_success() && how == Unload::Optional {
         if !is_registered {
             let detail = format!("unload returned {status} after FltUnregisterFilter");
-            verifier::violation("unload-refused-late", detail);
+            verifier::violation(&verifier::lifetime::REFUSED_LATE, detail);
         }
         return Err(status);
     }
     if is_registered {
         let detail = "the unload callback agreed and did not call FltUnregisterFilter";
-        verifier::violation("unload-still-registered", detail);
+        verifier::violation(&verifier::lifetime::STILL_REGISTERED, detail);
     }
     Ok(())
 }

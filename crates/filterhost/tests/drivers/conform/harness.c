@@ -11,6 +11,7 @@ PFLT_INSTANCE TheInstance;
 PFLT_VOLUME TheVolume;
 FILE_OBJECT *TheFile;
 int NextPreStatus, NextPostStatus;
+int NextUnloadStatus, NextConflictStatus;
 ULONG SectionConflicts;
 __declspec(dllexport) ULONG ScanInstances;
 ULONG TornDown;
@@ -70,6 +71,14 @@ static int pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOI
     return status;
 }
 
+// For an operation without a post-operation callback.
+static int pre_alone(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects,
+    PVOID *completion)
+{
+    int status = pre(data, objects, completion);
+    return status == FLT_PREOP_SUCCESS_WITH_CALLBACK_WANTED ? 0 : 1;
+}
+
 static int post(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID context,
     ULONG flags)
 {
@@ -115,9 +124,10 @@ static void teardown_complete(const FLT_RELATED_OBJECTS *objects, ULONG reason)
 static NTSTATUS unload(ULONG flags)
 {
     UNUSED(flags);
+    if (NextUnloadStatus == STAY_REGISTERED) return STATUS_SUCCESS;
     FltUnregisterFilter(TheFilter);
     at_moment(MOMENT_UNLOADED, NULL);
-    return STATUS_SUCCESS;
+    return NextUnloadStatus;
 }
 
 static void cleanup(PFLT_CONTEXT context, USHORT type)
@@ -131,7 +141,7 @@ static NTSTATUS section_conflict(PFLT_INSTANCE instance, PFLT_CONTEXT context,
 {
     UNUSED(instance), UNUSED(context), UNUSED(data);
     SectionConflicts++;
-    return STATUS_SUCCESS;
+    return NextConflictStatus;
 }
 
 static NTSTATUS transaction(const FLT_RELATED_OBJECTS *objects, PFLT_CONTEXT context, ULONG mask)
@@ -155,7 +165,7 @@ const FLT_CONTEXT_REGISTRATION TheContexts[] = {
 const FLT_OPERATION_REGISTRATION TheOperations[] = {
     { 0x00, 0, pre, post, NULL }, { 0x02, 0, pre, post, NULL }, { 0x03, 0, pre, post, NULL },
     { 0x04, 0, pre, post, NULL }, { 0x05, 0, pre, post, NULL }, { 0x06, 0, pre, post, NULL },
-    { 0x0c, 0, pre, post, NULL }, { 0x0d, 0, pre, post, NULL }, { 0x12, 0, pre, post, NULL },
+    { 0x09, 0, pre_alone, NULL, NULL }, { 0x0c, 0, pre, post, NULL }, { 0x0d, 0, pre, post, NULL }, { 0x12, 0, pre, post, NULL },
     { 0xff, 0, pre, post, NULL }, { IRP_MJ_OPERATION_END, 0, NULL, NULL, NULL },
 };
 

@@ -40,6 +40,12 @@ extern PFLT_VOLUME TheVolume;
 extern FILE_OBJECT *TheFile;
 // What the callback that runs a case returns to the Filter Manager; 0 unless the case sets it.
 extern int NextPreStatus, NextPostStatus;
+// The same for its unload callback, where it is not 0, which then does not unregister; and for
+// its section notification callback.
+extern int NextUnloadStatus, NextConflictStatus;
+#define STAY_REGISTERED 1
+// What asks for a post-operation callback where none is registered.
+#define FLT_PREOP_SUCCESS_WITH_CALLBACK_WANTED 0x100
 // Section conflicts seen, and instances whose teardown is complete.
 extern ULONG SectionConflicts;
 extern ULONG TornDown;
