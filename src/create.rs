@@ -19,7 +19,7 @@ use known::Keyed;
 use siloscan_core::exclusion::Excluded;
 use siloscan_core::key::Key;
 use siloscan_core::limits::Parameters;
-use siloscan_core::reason::{Failure, IgnoreReason, LookupReason, SkipReason};
+use siloscan_core::reason::{AllowReason, Failure, IgnoreReason, LookupReason, SkipReason};
 use siloscan_core::route::{self, Facts, LookUp, OpenFacts, PreRoute, Route, Waiting, Which};
 use siloscan_core::verdict::{self, End, Opener};
 
@@ -279,7 +279,10 @@ impl Opening<'_> {
                     self.tally(end, false, since);
                 }
                 self.tell_policy(end, reason, reason.overrules(), since);
-                if matches!(end, End::Failed(_))
+                // One that nothing could take back may have met an older verdict, that told nobody
+                // by which rule.
+                let looked_at = reason == AllowReason::HandleExists;
+                if (matches!(end, End::Failed(_)) || looked_at)
                     && let Some(stream) = &self.stream
                 {
                     stream.state.note_unscanned();

@@ -223,6 +223,20 @@ fn mark_stream(stream: Owned<StreamContext>, context: &InstanceContext) -> Mark 
     Mark::Stream(stream)
 }
 
+/// As [`mark_stream`], for an operation that a section of the file may stand in the way of: one
+/// that a scan has through another stream is let go of first.
+fn mark_and_clear(stream: Owned<StreamContext>, context: &InstanceContext) -> Mark {
+    let key = own_key(&stream, context);
+    stream.begin_change(|token| begin(key.as_ref(), token));
+    let id = stream.state.id();
+    if scan::kill(key.as_ref(), id)
+        && let Some(key) = &key
+    {
+        scan::await_let_go(key, id);
+    }
+    Mark::Stream(stream)
+}
+
 /// The key of a stream's file, as far as it is known.
 #[must_use]
 pub fn own_key(stream: &StreamContext, context: &InstanceContext) -> Option<Key> {
@@ -273,6 +287,9 @@ fn change(data: &Data<'_>, paging: bool) -> Option<Mark> {
         // The key cannot be named: what is read through the stream dies, and the volume changes.
         after(Some(mark_stream(stream, &context)));
         return volume_change(context);
+    }
+    if !paging && data.major() == IRP_MJ_SET_INFORMATION && may_ask() {
+        return Some(mark_and_clear(stream, &context));
     }
     Some(mark_stream(stream, &context))
 }
@@ -362,15 +379,15 @@ fn set_information_effect(data: &Data<'_>) -> Effect {
 
 /// Whether a rename or a link may take its name from another file, or exchange the streams of
 /// its own: `evil` of a file can become its unnamed stream without a write. The flags of the
-/// extended classes are not looked at: they are asked for by whoever wants to replace.
+/// extended classes are not looked at: they are asked for by whoever wants to replace. Nor is
+/// anything of the classes for who has checked the access: `ReplaceIfExists` is documented for the
+/// plain ones alone, and the others have that in their buffer.
 fn may_replace(data: &Data<'_>) -> bool {
     const RENAME: i32 = 0x0a;
-    const RENAME_UNCHECKED: i32 = 0x38;
     const LINK: i32 = 0x0b;
-    const LINK_UNCHECKED: i32 = 0x39;
     let parameters = data.set_information();
     let replaces = match parameters.class {
-        RENAME | RENAME_UNCHECKED | LINK | LINK_UNCHECKED => parameters.replace_if_exists != 0,
+        RENAME | LINK => parameters.replace_if_exists != 0,
         _ => true,
     };
     replaces || data.renames_stream()

@@ -12,7 +12,7 @@ pub mod lead;
 mod wait;
 mod wanted;
 
-pub use kill::{abandon, give_way, kill, kill_file};
+pub use kill::{abandon, await_let_go, give_way, kill, kill_file};
 pub use wait::wait_for_verdict;
 pub use wanted::{By, Wanted};
 

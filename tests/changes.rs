@@ -285,15 +285,19 @@ fn new_name(flags: u32, name: &str) -> Vec<u8> {
 fn i2_a_name_taken_from_another_file_drops_the_key() {
     everywhere(&options(), |world| {
         let user = world.process("user");
-        let names: [fn(&FileHandle) -> bool; 5] = [
+        let names: [fn(&FileHandle) -> bool; 8] = [
             |file| file.rename("a.txt", true).is_ok(),
             |file| file.rename_posix("b.txt").is_ok(),
             |file| file.hard_link("c.txt", true).is_ok(),
             |file| file.set(0x48, &new_name(1, "d.txt")).is_ok(),
             |file| file.set(0x42, &new_name(1, "e.txt")).is_ok(),
+            // These three and the one before are for whoever has checked the access already.
+            |file| file.set(0x38, &new_name(1, "f.txt")).is_ok(),
+            |file| file.set(0x39, &new_name(1, "g.txt")).is_ok(),
+            |file| file.set(0x49, &new_name(1, "h.txt")).is_ok(),
         ];
         user.run(|p| {
-            for other in ["a", "b", "c", "d", "e"] {
+            for other in ["a", "b", "c", "d", "e", "f", "g", "h"] {
                 let other = format!(r"C:\{other}.txt");
                 p.write_file(&other, b"other").expect("a new file");
             }

@@ -93,6 +93,20 @@ impl<'w> Scene<'w> {
 }
 
 #[test]
+fn a_covered_layer_is_looked_up_where_the_administrator_wants_that() {
+    let mut looking = finding();
+    looking.parameters.push(("RegisteredLayers".to_owned(), 1));
+    everywhere(&looking, |world| {
+        let scene = Scene::new(world);
+        scene.cover();
+        assert_eq!(world.count(Event::CoverageReported), 1);
+        assert!(!scene.skips(), "as any other layer");
+        assert!(world.count(LookupReason::Layer) >= 1);
+        scene.end();
+    });
+}
+
+#[test]
 fn a_registered_layer_is_skipped_only_while_it_is_covered() {
     everywhere(&finding(), |world| {
         let scene = Scene::new(world);

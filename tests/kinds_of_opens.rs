@@ -224,7 +224,13 @@ fn kernel_mode_opens_are_scanned() {
 #[test]
 fn the_offline_attribute_excuses_nothing_and_recall_is_not_forced() {
     const OFFLINE: u32 = 0x1000;
+    const RECALL_ON_OPEN: u32 = 0x4_0000;
     const RECALL_ON_DATA_ACCESS: u32 = 0x40_0000;
+    const RECALLED: [(&str, u32); 3] = [
+        (r"C:\open.com", RECALL_ON_OPEN),
+        (r"C:\data.com", RECALL_ON_DATA_ACCESS),
+        (r"C:\both.com", RECALL_ON_OPEN | RECALL_ON_DATA_ACCESS),
+    ];
     everywhere(&options(), |world| {
         let user = world.process("user");
         let marked = |p: &Process, path: &str, attributes: u32| {
@@ -237,14 +243,18 @@ fn the_offline_attribute_excuses_nothing_and_recall_is_not_forced() {
         user.run(move |p| {
             marked(p, EVIL, OFFLINE);
             assert_eq!(p.read_file(EVIL), Err(INFECTED));
-            marked(p, r"C:\cloud.com", RECALL_ON_DATA_ACCESS);
+            for (path, attributes) in RECALLED {
+                marked(p, path, attributes);
+            }
         });
         let scans = world.scans();
-        let (count, read) = during(world, &user, Failure::NotRecalled, |p| {
-            p.read_file(r"C:\cloud.com").is_ok()
-        });
-        assert!(count >= 1, "not fetched by a scan");
-        assert!(read, "on the host, where on_evasion allows");
+        for (path, attributes) in RECALLED {
+            let (count, read) = during(world, &user, Failure::NotRecalled, move |p| {
+                p.read_file(path).is_ok()
+            });
+            assert!(count >= 1, "{attributes:#x}: not fetched by a scan");
+            assert!(read, "on the host, where on_evasion allows");
+        }
         assert_eq!(world.scans(), scans);
     });
 }

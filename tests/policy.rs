@@ -1,12 +1,14 @@
 //! When nothing can be scanned: what an open does is the administrator's policy, and no open hangs.
 
 use filterhost::status::STATUS_ACCESS_DENIED;
-use filterhost::wcifs::EcpVariant;
-use siloscan_core::reason::AllowReason;
+use filterhost::wcifs::{EcpVariant, Layer};
+use siloscan_core::reason::{AllowReason, DenyReason, ScanReason, SkipReason};
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::scene::{TOOL, containers, layer, options};
+use siloscan_worlds::scene::{INFECTED, TOOL, containers, layer, layer_with, options};
 use siloscan_worlds::world::WorldOptions;
+
+const EVIL: &str = r"C:\evil.com";
 
 /// A host whose scan service never comes.
 fn without_service(parameters: &[(&str, u32)]) -> WorldOptions {
@@ -42,6 +44,37 @@ fn i3_without_a_service_opens_are_refused_where_the_policy_says_so() {
         });
         containers[0].destroy();
     });
+}
+
+#[test]
+fn remote_layers_are_skipped_or_scanned_as_the_parameter_says() {
+    for (value, expected) in [(0, Ok(eicar_test_file().to_vec())), (1, Err(INFECTED))] {
+        let host = WorldOptions {
+            parameters: vec![("RemoteLayers".to_owned(), value)],
+            ..options()
+        };
+        everywhere(&host, move |world| {
+            let layer = layer_with(world, |p| {
+                p.write_file(EVIL, &eicar_test_file()).expect("a new file");
+            });
+            let remote = Layer {
+                remote: true,
+                ..layer
+            };
+            let containers = containers(world, &remote, 1, EcpVariant::default());
+            let app = containers[0].process("app");
+            let read = [(); 2].map(|()| app.run(|p| p.read_file(EVIL)));
+            assert_eq!(read, [expected.clone(), expected.clone()]);
+            let counts = world.counts();
+            let skipped = counts.get(SkipReason::RemoteLayer);
+            let scanned = counts.get(ScanReason::RemoteLayer);
+            let wanted = if value == 0 { (2, 0) } else { (0, 2) };
+            assert_eq!((skipped, scanned), wanted, "{:?}", counts.named());
+            let denied = counts.get(DenyReason::ScannedInfected);
+            assert_eq!(denied, wanted.1, "no verdict is kept: {:?}", counts.named());
+            containers[0].destroy();
+        });
+    }
 }
 
 #[test]

@@ -259,6 +259,19 @@ fn tally(world: &World, id: [u8; 16]) -> Option<Tally> {
     tallies.into_iter().find(|tally| tally.container == id)
 }
 
+/// A GUID as the service writes it.
+fn text(id: GUID) -> String {
+    let tail = u64::from_be_bytes(id.data4);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        id.data1,
+        id.data2,
+        id.data3,
+        tail >> 48,
+        tail & 0xffff_ffff_ffff
+    )
+}
+
 #[test]
 fn requests_events_and_counters_tell_the_container() {
     let finding = WorldOptions {
@@ -276,6 +289,7 @@ fn requests_events_and_counters_tell_the_container() {
                 ..ContainerOptions::default()
             })
         });
+        let loud_id = ids[1];
         let ids = ids.map(bytes);
         quiet.process("app").run(|p| {
             assert!(p.read_file(OTHER).is_ok());
@@ -306,11 +320,13 @@ fn requests_events_and_counters_tell_the_container() {
             .collect();
         assert_eq!(told, BTreeSet::from(ids));
         let named = world.events().all();
-        let detected = named.iter().find_map(|event| match event {
-            siloscan_service::events::Event::Detection { scan, .. } => scan.container.clone(),
+        let detected = named.iter().filter_map(|event| match event {
+            siloscan_service::events::Event::Detection { scan, .. } => Some(&scan.container),
             _ => None,
         });
-        assert!(detected.is_some(), "{named:?}");
+        let detected: BTreeSet<_> = detected.collect();
+        let name = Some(text(loud_id));
+        assert_eq!(detected, BTreeSet::from([&name]), "{named:?}");
         quiet.destroy();
         loud.destroy();
     });

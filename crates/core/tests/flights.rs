@@ -191,6 +191,25 @@ fn i6_a_change_of_the_stream_that_is_read_kills_the_layer_scan() {
 }
 
 #[test]
+fn a_dead_scan_counts_as_a_reader_until_its_place_is_free() {
+    story(|table, _| {
+        let [own, other] = [7, 8].map(|stream| StreamId::new(stream).unwrap());
+        let waiter = join(table, &request(1, 7));
+        assert!(!table.is_read_through_another(&subject(1), other), "queued");
+        let lead = table.take_next(0).unwrap();
+        for dead in [false, true] {
+            assert!(table.is_read_through_another(&subject(1), other));
+            assert!(!table.is_read_through_another(&subject(1), own), "its own");
+            assert!(!table.is_read_through_another(&subject(2), other));
+            assert_eq!(table.kill(&subject(1), &mut |_| {}), u16::from(!dead));
+        }
+        table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+        assert!(!table.is_read_through_another(&subject(1), other));
+        assert_eq!(table.take_outcome(waiter), Some(Outcome::Again));
+    });
+}
+
+#[test]
 fn a_failure_is_one_openers_and_the_next_file_object_is_tried() {
     story(|table, _| {
         let [a, b, c] = [1, 2, 3].map(|i| join(table, &request(1, i)));

@@ -9,8 +9,8 @@ use filterhost::user::{PortHandle, PortMessage, Process};
 use parking_lot::Mutex;
 use siloscan_core::reason::Counted;
 use siloscan_core::wire::{
-    Counts as Told, ExclusionsReply, Hello, Message, News, Poll, PollReply, Scan, ScanReply,
-    ScanRequest, Stop, WireVerdict,
+    Chunk, ChunkReply, ChunkState, Counts as Told, ExclusionsReply, Hello, Message, News, Piece,
+    Poll, PollReply, Scan, ScanReply, ScanRequest, Stop, WireVerdict,
 };
 use siloscan_service::platform::PORT_NAME;
 use zerocopy::IntoBytes;
@@ -20,13 +20,15 @@ use crate::world::{Counts, SERVICE_SID, World};
 /// The rule set that a puppet says it has.
 pub const DIGEST: [u8; 32] = [0x77; 32];
 /// No message of the driver's is longer.
-const ROOM: usize = 16 << 10;
+const ROOM: usize = size_of::<Chunk>();
 
 /// What the driver says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Scan this.
     Scan(ScanRequest),
+    /// Keep this piece of a file until its scan is asked for.
+    Chunk(Piece),
     /// Anything for me? With its number.
     Poll(u64),
     /// Let go of the section of this request.
@@ -189,7 +191,8 @@ impl Puppet {
         self.port.reply(to.id, status, bytes)
     }
 
-    /// Does what a good service does: answers a poll, answers a scan with `verdict`, lets go.
+    /// Does what a good service does: answers a poll, takes a piece, answers a scan with `verdict`,
+    /// lets go.
     pub fn behave(&self, message: &Delivered, verdict: WireVerdict) {
         let reply = match &message.asked {
             Asked::Poll(sequence) => poll_reply(*sequence),
@@ -197,6 +200,7 @@ impl Puppet {
                 self.let_go(scan);
                 scan_reply(scan.request, verdict)
             }
+            Asked::Chunk(piece) => chunk_reply(piece, ChunkState::TAKEN),
             Asked::Stop(_) | Asked::Counts(_) | Asked::Nonsense(_) => return,
         };
         // The driver may have gone, or not wait any more.
@@ -285,10 +289,20 @@ pub fn scan_reply(request: u64, verdict: WireVerdict) -> Vec<u8> {
         .to_vec()
 }
 
+/// A reply to a piece that says so of it, and that the file is held up to its end.
+#[must_use]
+pub fn chunk_reply(piece: &Piece, state: ChunkState) -> Vec<u8> {
+    let held = piece.offset.saturating_add(piece.used.into());
+    let reply = ChunkReply::new(piece.request, held, state);
+    reply.as_bytes().to_vec()
+}
+
 fn delivered(message: &PortMessage) -> Delivered {
     let bytes = message.bytes.as_slice();
     let asked = if let Ok((scan, _)) = Scan::decode(bytes) {
         Asked::Scan(scan)
+    } else if let Ok((piece, _)) = Chunk::decode(bytes) {
+        Asked::Chunk(piece)
     } else if let Ok(poll) = Poll::view(bytes) {
         Asked::Poll(poll.sequence.get())
     } else if let Ok(stop) = Stop::view(bytes) {

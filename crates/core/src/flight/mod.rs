@@ -357,6 +357,13 @@ impl<'m> FlightTable<'m> {
         self.flights.find_live(subject).is_some()
     }
 
+    /// Whether a flight for this subject, live or dead, still has a section, or may, and of
+    /// another stream than `but`: a container's, through which these bytes are read.
+    #[must_use]
+    pub fn is_read_through_another(&self, subject: &Subject, but: StreamId) -> bool {
+        self.flights.is_read_through_another(subject, but)
+    }
+
     /// How many flights are live.
     #[must_use]
     pub fn live(&self) -> usize {

@@ -380,6 +380,15 @@ impl<'m> Flights<'m> {
         })
     }
 
+    /// Whether a flight for this subject, in any state, has a section of another stream.
+    pub(super) fn is_read_through_another(&self, subject: &Subject, but: StreamId) -> bool {
+        self.slots.iter().any(|slot| {
+            slot.state != State::Free
+                && slot.subject.as_ref() == Some(subject)
+                && slot.reads.is_some_and(|stream| stream != but)
+        })
+    }
+
     /// The queued scan at close that has a section of this stream.
     pub(super) fn find_queued_reader(&self, stream: StreamId) -> Option<u16> {
         self.live()

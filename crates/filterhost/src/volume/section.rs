@@ -28,6 +28,8 @@ pub enum SectionUse {
 pub struct SectionBytes {
     m: Arc<Machine>,
     stream: Arc<Stream>,
+    /// The stream that it counts on, where that is not the one that it shows.
+    behind: Option<Arc<Stream>>,
     purpose: SectionUse,
     size: u64,
     mirror: OnceLock<Arc<Mirror>>,
@@ -48,9 +50,16 @@ impl SectionBytes {
         if size == 0 {
             return Err(STATUS_END_OF_FILE);
         }
-        let mut scb = stream.scb();
+        let behind = stream.behind().filter(|_| purpose == SectionUse::Scan);
+        if behind.is_some() && stream.scb().locks.any() {
+            return Err(STATUS_FILE_LOCK_CONFLICT);
+        }
+        let mut scb = behind.as_ref().unwrap_or(stream).scb();
         if purpose == SectionUse::Scan && scb.locks.any() {
             return Err(STATUS_FILE_LOCK_CONFLICT);
+        }
+        if behind.is_some() {
+            scb.sections.through = scb.sections.through.saturating_add(1);
         }
         let count = count_of(&mut scb.sections, purpose);
         *count = count.saturating_add(1);
@@ -61,6 +70,7 @@ impl SectionBytes {
         Ok(Arc::new(Self {
             m: Arc::clone(m),
             stream,
+            behind,
             purpose,
             size,
             mirror,
@@ -127,7 +137,10 @@ impl SectionBytes {
 
 impl Drop for SectionBytes {
     fn drop(&mut self) {
-        let mut scb = self.stream.scb();
+        let mut scb = self.behind.as_ref().unwrap_or(&self.stream).scb();
+        if self.behind.is_some() {
+            scb.sections.through = scb.sections.through.saturating_sub(1);
+        }
         let count = count_of(&mut scb.sections, self.purpose);
         *count = count.saturating_sub(1);
         show(&scb);

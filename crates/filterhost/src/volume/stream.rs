@@ -50,6 +50,9 @@ pub struct Sections {
     pub image: u32,
     /// Sections for a data scan.
     pub scan: u32,
+    /// Those of them that were made through a placeholder: whoever made them has no section
+    /// context of this stream, so that nobody is told of a conflict, and nothing waits for them.
+    pub through: u32,
 }
 
 impl Sections {
@@ -73,6 +76,8 @@ pub struct Stream {
     pub bytes: Arc<Bytes>,
     /// The stream that it is a transaction's view of, where both have one `FsContext`.
     beside: Option<Arc<Stream>>,
+    /// While it is a placeholder: the stream that its sections for a scan count on instead.
+    behind: Mutex<Option<Arc<Stream>>>,
     scb: Mutex<Scb>,
 }
 
@@ -85,6 +90,7 @@ impl Stream {
             name,
             bytes: Arc::new(bytes),
             beside: None,
+            behind: Mutex::default(),
             scb: Mutex::default(),
         })
     }
@@ -97,8 +103,19 @@ impl Stream {
             name: base.name.clone(),
             bytes: Arc::new(bytes),
             beside: one_context.then(|| Arc::clone(base)),
+            behind: Mutex::default(),
             scb: Mutex::default(),
         })
+    }
+
+    /// From now on sections for a scan count on the stream behind the placeholder, or here again.
+    pub fn set_behind(&self, behind: Option<Arc<Self>>) {
+        *self.behind.lock() = behind;
+    }
+
+    /// The stream that sections for a scan count on, where that is another one.
+    pub(super) fn behind(&self) -> Option<Arc<Self>> {
+        self.behind.lock().clone()
     }
 
     /// The first open of a period: gives the stream what file objects point to.

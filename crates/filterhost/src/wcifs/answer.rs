@@ -52,6 +52,9 @@ bitflags! {
         const NO_IDS_OPENS = 1 << 12;
         /// Nothing is answered at all (a filter that predates the ECP).
         const SILENT = 1 << 13;
+        /// A section for a scan of a placeholder counts on the stream of the layer's file, not on
+        /// the placeholder's own.
+        const SECTIONS_OF_LAYER = 1 << 14;
     }
 }
 

@@ -62,7 +62,11 @@ impl Wcifs {
     /// A filter for this overlay.
     #[must_use]
     pub fn new(overlay: Overlay, variant: EcpVariant) -> Self {
-        Self { overlay, variant }
+        let on_layers = variant.contains(EcpVariant::SECTIONS_OF_LAYER);
+        Self {
+            overlay: overlay.counting_sections_on_layers(on_layers),
+            variant,
+        }
     }
 
     /// The overlay.

@@ -64,6 +64,8 @@ pub struct Overlay {
     scratch: Arc<Volume>,
     layers: Vec<Layer>,
     whiteouts: Arc<Whiteouts>,
+    /// Sections for a scan of a placeholder count on the layer's stream.
+    on_layers: bool,
 }
 
 impl Overlay {
@@ -74,7 +76,15 @@ impl Overlay {
             scratch: Arc::clone(scratch),
             layers: layers.to_vec(),
             whiteouts,
+            on_layers: false,
         }
+    }
+
+    /// The same, where sections for a scan of a placeholder count on the layer's stream, or not.
+    #[must_use]
+    pub fn counting_sections_on_layers(mut self, on_layers: bool) -> Self {
+        self.on_layers = on_layers;
+        self
     }
 
     /// The scratch volume.
@@ -166,7 +176,7 @@ impl Overlay {
         if space.child(parent, name)?.is_some() || space.child(parent, &seen.name)?.is_some() {
             return Ok(());
         }
-        let length = seen.source.length();
+        let length = seen.data.bytes.length();
         let bytes = if seen.directory {
             Bytes::default()
         } else {
@@ -184,7 +194,9 @@ impl Overlay {
         if seen.directory {
             return Ok(());
         }
-        made.data.bytes.set_source(&seen.source);
+        made.data.bytes.set_source(&seen.data.bytes);
+        made.data
+            .set_behind(self.on_layers.then(|| Arc::clone(&seen.data)));
         let mut data = u64::try_from(layer).unwrap_or(0).to_le_bytes().to_vec();
         data.extend_from_slice(&seen.id.bytes());
         made.reparse = Some(Reparse {
@@ -210,6 +222,7 @@ impl Overlay {
     pub fn copy_up(&self, node: NodeId) -> Result<(), NtStatus> {
         let data = self.data_of(node)?;
         data.bytes.adopt_source()?;
+        data.set_behind(None);
         self.forget_placeholder(node)
     }
 
@@ -220,6 +233,7 @@ impl Overlay {
     pub fn detach(&self, node: NodeId) -> Result<(), NtStatus> {
         let data = self.data_of(node)?;
         data.bytes.drop_source();
+        data.set_behind(None);
         self.forget_placeholder(node)
     }
 
@@ -277,7 +291,7 @@ struct Seen {
     attributes: u32,
     times: crate::volume::node::Times,
     directory: bool,
-    source: Arc<Bytes>,
+    data: Arc<Stream>,
 }
 
 impl Seen {
@@ -298,7 +312,7 @@ impl Seen {
             attributes: node.attributes,
             times: node.times,
             directory: node.is_directory(),
-            source: Arc::clone(&node.data.bytes),
+            data: Arc::clone(&node.data),
         }
     }
 }

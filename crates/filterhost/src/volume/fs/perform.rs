@@ -57,6 +57,9 @@ impl MemFs {
                 }
                 Err(Stop::Oplock(stream)) if wait_for_oplock(m, &stream) => continue,
                 Err(Stop::Oplock(_)) => (STATUS_CANCELLED, 0),
+                Err(Stop::Conflict(stream)) if stream.scb().sections.through > 0 => {
+                    (STATUS_USER_MAPPED_FILE, 0)
+                }
                 Err(Stop::Conflict(stream)) if told => {
                     if wait_for_scan(m, &stream) {
                         continue;

@@ -2,6 +2,9 @@
 //! length with any bytes crashes, hangs or confuses the driver. It counts, decides by policy, and
 //! unloads with nothing left (I7).
 
+mod pieces;
+mod polls;
+
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -47,7 +50,7 @@ fn fresh_open(user: &Process, number: usize) -> Result<(), NtStatus> {
     })
 }
 
-/// What the puppet does with the next scan.
+/// What the puppet does with the next scan, and with the pieces that come before it.
 type Answer = Arc<dyn Fn(&Puppet, &Delivered, u64) + Send + Sync>;
 
 /// A puppet whose answers to scans the scenario changes as it goes.
@@ -60,7 +63,11 @@ struct Liar {
 
 impl Liar {
     fn start(world: &World, files: usize) -> Self {
-        let user = world.process("user");
+        Self::of(world, world.process("user"), files)
+    }
+
+    /// One that is asked about files that `user` makes.
+    fn of(world: &World, user: Process, files: usize) -> Self {
         user.run(move |p| {
             for number in 0..files {
                 p.write_file(&format!(r"C:\{number}.bin"), b"bytes")
@@ -79,6 +86,10 @@ impl Liar {
                     let answer = shared.lock().expect("no habit panics").clone();
                     answer(puppet, message, scan.request);
                 }
+                Asked::Chunk(piece) => {
+                    let answer = shared.lock().expect("no habit panics").clone();
+                    answer(puppet, message, piece.request);
+                }
                 _ => puppet.behave(message, WireVerdict::CLEAN),
             }
         });
@@ -90,12 +101,17 @@ impl Liar {
         }
     }
 
+    /// From now on scans are answered so.
+    fn answer_so(&self, answer: impl Fn(&Puppet, &Delivered, u64) + Send + Sync + 'static) {
+        *self.answer.lock().expect("no habit panics") = Arc::new(answer);
+    }
+
     /// Opens the next file while scans are answered so.
     fn open(
         &self,
         answer: impl Fn(&Puppet, &Delivered, u64) + Send + Sync + 'static,
     ) -> Result<(), NtStatus> {
-        *self.answer.lock().expect("no habit panics") = Arc::new(answer);
+        self.answer_so(answer);
         let number = self.opens.get();
         self.opens.set(number + 1);
         fresh_open(&self.user, number)
@@ -258,57 +274,6 @@ fn i7_replies_twice_late_or_for_somebody_else_reach_nobody() {
         assert_eq!(
             liar.open_on(STATUS_SUCCESS, |_| {}),
             Ok(()),
-            "the driver goes on"
-        );
-    });
-}
-
-#[test]
-fn i7_nonsense_instead_of_an_answer_to_a_poll_is_a_missed_heartbeat() {
-    everywhere(&host(), |world| {
-        let user = world.process("user");
-        user.run(|p| p.write_file(FILE, b"bytes").expect("a new file"));
-        let round = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let polls = Arc::clone(&round);
-        let puppet = Puppet::start(world, 2, move |puppet: &Puppet, message| {
-            let Asked::Poll(sequence) = message.asked else {
-                return puppet.behave(message, WireVerdict::CLEAN);
-            };
-            let mut reply = poll_reply(sequence);
-            match polls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
-                0 => reply.clear(),
-                1 => reply.truncate(79),
-                2 => reply.resize(5_000, 0xff),
-                3 => reply = poll_reply(sequence.wrapping_sub(1)),
-                4 => reply[0] = 2,
-                5 => reply[2] = 3,
-                6 => reply[4] = 81,
-                7 => {
-                    // A volume is covered, and none is named.
-                    reply[48] = 1;
-                }
-                8 => {
-                    // So many that no volume can be believed.
-                    reply[48..].fill(0xff);
-                }
-                _ => {}
-            }
-            let _nobody_waits = puppet.reply(message, STATUS_SUCCESS, &reply);
-        });
-        let puppet = puppet.expect("the driver accepts it");
-        let answered = || (round.load(std::sync::atomic::Ordering::SeqCst) >= 8).then_some(());
-        let sched = world.machine().sched();
-        assert!(
-            sched
-                .wait_until("eight wrong answers", None, answered)
-                .is_ok()
-        );
-        let missed = || (puppet.count(Event::HeartbeatMissed) >= 8).then_some(());
-        assert!(sched.wait_until("as many missed", None, missed).is_ok());
-        let good = || (round.load(std::sync::atomic::Ordering::SeqCst) >= 12).then_some(());
-        assert!(sched.wait_until("good answers", None, good).is_ok());
-        assert!(
-            user.run(|p| p.read_file(FILE)).is_ok(),
             "the driver goes on"
         );
     });
