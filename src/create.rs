@@ -15,7 +15,7 @@ use siloscan_core::exclusion::Excluded;
 use siloscan_core::key::Key;
 use siloscan_core::limits::Parameters;
 use siloscan_core::reason::{
-    Counted, DenyReason, Event, Failure, IgnoreReason, LookupReason, SkipReason,
+    AllowReason, Counted, DenyReason, Event, Failure, IgnoreReason, LookupReason, SkipReason,
 };
 use siloscan_core::route::{self, Facts, LookUp, OpenFacts, PreRoute, Route, Waiting, Which};
 use siloscan_core::stream::{OwnId, StreamName};
@@ -345,15 +345,19 @@ impl Opening<'_> {
         let instance = &self.instance;
         let ledger = state::ledger();
         let tracked = |guid| ledger.is_some_and(|ledger| ledger.tracks(guid));
-        let layer = match redirection {
-            Redirection::Answer(answer) => answer.volume,
-            _ => None,
+        // Whose volume is not asked for is not looked for: `route` uses the own one only where the
+        // file is not a layer's.
+        let (layer, own) = match redirection {
+            Redirection::Answer(answer) if answer.flags.has(RedirectionFlags::LAYER) => {
+                (answer.volume, None)
+            }
+            _ => (None, instance.guid()),
         };
         let open = self
             .open
             .without(OpenFacts::UNNAMED)
             .with_if(OpenFacts::REDIRECTING, self.is_redirecting())
-            .with_if(OpenFacts::OWN_VOLUME, instance.guid().is_some_and(tracked))
+            .with_if(OpenFacts::OWN_VOLUME, own.is_some_and(tracked))
             .with_if(OpenFacts::DAX, instance.dax)
             .with_if(OpenFacts::CSV, instance.csv)
             .with_if(OpenFacts::EXCLUDED, self.excluded.is_some())
@@ -418,6 +422,10 @@ impl Opening<'_> {
             Which::Own => (self.own_key(), false),
         };
         let known = key.and_then(|key| scan::look_up(&key, &self.parameters));
+        if known == Some(End::Cached(verdict::Verdict::Clean)) {
+            // What `finish` would come to, without asking for the time.
+            return self.tale.decision(AllowReason::CachedClean);
+        }
         // An acknowledged answer told whose bytes these are. Without one they may be a layer's.
         let answered = layer || look_up.reason == LookupReason::Scratch;
         let keyed = || {

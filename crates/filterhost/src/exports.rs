@@ -16,6 +16,7 @@ use crate::crash;
 use crate::image::Registers;
 use crate::irql::Irql;
 use crate::machine::{self, Machine};
+use crate::record::{self, What};
 use crate::sched::SimThread;
 use crate::verifier;
 
@@ -145,10 +146,13 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
         );
     }
     m.sched().yield_point(info.name);
+    record::note(What::Call(info.module, info.name, level));
     match catch_unwind(AssertUnwindSafe(|| body(&call))) {
         Ok(value) => {
             thread.pop_call();
             crash::end_call();
+            record::note(What::Back);
+            record::to_driver();
             value
         }
         Err(panic) => call.violation("host-panic", panic_text(&*panic)),
@@ -191,7 +195,10 @@ pub fn callback<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
         name,
         caller: None,
     });
+    record::note(What::Callback(name));
+    record::to_driver();
     let value = call();
+    record::note(What::Returned);
     if thread.irql() != before {
         let now = thread.irql();
         verifier::violation(

@@ -16,6 +16,7 @@ pub mod native;
 pub mod object;
 pub mod pool;
 pub mod process;
+pub mod record;
 pub mod registry;
 #[cfg(unix)]
 pub mod remote;

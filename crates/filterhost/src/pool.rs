@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use parking_lot::Mutex;
 
 use crate::memory::{self, Block, PAGE_SIZE, Pages};
+use crate::record::{self, What};
 
 /// Pattern around a block.
 const GUARD: u8 = 0xfd;
@@ -140,6 +141,7 @@ impl Pool {
     /// Allocates a block; `None` when memory is short. Faults are the caller's to ask for.
     #[must_use]
     pub fn allocate(&self, request: Request) -> Option<usize> {
+        record::note(What::Allocated(request.tag, request.size));
         let (memory, address) = if self.special {
             special(&request)?
         } else {
