@@ -22,8 +22,8 @@ use siloscan_worlds::world::{World, WorldOptions};
 /// The committed list.
 const LIST: &str = "tests/hit-path.txt";
 const HEAD: &str = "\
-# What the driver calls in the kernel on a hit, in order, and what is allocated there: tests/hit_path.rs.
-# An own file's stream is known already; see docs/decisions/0090. Made with SILOSCAN_WRITE_DOCS=1.
+# What the driver calls in the kernel on a hit, in order, and what is allocated there. The stream is
+# known already. tests/hit_path.rs makes it with SILOSCAN_WRITE_DOCS=1; see docs/decisions/0090.
 ";
 
 /// Opens a file until its verdict is kept, and then once more on the record.
@@ -112,7 +112,8 @@ fn a_hit_calls_what_is_on_the_list_and_nothing_else() {
     }
     let listed = std::fs::read_to_string(&path).expect("the committed list");
     for (mode, made) in modes.iter().zip(made) {
-        assert_eq!(made, listed, "{mode:?}; see {LIST}");
+        let differs = made.lines().zip(listed.lines()).find(|(a, b)| a != b);
+        assert!(made == listed, "{mode:?}: {differs:?}; see {LIST}\n{made}");
     }
 }
 

@@ -425,7 +425,8 @@ fn judge(starts: &[Start], most: usize) -> bool {
         .map(|s| s.scans)
         .max();
     println!(
-        "\nA start at {most} containers takes {time:.2} times one at 10 (at most {GROWTH_MAX}); its CPU time {cpu:.2} times"
+        "\nA start at {most} containers takes {time:.2} times one at 10 (at most {GROWTH_MAX}); \
+         its CPU time {cpu:.2} times"
     );
     println!("Most scans of a start after warm: {}", warm.unwrap_or(0));
     time <= GROWTH_MAX && warm == Some(0)

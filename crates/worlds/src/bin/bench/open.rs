@@ -18,8 +18,10 @@ use siloscan_worlds::world::{World, WorldOptions};
 use super::parts::{self, Cost};
 use super::{load, middle, table};
 
-/// A cached open of a container may cost so many times the sum of its parts.
-const PARTS_MAX: f64 = 1.4;
+/// A cached open of a container should cost at most so many times the sum of its parts.
+const PARTS_GOAL: f64 = 1.4;
+/// What is held today: docs/decisions/0090.
+const PARTS_MAX: f64 = 4.0;
 /// Longest time without any call into the host.
 const WATCHDOG: Duration = Duration::from_secs(3600);
 
@@ -38,7 +40,8 @@ pub struct Options {
     /// A tenth of the opens.
     #[arg(long)]
     quick: bool,
-    /// Only the instructions, which are the same each time; fails where the parts' limit is broken.
+    /// Only the instructions, which are the same each time; fails where an open costs
+    /// more times its parts than is held today.
     #[arg(long)]
     check: bool,
     /// Print the instructions of each function, too.
@@ -364,8 +367,9 @@ fn print_parts(ours: &[Cost], alone: &[Cost], times: &[Times]) -> f64 {
     let sum = alone.total() + ours.step(parts::CACHE);
     let ratio = ours.total() as f64 / sum.max(1) as f64;
     println!(
-        "\nA cached container open against its parts alone (tests/drivers/parts.c and the cache read)\n\
-         instructions: {} and {sum}, {ratio:.2} times (at most {PARTS_MAX})\n\
+        "\nA cached container open against its parts alone \
+         (tests/drivers/parts.c and the cache read)\n\
+         instructions: {} and {sum}, {ratio:.2} times (goal {PARTS_GOAL}, held {PARTS_MAX})\n\
          calls into the kernel: {} and {}",
         ours.total(),
         ours.all_calls(),
@@ -380,7 +384,8 @@ fn print_parts(ours: &[Cost], alone: &[Cost], times: &[Times]) -> f64 {
     let (mid, low, high) = middle(&ratios);
     if !mid.is_nan() {
         println!(
-            "time added in the filter host: {mid:.2} times ({low:.2} .. {high:.2}), without the cache read"
+            "time added in the filter host: {mid:.2} times ({low:.2} .. {high:.2}), \
+             without the cache read"
         );
     }
     ratio
