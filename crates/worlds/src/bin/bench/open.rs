@@ -1,7 +1,7 @@
 //! What one open costs: the instructions of the driver, exactly, by single steps; and the time of
 //! the whole open in the filter host, against a filter that does nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -161,8 +161,8 @@ impl Route {
     }
 }
 
-fn host(image: &PathBuf, is_empty: bool) -> WorldOptions {
-    let mut options = scene::with_image(image.clone());
+fn host(image: &Path, is_empty: bool) -> WorldOptions {
+    let mut options = scene::with_image(image.to_owned());
     if is_empty {
         options.engine = None;
     }
@@ -170,7 +170,7 @@ fn host(image: &PathBuf, is_empty: bool) -> WorldOptions {
 }
 
 /// What each route costs in instructions, under one seed.
-fn costs(image: &PathBuf, is_empty: bool) -> Result<Vec<Cost>, String> {
+fn costs(image: &Path, is_empty: bool) -> Result<Vec<Cost>, String> {
     let options = host(image, is_empty);
     let machine = Machine::builder()
         .scheduler(Mode::Seeded(1))
@@ -194,7 +194,7 @@ struct Clocked {
 }
 
 impl Clocked {
-    fn start(image: &PathBuf, is_empty: bool) -> Self {
+    fn start(image: &Path, is_empty: bool) -> Self {
         let options = host(image, is_empty);
         let (ask, asked) = channel::<(usize, usize)>();
         let (tell, told) = channel();
