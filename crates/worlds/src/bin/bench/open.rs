@@ -20,8 +20,9 @@ use super::{load, middle, table};
 
 /// A cached open of a container should cost at most so many times the sum of its parts.
 const PARTS_GOAL: f64 = 1.4;
-/// What is held today: docs/decisions/0090.
-const PARTS_MAX: f64 = 4.0;
+/// What is held today, in instructions: a cheaper part must not look like a dearer open
+/// (docs/decisions/0090).
+const INSTRUCTIONS_MAX: u64 = 1_450;
 /// Longest time without any call into the host.
 const WATCHDOG: Duration = Duration::from_secs(3600);
 
@@ -40,8 +41,8 @@ pub struct Options {
     /// A tenth of the opens.
     #[arg(long)]
     quick: bool,
-    /// Only the instructions, which are the same each time; fails where an open costs
-    /// more times its parts than is held today.
+    /// Only the instructions, which are the same each time; fails where a
+    /// cached open takes more of them than is held today.
     #[arg(long)]
     check: bool,
     /// Print the instructions of each function, too.
@@ -297,8 +298,8 @@ pub fn run(options: &Options) -> Result<bool, String> {
         }
     }
     let alone = costs(&options.parts, true)?;
-    let ratio = print_parts(&ours, &alone, &times);
-    Ok(!options.check || ratio <= PARTS_MAX)
+    let total = print_parts(&ours, &alone, &times);
+    Ok(!options.check || total <= INSTRUCTIONS_MAX)
 }
 
 fn print_routes(empty: &[Cost], ours: &[Cost], times: &[Times]) {
@@ -357,19 +358,20 @@ fn print_steps(ours: &[Cost]) {
     println!("{t}");
 }
 
-/// A cached open of a package file against the sum of its parts.
-fn print_parts(ours: &[Cost], alone: &[Cost], times: &[Times]) -> f64 {
+/// A cached open of a package file against the sum of its parts; gives its instructions.
+fn print_parts(ours: &[Cost], alone: &[Cost], times: &[Times]) -> u64 {
     let at = ROUTES.iter().position(|name| *name == PACKAGE);
     let part = at.and_then(|at| Some((ours.get(at)?, alone.get(at)?, times.get(at)?)));
     let Some((ours, alone, times)) = part else {
-        return f64::NAN;
+        return u64::MAX;
     };
     let sum = alone.total() + ours.step(parts::CACHE);
     let ratio = ours.total() as f64 / sum.max(1) as f64;
     println!(
         "\nA cached container open against its parts alone \
          (tests/drivers/parts.c and the cache read)\n\
-         instructions: {} and {sum}, {ratio:.2} times (goal {PARTS_GOAL}, held {PARTS_MAX})\n\
+         instructions: {} (held: {INSTRUCTIONS_MAX}) and {sum}, \
+         {ratio:.2} times (goal {PARTS_GOAL})\n\
          calls into the kernel: {} and {}",
         ours.total(),
         ours.all_calls(),
@@ -388,5 +390,5 @@ fn print_parts(ours: &[Cost], alone: &[Cost], times: &[Times]) -> f64 {
              without the cache read"
         );
     }
-    ratio
+    ours.total()
 }
