@@ -355,8 +355,8 @@ impl Ecp<'_> {
     }
 }
 
-/// Attaches or shares the redirection ECP, and counts which. Where no list was looked for nothing is
-/// attached.
+/// Attaches or shares the redirection ECP, and counts which. Where no list was looked for
+/// nothing is attached.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL, in a pre-create.

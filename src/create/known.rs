@@ -1,5 +1,5 @@
-//! What is known of an open that succeeded: its keys, the container filter's answer, the facts about
-//! stream and volume.
+//! What is known of an open that succeeded: its keys, the container filter's answer, the facts
+//! about stream and volume.
 #![forbid(unsafe_code)]
 
 use siloscan_core::ecp::{Redirection, RedirectionFlags};
@@ -43,15 +43,19 @@ impl Opening<'_> {
         let instance = &self.instance;
         let ledger = state::ledger();
         let tracked = |guid| ledger.is_some_and(|ledger| ledger.tracks(guid));
-        let layer = match redirection {
-            Redirection::Answer(answer) => answer.volume,
-            _ => None,
+        // Whose volume is not asked for is not looked for: `route` uses the own one only where the
+        // file is not a layer's.
+        let (layer, own) = match redirection {
+            Redirection::Answer(answer) if answer.flags.has(RedirectionFlags::LAYER) => {
+                (answer.volume, None)
+            }
+            _ => (None, instance.guid()),
         };
         let open = self
             .open
             .without(OpenFacts::UNNAMED)
             .with_if(OpenFacts::REDIRECTING, self.is_redirecting())
-            .with_if(OpenFacts::OWN_VOLUME, instance.guid().is_some_and(tracked))
+            .with_if(OpenFacts::OWN_VOLUME, own.is_some_and(tracked))
             .with_if(OpenFacts::DAX, instance.dax)
             .with_if(OpenFacts::CSV, instance.csv)
             .with_if(OpenFacts::EXCLUDED, self.excluded.is_some())

@@ -30,8 +30,9 @@ const POLLS: u64 = 5;
 /// How long the thread that sends stops sleeps where nobody wakes it, in milliseconds.
 const IDLE_MS: u64 = 1_000;
 
-/// How long the answer to a scan is waited for after its deadline, in milliseconds: until the thread
-/// that sends stops has noticed, the service has read the stop, and its time to let go is over.
+/// How long the answer to a scan is waited for after its deadline, in milliseconds: until the
+/// thread that sends stops has noticed, the service has read the stop, and its time to let go is
+/// over.
 /// Whoever waited for the verdict is gone by then; whoever needs the section gone is not.
 #[must_use]
 pub fn overtime_ms() -> u64 {

@@ -9,8 +9,8 @@ use crate::kernel::clock::Time;
 pub struct Desk {
     /// The request under way; zero is none.
     pub request: AtomicU64,
-    /// When nobody waits for its verdict any more. Its leader waits longer for the answer, which says
-    /// that the section is let go: [`overtime`].
+    /// When nobody waits for its verdict any more. Its leader waits longer for the answer, which
+    /// says that the section is let go: [`crate::port::service::overtime_ms`].
     pub deadline: AtomicU64,
     /// The request that the service was told to stop last.
     pub told: AtomicU64,

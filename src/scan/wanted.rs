@@ -122,8 +122,8 @@ pub(super) fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
 
 /// Whether a scan is for one opener alone. In a transaction nobody else sees the bytes; and where
 /// they can change without our seeing when (in a transaction that is not committed yet, through a
-/// mapping, of a layer's file whose key is not known) a scan that began before the open may have seen
-/// older ones.
+/// mapping, of a layer's file whose key is not known) a scan that began before the open may have
+/// seen older ones.
 fn is_alone(wanted: &Wanted<'_>) -> bool {
     let stream = wanted.stream;
     let is_unseen =

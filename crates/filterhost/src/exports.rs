@@ -17,6 +17,7 @@ use crate::crash;
 use crate::image::Registers;
 use crate::irql::Irql;
 use crate::machine::{self, Machine};
+use crate::record::{self, What};
 use crate::sched::SimThread;
 use crate::verifier::registers::Control;
 use crate::verifier::{self, Rule};
@@ -161,10 +162,13 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
         );
     }
     m.sched().yield_point(info.name);
+    record::note(What::Call(info.module, info.name, level));
     match catch_unwind(AssertUnwindSafe(|| body(&call))) {
         Ok(value) => {
             thread.pop_call();
             crash::end_call();
+            record::note(What::Back);
+            record::to_driver();
             value
         }
         Err(panic) => call.stop("host-panic", panic_text(&*panic)),
@@ -207,8 +211,11 @@ pub fn callback<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
         caller: None,
         stack: (&raw const locks).addr(),
     });
+    record::note(What::Callback(name));
     let registers = Control::now();
+    record::to_driver();
     let value = call();
+    record::note(What::Returned);
     registers.check(name);
     if thread.irql() != before {
         let now = thread.irql();

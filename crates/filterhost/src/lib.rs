@@ -17,6 +17,7 @@ pub mod object;
 pub(crate) mod paging;
 pub mod pool;
 pub mod process;
+pub mod record;
 pub mod registry;
 #[cfg(unix)]
 pub mod remote;

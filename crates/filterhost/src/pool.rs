@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::memory::{self, Block, PAGE_SIZE, Pages};
 use crate::paging::{Paging, Slot};
+use crate::record::{self, What};
 use crate::verifier::{Rule, pool as rules, special_pool};
 
 /// Pattern around a block.
@@ -150,6 +151,7 @@ impl Pool {
     /// Allocates a block; `None` when memory is short. Faults are the caller's to ask for.
     #[must_use]
     pub fn allocate(&self, request: Request) -> Option<usize> {
+        record::note(What::Allocated(request.tag, request.size));
         let _resident = self.paging.resident();
         let (memory, address) = if self.special {
             let from_start = self.state.lock().count % SPECIAL_SIDES == SPECIAL_SIDES - 1;

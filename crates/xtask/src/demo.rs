@@ -1,5 +1,5 @@
 //! `cargo xtask demo` and `cargo xtask sim`: build the driver, then run a program of
-//! `crates/worlds` with it. Need nothing prepared.
+//! `crates/worlds` with it. `bench.rs` does the same. Need nothing prepared.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -22,20 +22,22 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Outcome<ExitCode> {
     if !has_layer && !asks {
         packages::need(&mut say, "the demo's base layer", packages::LAYER)?;
     }
-    on_driver(root, &mut say, "demo", arguments)
+    on_driver(root, &mut say, "demo", arguments, &[])
 }
 
 /// Runs `sim` of `crates/worlds` with `arguments`; its exit code becomes ours.
 pub fn simulate(root: &Path, arguments: &[OsString]) -> Outcome<ExitCode> {
-    on_driver(root, &mut Say::new(false), "sim", arguments)
+    on_driver(root, &mut Say::new(false), "sim", arguments, &[])
 }
 
-/// Builds the driver and the programs of this machine, and runs one of them on the driver.
-fn on_driver(
+/// Builds the driver and the programs of this machine, and runs one of them on the driver, with
+/// more variables in its environment.
+pub fn on_driver(
     root: &Path,
     say: &mut Say,
     program: &str,
     arguments: &[OsString],
+    variables: &[(&str, &Path)],
 ) -> Outcome<ExitCode> {
     let built = Request::of(root).prepare(say)?.build(say)?;
     say.step("driver", &built.image.display().to_string());
@@ -56,6 +58,7 @@ fn on_driver(
     let status = command::clean(&path)
         .args(arguments)
         .env("SILOSCAN_IMAGE", &built.image)
+        .envs(variables.iter().copied())
         .status()
         .map_err(|e| Trouble::file("run", &path, &e))?;
     Ok(status

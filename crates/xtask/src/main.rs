@@ -1,5 +1,6 @@
-//! `cargo xtask`: builds the driver here; tests, demo.
+//! `cargo xtask`: builds the driver here; tests, demo, benches.
 
+mod bench;
 mod command;
 mod demo;
 mod driver;
@@ -60,6 +61,26 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Measure.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+/// What is measured. `cargo xtask bench open -- --help` lists what is passed on.
+#[derive(Subcommand)]
+enum Bench {
+    /// What the driver adds to one open, per route and step.
+    Open {
+        /// Passed on: `--quick`, `--check`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Container starts on one host, from one to a thousand.
+    Fleet {
+        /// Passed on: `--quick`, `--check`, `--chart FILE`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[derive(Args)]
@@ -97,6 +118,8 @@ fn main() -> ExitCode {
         Task::Package { with_service } => package::run(&own_root(), with_service),
         Task::Demo { arguments } => demo::run(&own_root(), &arguments),
         Task::Sim { arguments } => demo::simulate(&own_root(), &arguments),
+        Task::Bench(Bench::Open { arguments }) => bench::open(&own_root(), &arguments),
+        Task::Bench(Bench::Fleet { arguments }) => bench::fleet(&own_root(), &arguments),
     };
     match done {
         Ok(code) => code,

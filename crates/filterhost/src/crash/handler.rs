@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::image::{Registers, is_in_image};
 use crate::memory::Block;
+use crate::record;
 
 const SIGNALS: [libc::c_int; 5] = [
     libc::SIGSEGV,
@@ -171,10 +172,13 @@ extern "C" fn on_fault(
 ) {
     // SAFETY: the kernel passes a valid context to a handler with SA_SIGINFO.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    let registers = registers(context);
-    let at = usize::try_from(registers.rip).unwrap_or(0);
     // SAFETY: the kernel passes valid information to a handler with SA_SIGINFO.
     let told = unsafe { &*info };
+    if record::is_ours(signal, told, context) {
+        return;
+    }
+    let registers = registers(context);
+    let at = usize::try_from(registers.rip).unwrap_or(0);
     // SAFETY: the signals that this handles are faults, whose information has an address.
     let address = unsafe { told.si_addr() }.addr();
     let general = &mut context.uc_mcontext.gregs;

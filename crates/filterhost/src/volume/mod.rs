@@ -25,6 +25,7 @@ mod short;
 pub mod stack;
 pub mod stream;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,6 +89,8 @@ pub struct Volumes {
 #[derive(Default)]
 struct List {
     mounted: Vec<Arc<Volume>>,
+    /// The same by the addresses of their device objects: asked for at each open.
+    by_device: BTreeMap<usize, Arc<Volume>>,
     next: u32,
 }
 
@@ -131,6 +134,8 @@ impl Volume {
             tells_dismount,
         });
         list.mounted.push(Arc::clone(&volume));
+        list.by_device
+            .insert(volume.device.address(), Arc::clone(&volume));
         volume
     }
 
@@ -309,9 +314,7 @@ impl Volumes {
     /// The volume whose device object is at `address`.
     #[must_use]
     pub fn by_device(&self, address: usize) -> Option<Arc<Volume>> {
-        self.all()
-            .into_iter()
-            .find(|volume| volume.device.address() == address)
+        self.list.lock().by_device.get(&address).cloned()
     }
 
     /// The volume that an opened file object belongs to.
@@ -328,10 +331,9 @@ impl Volumes {
     }
 
     pub(crate) fn remove(&self, volume: &Arc<Volume>) {
-        self.list
-            .lock()
-            .mounted
-            .retain(|other| !Arc::ptr_eq(other, volume));
+        let mut list = self.list.lock();
+        list.mounted.retain(|other| !Arc::ptr_eq(other, volume));
+        list.by_device.remove(&volume.device.address());
     }
 }
 

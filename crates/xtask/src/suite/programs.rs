@@ -1,4 +1,4 @@
-//! Test programs, compiled by Cargo and run several at a time. Most of their time is waiting: for deadlines,
+//! Test programs, compiled by Cargo and run several at a time. They mostly wait: for deadlines,
 //! for pauses that a scenario needs, for a service that hangs on purpose. One after the other they
 //! leave nine tenths of the machine idle.
 
