@@ -46,9 +46,9 @@ fn request(c: &Call<'_>, wanted: &Wanted) -> Result<CreateRequest, NtStatus> {
     if attributes.attributes & OBJ_KERNEL_HANDLE == 0
         && !Arc::ptr_eq(&c.thread.process(), c.m.system_process())
     {
-        c.violation(
-            "user-handle",
-            "OBJ_KERNEL_HANDLE is missing outside of the system process",
+        c.stop(
+            "unsupported",
+            "handles for users are not modelled: OBJ_KERNEL_HANDLE is missing",
         );
     }
     if attributes.object_name.is_null() {
@@ -69,10 +69,7 @@ fn request(c: &Call<'_>, wanted: &Wanted) -> Result<CreateRequest, NtStatus> {
     if let Some(below) = &below
         && below.volume().volume().number() != place.volume.number()
     {
-        c.violation(
-            "instance-of-another-volume",
-            "the file is not on the instance's volume",
-        );
+        c.stop("unsupported", "the file is not on the instance's volume");
     }
     let allocation = match wanted.allocation.is_null() {
         true => 0,
@@ -95,7 +92,7 @@ fn request(c: &Call<'_>, wanted: &Wanted) -> Result<CreateRequest, NtStatus> {
 
 fn create(c: &Call<'_>, wanted: &Wanted, results: &Results) -> NtStatus {
     if c.thread.top_level_irp() != 0 {
-        c.violation("top-level-irp", "a file is opened with a top-level IRP set");
+        c.stop("unsupported", "a file is opened with a top-level IRP set");
     }
     if c.is_to_fail() {
         return STATUS_INSUFFICIENT_RESOURCES;

@@ -19,6 +19,7 @@ use crate::status::{
 };
 use crate::user::file_object::FileHost;
 use crate::user::section::SectionHost;
+use crate::verifier;
 use crate::volume::request::to_units;
 use crate::volume::section::SectionUse;
 use crate::volume::{FileRef, Volumes};
@@ -115,7 +116,7 @@ exports! {
         let object = c.m.objects().find_kind(file, Kind::File);
         let host = object.as_ref().and_then(|object| object.host::<FileHost>());
         let Some((object, host)) = object.as_ref().zip(host) else {
-            c.violation("file-object", "this is no file object");
+            c.fatal(&verifier::object::POINTER, "this is no file object");
         };
         let named = FileRef::new(file).is_some_and(|file| !file.name_bytes().is_empty());
         if !named {
