@@ -10,15 +10,22 @@ use std::path::PathBuf;
 
 use filterhost::wcifs::EcpVariant;
 use filterhost::{DriverHandle, LoadOptions};
-use siloscan_core::reason::{Event, LookupReason, ScanReason, SkipReason};
+use siloscan_core::reason::{Event, IgnoreReason, LookupReason, ScanReason, SkipReason};
+use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::scene::{containers, layer, live, options};
-use siloscan_worlds::world::{Counts, World};
+use siloscan_worlds::gate::Gate;
+use siloscan_worlds::scene::{INFECTED, OTHER, containers, layer, live, options};
+use siloscan_worlds::world::{Counts, World, WorldOptions};
 
 /// Above us; between us and the container's file system filter; below that.
 const ABOVE: &str = "328010";
 const BELOW: &str = "320100";
 const LOWEST: &str = "189800";
+
+/// What [`OTHER`] holds before a container writes to it.
+const CLEAN: &[u8] = b"MZ a clean library";
+/// What a filter that renames takes for [`OTHER`].
+const ALIAS: &str = r"C:\app\alias.dll";
 
 /// What the other filter does; `antivirus.c` says the same.
 #[derive(Clone, Copy)]
@@ -74,6 +81,112 @@ fn beside(case: Case, altitude: &'static str, variant: EcpVariant, holds: fn(&Co
         assert!(holds(&counts), "{:?}", counts.named());
         assert_eq!(skipped(&counts), 0, "{:?}", counts.named());
     });
+}
+
+/// What a filter that reissues creates does; `reissue.c` says the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reissue {
+    Replaces = 0,
+    Renames = 1,
+    Opens = 2,
+    OpensAndReplaces = 3,
+}
+
+/// Times that a container opens the package file in [`reads_beside`].
+const READS: u64 = 3;
+
+/// A container reads a package file and its alias beside a filter that reissues creates: it gets
+/// the right bytes, which were scanned once, and what it makes infected is denied under both
+/// names. Gives the counters of the clean opens.
+fn reads_beside(world: &World, image: &PathBuf, altitude: &str, alias: bool) -> Counts {
+    let gate = Gate::opened();
+    world.start_service(gate.clone(), 2);
+    let layer = layer(world);
+    let other = load(world, image, altitude);
+    let containers = containers(world, &layer, 1, EcpVariant::default());
+    let app = containers[0].process("app");
+    app.run(|p| {
+        for _ in 0..READS {
+            assert_eq!(p.read_file(OTHER).as_deref(), Ok(&CLEAN[..]));
+        }
+    });
+    let counts = world.counts();
+    assert_eq!(gate.begun(CLEAN), 1, "one scan, whoever opens it");
+    if alias {
+        app.run(|p| assert_eq!(p.read_file(ALIAS).as_deref(), Ok(&CLEAN[..])));
+    }
+    app.run(move |p| {
+        p.write_file(OTHER, &eicar_test_file()).expect("copied");
+        assert_eq!(p.read_file(OTHER), Err(INFECTED));
+        if alias {
+            assert_eq!(p.read_file(ALIAS), Err(INFECTED));
+        }
+    });
+    containers[0].destroy();
+    other.unload().expect("nothing of it is left");
+    counts
+}
+
+/// Runs [`reads_beside`] everywhere, and sees that nothing was skipped or distrusted.
+fn reissued(case: Reissue, altitude: &'static str, holds: fn(&Counts) -> bool) {
+    let image = support::driver("reissue", &[&format!("-DCASE={}", case as u32)]);
+    let alias = case == Reissue::Renames;
+    let without_service = WorldOptions {
+        engine: None,
+        ..options()
+    };
+    everywhere(&without_service, move |world| {
+        let counts = reads_beside(world, &image, altitude, alias);
+        assert_eq!(skipped(&counts), 0, "{:?}", counts.named());
+        assert_eq!(counts.get(Event::EcpTainted), 0, "{:?}", counts.named());
+        assert!(holds(&counts), "{:?}", counts.named());
+    });
+}
+
+/// Each open was looked up as a layer's, with a question that was asked of it once.
+fn asked_once(counts: &Counts) -> bool {
+    counts.get(LookupReason::Layer) == READS
+        && counts.get(Event::EcpAttached) == READS
+        && counts.get(Event::EcpReused) == 0
+}
+
+/// The same, and the first pass of each open ended in a reparse below us, so that our own question
+/// was made ready and asked again.
+fn asked_twice(counts: &Counts) -> bool {
+    counts.get(LookupReason::Layer) == READS
+        && counts.get(Event::EcpReused) == READS
+        && counts.get(IgnoreReason::Reparse) == READS
+}
+
+#[test]
+fn one_above_that_replaces_the_name_hides_its_first_pass() {
+    reissued(Reissue::Replaces, ABOVE, asked_once);
+    reissued(Reissue::Renames, ABOVE, asked_once);
+}
+
+#[test]
+fn one_below_that_replaces_the_name_lets_us_ask_again() {
+    reissued(Reissue::Replaces, BELOW, asked_twice);
+    reissued(Reissue::Renames, BELOW, asked_twice);
+}
+
+#[test]
+fn one_above_that_opens_the_file_first_is_an_opener_like_any() {
+    // Its own open and the one that it lets through or sends round.
+    fn holds(counts: &Counts) -> bool {
+        counts.get(LookupReason::Layer) == 2 * READS
+            && counts.get(Event::EcpAttached) == 2 * READS
+            && counts.get(Event::EcpReused) == 0
+    }
+    reissued(Reissue::Opens, ABOVE, holds);
+    reissued(Reissue::OpensAndReplaces, ABOVE, holds);
+}
+
+#[test]
+fn one_below_that_opens_the_file_first_may_use_our_question() {
+    // It hands our parameters on to its own open, which is answered in them first.
+    reissued(Reissue::Opens, BELOW, asked_once);
+    reissued(Reissue::OpensAndReplaces, BELOW, asked_twice);
 }
 
 #[test]

@@ -270,6 +270,7 @@ macro_rules! exports {
 /// All tables. A file of functions adds one line.
 const TABLES: &[&[Export]] = &[
     crate::fltmgr::context::EXPORTS,
+    crate::fltmgr::create::EXPORTS,
     crate::fltmgr::dispatch::EXPORTS,
     crate::fltmgr::ecp::EXPORTS,
     crate::fltmgr::file::EXPORTS,

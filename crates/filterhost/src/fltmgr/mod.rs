@@ -11,6 +11,7 @@ pub mod altitude;
 mod blocks;
 pub(crate) mod call;
 pub mod context;
+pub mod create;
 pub mod dispatch;
 pub mod ecp;
 pub mod file;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -27,6 +28,10 @@ pub const NOTIFY_COMMIT: u32 = 0x4;
 pub const NOTIFY_ROLLBACK: u32 = 0x8;
 /// `TRANSACTION_NOTIFY_COMMIT_FINALIZE`.
 pub const NOTIFY_COMMIT_FINALIZE: u32 = 0x4000_0000;
+
+/// The longest pause between two steps of a transaction's end, and around what the file system
+/// does in one.
+const STEP_MICROSECONDS_MAX: u64 = 2_000;
 
 /// What a filter may ask to be told of: all bits of `FLT_MAX_TRANSACTION_NOTIFICATIONS`.
 const KNOWN: u32 =
@@ -106,9 +111,13 @@ pub fn end(m: &Arc<Machine>, transaction: Transaction, commit: bool) {
         }
     };
     for step in steps {
+        // Between two steps the log is written, and others run.
+        let pause = m.sched().random() % STEP_MICROSECONDS_MAX;
+        m.sched().sleep(Duration::from_micros(pause));
         let decides = matches!(*step, NOTIFY_COMMIT | NOTIFY_ROLLBACK);
         if decides && file_system_first {
             settle();
+            m.sched().sleep(Duration::from_micros(pause));
         }
         notify(m, transaction.0, *step);
         if decides && !file_system_first {

@@ -15,9 +15,11 @@ use crate::object::{Handle, Kind, OBJ_KERNEL_HANDLE};
 use crate::status::{
     NTSTATUS, NtStatus, STATUS_FILE_IS_A_DIRECTORY, STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_FILE_FOR_SECTION, STATUS_INVALID_PARAMETER, STATUS_INVALID_PARAMETER_8,
-    STATUS_INVALID_PARAMETER_9,
+    STATUS_INVALID_PARAMETER_9, STATUS_SUCCESS,
 };
+use crate::user::file_object::FileHost;
 use crate::user::section::SectionHost;
+use crate::volume::request::to_units;
 use crate::volume::section::SectionUse;
 use crate::volume::{FileRef, Volumes};
 
@@ -104,6 +106,28 @@ fn create_section(
 
 exports! {
     EXPORTS = "ntoskrnl.exe";
+
+    /// Replaces the name of a file object, whose buffer is the I/O manager's.
+    [PASSIVE, 0, "ntifs/nf-ntifs-ioreplacefileobjectname"]
+    fn IoReplaceFileObjectName(
+        c, file: *mut FILE_OBJECT, name: *const u16, length: u16,
+    ) -> NTSTATUS {
+        let object = c.m.objects().find_kind(file, Kind::File);
+        let host = object.as_ref().and_then(|object| object.host::<FileHost>());
+        let Some((object, host)) = object.as_ref().zip(host) else {
+            c.violation("file-object", "this is no file object");
+        };
+        let named = FileRef::new(file).is_some_and(|file| !file.name_bytes().is_empty());
+        if !named {
+            return STATUS_INVALID_PARAMETER;
+        }
+        if c.is_to_fail() {
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
+        let name = memory::read_bytes(name.cast(), usize::from(length));
+        host.set_name(object, &to_units(&name));
+        STATUS_SUCCESS
+    }
 
     /// Whether a file object is on a volume of directly mapped storage.
     [ANY, 14393, "ntifs/nf-ntifs-fsrtlisdaxvolume"]

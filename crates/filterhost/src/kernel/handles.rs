@@ -169,7 +169,11 @@ fn dereference(c: &Call<'_>, pointer: *const c_void) -> i64 {
     object.dereference(c.m)
 }
 
-fn close(c: &Call<'_>, handle: Handle) -> NtStatus {
+/// Closes a handle of the calling thread's process, or a kernel handle.
+///
+/// # Errors
+/// `HANDLE_NOT_CLOSABLE` for a protected one, `INVALID_HANDLE`.
+pub(crate) fn close(c: &Call<'_>, handle: Handle) -> NtStatus {
     if handle == CURRENT_PROCESS || handle == CURRENT_THREAD {
         return STATUS_SUCCESS;
     }

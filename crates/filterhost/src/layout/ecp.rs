@@ -12,6 +12,17 @@ plain! {
         pub volume_guid: GUID,
     }
 
+    /// What a driver says beyond the arguments of an open, as Windows 7 has it; the silo that
+    /// newer systems take after it is the thread's own here.
+    /// <https://learn.microsoft.com/windows-hardware/drivers/ddi/ntddk/ns-ntddk-_io_driver_create_context>
+    pub struct IO_DRIVER_CREATE_CONTEXT {
+        pub size: i16,
+        pub _0: [u8; 6],
+        pub extra_create_parameter: PVOID,
+        pub device_object_hint: PVOID,
+        pub txn_parameters: PVOID,
+    }
+
     /// The prefetcher's open.
     pub struct PREFETCH_OPEN_ECP_CONTEXT {
         pub context: PVOID,
@@ -24,6 +35,13 @@ layout!(
     flags = 2,
     file_id = 4,
     volume_guid = 0x14
+);
+layout!(
+    IO_DRIVER_CREATE_CONTEXT,
+    0x20,
+    extra_create_parameter = 8,
+    device_object_hint = 0x10,
+    txn_parameters = 0x18,
 );
 const _: () = assert!(core::mem::align_of::<CREATE_REDIRECTION_ECP_CONTEXT>() == 4);
 

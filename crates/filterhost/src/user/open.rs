@@ -67,6 +67,8 @@ pub struct CreateRequest {
     pub below: Option<InstanceRef>,
     /// Extra create parameters.
     pub ecps: Vec<EcpSpec>,
+    /// A list of extra create parameters that stays its owner's, by its address.
+    pub lent_ecps: Option<usize>,
     /// The transaction that the open is part of.
     pub transaction: Option<Transaction>,
 }
@@ -104,6 +106,7 @@ impl CreateRequest {
             mode: 1,
             below: None,
             ecps: Vec::new(),
+            lent_ecps: None,
             transaction: None,
         }
     }
@@ -141,7 +144,7 @@ impl CreateRequest {
 /// What filters and file system answer; `REPARSE_POINT_NOT_RESOLVED` for an endless loop.
 pub fn create_file(m: &Arc<Machine>, request: &CreateRequest) -> Result<Opened, NtStatus> {
     request.check()?;
-    let packet = stack::OpenPacket::new(m, &request.ecps);
+    let packet = stack::OpenPacket::new(m, &request.ecps, request.lent_ecps);
     let mut request = request.clone();
     let mut passes = 0;
     let result = loop {

@@ -38,6 +38,7 @@ pub struct IdAllocator {
     freed: BTreeSet<(u64, u16)>,
     next: u64,
     next_directory: u64,
+    wrapping: bool,
 }
 
 impl IdAllocator {
@@ -54,6 +55,7 @@ impl IdAllocator {
             freed: BTreeSet::new(),
             next,
             next_directory: ROOT_OBJECT + 1,
+            wrapping: false,
         }
     }
 
@@ -105,6 +107,12 @@ impl IdAllocator {
         value
     }
 
+    /// From now on a freed record comes back with the very sequence that it had, as it does after
+    /// it was used 65,535 times in between: the next file gets the id of the last one that went.
+    pub fn wrap(&mut self) {
+        self.wrapping = true;
+    }
+
     /// Takes an id back when its file is gone.
     pub fn free(&mut self, id: FileId) {
         let short = id.short();
@@ -120,6 +128,7 @@ impl IdAllocator {
         let sequence = u16::try_from(short >> RECORD_BITS).unwrap_or(0);
         // Zero is no sequence: it is skipped when the count wraps.
         let next = sequence.checked_add(1).unwrap_or(1);
+        let next = if self.wrapping { sequence } else { next };
         self.freed.insert((record, next));
     }
 
@@ -157,6 +166,15 @@ mod tests {
         let mut ids = IdAllocator::new(IdScheme::Record);
         ids.free(FileId(u128::from(record_id(30, u16::MAX))));
         assert_eq!(ids.allocate(ids.root(), false).0, 1 << 48 | 30);
+    }
+
+    #[test]
+    fn a_record_that_was_used_often_comes_back_with_its_sequence() {
+        let mut ids = IdAllocator::new(IdScheme::Record);
+        ids.wrap();
+        let first = ids.allocate(ids.root(), false);
+        ids.free(first);
+        assert_eq!(ids.allocate(ids.root(), false), first);
     }
 
     #[test]

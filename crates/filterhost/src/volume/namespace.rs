@@ -85,6 +85,11 @@ impl Namespace {
         }
     }
 
+    /// From now on a new file gets the id of the last one that went ([`IdAllocator::wrap`]).
+    pub fn wrap_ids(&mut self) {
+        self.ids.wrap();
+    }
+
     /// The kind of file system.
     #[must_use]
     pub fn kind(&self) -> FsKind {

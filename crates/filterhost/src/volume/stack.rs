@@ -34,9 +34,13 @@ pub fn call(
 pub struct OpenPacket(Arc<fltmgr::ecp::OpenPacket>);
 
 impl OpenPacket {
-    /// Takes what the caller of the open gave. Of two of one type the first counts.
-    pub fn new(m: &Arc<Machine>, ecps: &[EcpSpec]) -> Self {
-        let packet = fltmgr::ecp::OpenPacket::new();
+    /// Takes what the caller of the open gave: a list that it keeps, or parameters. Of two of one
+    /// type the first counts.
+    pub fn new(m: &Arc<Machine>, ecps: &[EcpSpec], lent: Option<usize>) -> Self {
+        let packet = match lent {
+            Some(list) => fltmgr::ecp::OpenPacket::lent(list),
+            None => fltmgr::ecp::OpenPacket::new(),
+        };
         for spec in ecps {
             let added = packet.add(m, spec.kind, &spec.context, spec.from_user);
             if let Some(ecp) = added {

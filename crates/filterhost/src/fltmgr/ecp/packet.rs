@@ -19,6 +19,8 @@ struct State {
 pub struct OpenPacket {
     /// Made by the Filter Manager for a create whose sender gave none: it ends with the pass.
     implicit: bool,
+    /// The list stays its owner's.
+    lent: bool,
     state: Mutex<State>,
 }
 
@@ -28,13 +30,24 @@ impl OpenPacket {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             implicit: false,
+            lent: false,
             state: Mutex::default(),
+        })
+    }
+
+    /// A packet with a list that stays its owner's when the create is over.
+    pub(crate) fn lent(list: usize) -> Arc<Self> {
+        Arc::new(Self {
+            implicit: false,
+            lent: true,
+            state: Mutex::new(State { list: Some(list) }),
         })
     }
 
     pub(crate) fn implicit() -> Arc<Self> {
         Arc::new(Self {
             implicit: true,
+            lent: false,
             state: Mutex::default(),
         })
     }
@@ -107,7 +120,7 @@ impl OpenPacket {
     /// The create is over: frees list and parameters, after their cleanup callbacks.
     pub fn finish(&self, m: &Arc<Machine>) {
         let list = self.state.lock().list.take();
-        if let Some(list) = list {
+        if let Some(list) = list.filter(|_| !self.lent) {
             free_list(m, list);
         }
     }

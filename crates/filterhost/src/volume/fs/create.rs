@@ -131,7 +131,8 @@ impl MemFs {
         if params.related.is_some() && path.absolute {
             return Err(STATUS_OBJECT_NAME_INVALID.into());
         }
-        match space.resolve(start, &path)? {
+        let resolved = space.resolve(start, &path)?;
+        match self.resolved_in(&space, params.transaction, resolved)? {
             Resolved::Reparse { node, left } => {
                 Err(self.reparse(&space, node, unparsed(&path, left)))
             }

@@ -7,6 +7,7 @@ pub mod directory;
 mod encryption;
 pub mod io;
 mod mdl;
+mod names_in;
 pub mod open;
 pub mod outcome;
 mod perform;

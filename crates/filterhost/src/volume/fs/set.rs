@@ -33,8 +33,10 @@ use crate::volume::node::{NodeId, READONLY, SETTABLE};
 use crate::volume::request::to_units;
 use crate::volume::share::DELETE;
 
-/// What can be set in a transaction here: sizes, times, attributes.
-const CLASSES_IN_TRANSACTIONS: [i32; 5] = [
+/// What can be set in a transaction here: sizes, times, attributes, names in the older classes.
+const CLASSES_IN_TRANSACTIONS: [i32; 7] = [
+    FileDispositionInformation,
+    FileRenameInformation,
     FileBasicInformation,
     FilePositionInformation,
     FileEndOfFileInformation,
@@ -92,11 +94,16 @@ impl MemFs {
         if self.is_read_only() && class != FilePositionInformation {
             return Err(STATUS_MEDIA_WRITE_PROTECTED.into());
         }
-        if open.state().transaction != 0 && !CLASSES_IN_TRANSACTIONS.contains(&class) {
-            // Names are not changed in transactions here.
+        let within = open.state().transaction;
+        if within != 0 && !CLASSES_IN_TRANSACTIONS.contains(&class) {
             return Err(STATUS_NOT_SUPPORTED.into());
         }
         match class {
+            FileDispositionInformation if within != 0 => {
+                let delete = buffer.first().ok_or(STATUS_INFO_LENGTH_MISMATCH)?;
+                self.dispose_in(open, within, *delete != 0)?;
+            }
+            FileRenameInformation if within != 0 => self.rename_in(open, within, buffer, to)?,
             FileBasicInformation => self.set_basic(open, buffer, now)?,
             FilePositionInformation => {}
             FileEndOfFileInformation => {
@@ -386,7 +393,7 @@ impl MemFs {
     }
 }
 
-fn old_replace(buffer: &[u8], to: &Destination) -> Replace {
+pub(super) fn old_replace(buffer: &[u8], to: &Destination) -> Replace {
     let in_buffer = buffer.first().is_some_and(|byte| *byte != 0);
     if to.replace || in_buffer {
         Replace::Yes
@@ -412,7 +419,7 @@ fn rename_name(buffer: &[u8]) -> Result<Vec<u16>, NtStatus> {
 }
 
 /// What follows the last backslash of that name.
-fn final_name(buffer: &[u8]) -> Result<Vec<u16>, NtStatus> {
+pub(super) fn final_name(buffer: &[u8]) -> Result<Vec<u16>, NtStatus> {
     let whole = rename_name(buffer)?;
     let last = whole
         .rsplit(|unit| *unit == u16::from(b'\\'))

@@ -1,9 +1,10 @@
 //! Files in a transaction (TxF): what is written there is seen in the transaction alone until it is
 //! committed, and is gone when it is rolled back.
 //!
-//! Bytes and sizes of files and new files, not their names; a reader in a transaction sees the
-//! committed bytes as everybody does. Whether a file has one `FsContext` for a transaction's view
-//! and for everybody else is not documented: a volume does either, as its serial number has it.
+//! Bytes and sizes of files, new files, and names (`names_in.rs`). A reader in a transaction keeps
+//! what was committed when it opened the file. Whether a file has one `FsContext` for a
+//! transaction's view and for everybody else is not documented: a volume does either, as its
+//! serial number has it.
 //! <https://learn.microsoft.com/windows/win32/fileio/txf-basic-concepts>
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use super::MemFs;
 use super::create::CreateParams;
+use super::names_in::NameChange;
 use super::open::Open;
 use super::outcome::Stop;
 use crate::layout::FILE_DELETE_ON_CLOSE;
@@ -30,6 +32,7 @@ pub(super) struct Transactions {
     views: Vec<View>,
     made: Vec<(usize, NodeId, LinkId)>,
     ended: BTreeSet<usize>,
+    pub(super) names: Vec<NameChange>,
 }
 
 /// A stream as one transaction sees it.
@@ -91,7 +94,7 @@ impl MemFs {
         match view {
             Some(view) if view.transaction == own => return Ok(Arc::clone(&view.stream)),
             Some(_) if writes => return Err(STATUS_TRANSACTIONAL_CONFLICT.into()),
-            _ if !writes => return Ok(base),
+            _ if !writes => return Ok(self.view_of(&base)?),
             _ => {}
         }
         if base.scb().share.has_writers() {
@@ -159,6 +162,13 @@ impl MemFs {
                 space.written(view.base.node, now);
             }
         }
+        for change in core::mem::take(&mut all.names) {
+            if change.transaction != transaction {
+                all.names.push(change);
+            } else if commit {
+                change.commit(&mut space, now);
+            }
+        }
         for (of, node, link) in core::mem::take(&mut all.made) {
             if of != transaction {
                 all.made.push((of, node, link));
@@ -176,6 +186,7 @@ impl MemFs {
 fn publish(view: &View) -> Result<(), NtStatus> {
     let bytes = view.stream.bytes.snapshot()?;
     view.base.bytes.drop_source();
-    view.base.bytes.set_length(bytes.len() as u64)?;
-    view.base.bytes.write(0, &bytes)
+    // In this order nobody reads a file that is neither the one nor the other, but for its end.
+    view.base.bytes.write(0, &bytes)?;
+    view.base.bytes.set_length(bytes.len() as u64)
 }
