@@ -177,6 +177,8 @@ pub struct InstanceContext {
     pub unknown: bool,
     /// The instance is being torn down.
     pub dying: AtomicBool,
+    /// Somebody may have opened files of the volume, and mapped them, without our seeing it.
+    pub unseen: AtomicBool,
     /// What core remembers of an instance.
     pub state: InstanceState,
     /// Changes under way on streams that have no context.
@@ -198,6 +200,7 @@ impl InstanceContext {
             data_scan: false,
             unknown: false,
             dying: AtomicBool::new(false),
+            unseen: AtomicBool::new(false),
             state: InstanceState::new(),
             marks: SpinLock::new(Marks::NONE),
             hidden: AtomicU64::new(0),

@@ -10,6 +10,8 @@ mod unknown;
 
 pub use carried::Carried;
 
+use core::sync::atomic::Ordering;
+
 use siloscan_core::ecp::{Redirection, RedirectionFlags};
 use siloscan_core::exclusion::Excluded;
 use siloscan_core::key::Key;
@@ -218,11 +220,16 @@ fn stream_of(
     if route::ignored(open).is_some() && !can_change(data) {
         return None;
     }
-    let stream = Owned::<StreamContext>::of_or_new(data.instance(), data.file()).ok()?;
+    let Ok(stream) = Owned::<StreamContext>::of_or_new(data.instance(), data.file()) else {
+        // What is mapped through this open is not seen.
+        instance.unseen.store(true, Ordering::Release);
+        return None;
+    };
     let may_ask = !open.has(OpenFacts::NESTED) && file::may_query();
     if may_ask {
         invalidate::learn_id(data, &stream, instance);
     }
+    invalidate::first_seen(data, &stream, instance);
     if stream.state.name() == StreamName::Unknown {
         if open.has(OpenFacts::UNNAMED) {
             stream.state.set_name(true);

@@ -1,7 +1,7 @@
 //! Where siloscan attaches, and what is learnt about a volume when it does.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use siloscan_core::key::VolumeGuid;
 use siloscan_core::ledger;
@@ -16,8 +16,8 @@ use crate::sys::P;
 use crate::sys::constants::{
     FILE_DAX_VOLUME, FILE_DEVICE_NETWORK_FILE_SYSTEM, FLT_FSTYPE_CSVFS, FLT_FSTYPE_LANMAN,
     FLT_FSTYPE_MSFS, FLT_FSTYPE_MUP, FLT_FSTYPE_NPFS, FLT_FSTYPE_NTFS, FLT_FSTYPE_RAW,
-    FLT_FSTYPE_REFS, STATUS_FLT_CONTEXT_ALREADY_DEFINED, STATUS_FLT_DO_NOT_ATTACH,
-    STATUS_INSUFFICIENT_RESOURCES,
+    FLT_FSTYPE_REFS, FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME, STATUS_FLT_CONTEXT_ALREADY_DEFINED,
+    STATUS_FLT_DO_NOT_ATTACH, STATUS_INSUFFICIENT_RESOURCES,
 };
 use crate::{scan, state, trace, transacted};
 
@@ -36,12 +36,15 @@ pub fn setup(
     volume: P,
     device_type: u32,
     file_system: u32,
+    flags: u32,
 ) -> Result<(), Status> {
     if !is_ours(device_type, file_system) || is_below_cluster(volume, file_system) {
         return Err(Status::failure(STATUS_FLT_DO_NOT_ATTACH));
     }
     let guid = file::volume_guid(volume).and_then(VolumeGuid::from_bytes);
     let mut context = InstanceContext::new(guid);
+    // Whoever opened files of the volume before us may still have them mapped.
+    context.unseen = AtomicBool::new(flags & FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME == 0);
     context.data_scan = file::register_for_data_scan(instance);
     context.csv = file_system == FLT_FSTYPE_CSVFS;
     context.stable_ids = matches!(file_system, FLT_FSTYPE_NTFS | FLT_FSTYPE_REFS);

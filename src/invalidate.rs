@@ -3,6 +3,8 @@
 //! mark is there no verdict about the key is stored, and a scan of it is dead.
 #![forbid(unsafe_code)]
 
+use core::sync::atomic::Ordering;
+
 use siloscan_core::key::{FileId, Key};
 use siloscan_core::ledger::ChangeMark;
 use siloscan_core::operation::{self, Effect};
@@ -74,7 +76,9 @@ pub fn before_cleanup(data: &Data<'_>) -> Option<Mark> {
     let stream = Owned::<StreamContext>::of(data.instance(), data.file()).ok()?;
     if data.file().delete_pending() {
         let context = Owned::<InstanceContext>::of(data.instance()).ok()?;
-        if !has_other_names(data) {
+        if data.in_transaction() {
+            // It is deleted for everybody only if that is committed.
+        } else if !has_other_names(data) {
             stream.state.note_deleted();
         } else if stream.state.is_unsettled() {
             scan::closed::withdraw(&context);
@@ -126,13 +130,41 @@ fn pin(data: &Data<'_>) {
         return;
     };
     let stream = Owned::<StreamContext>::of_or_new(data.instance(), data.file()).ok();
-    if let Some(stream) = &stream {
-        stream.state.set_writable_section();
-        if let (Some(key), Some(ledger)) = (own_key(stream, &context), state::ledger()) {
-            stream.pin(|| Raise::with(|token| ledger.pin(&key, token)));
-        }
+    match &stream {
+        Some(stream) => pin_stream(stream, &context),
+        // Its next open finds the section.
+        None => context.unseen.store(true, Ordering::Release),
     }
     emptied(stream.as_ref(), &context);
+}
+
+/// The stream's key serves no more while its context lives.
+fn pin_stream(stream: &Owned<StreamContext>, context: &InstanceContext) {
+    stream.state.set_writable_section();
+    if let (Some(key), Some(ledger)) = (own_key(stream, context), state::ledger()) {
+        stream.pin(|| Raise::with(|token| ledger.pin(&key, token)));
+    }
+}
+
+/// The first open of a stream that comes to us, where others may have come before us: somebody
+/// may have it mapped, and write to it without passing us. Who has a data section is not told, so
+/// its paging writes count from now on; and who can write to it is asked.
+///
+/// # IRQL
+/// At most APC_LEVEL, in a post-create.
+pub fn first_seen(data: &Data<'_>, stream: &Owned<StreamContext>, context: &InstanceContext) {
+    if !context.unseen.load(Ordering::Acquire)
+        || stream.state.was_opened()
+        || !image::has_data_section(data.file())
+    {
+        return;
+    }
+    stream.state.note_mapped_before();
+    if image::has_writers(data.file()) {
+        pin_stream(stream, context);
+        // Who was here first may have made a context, and a verdict.
+        changed(stream, context);
+    }
 }
 
 /// The stream's context goes, and with it the last of those who could write to it unseen.

@@ -351,7 +351,7 @@ unsafe fn instance_of<'a>(related: *const FltRelatedObjects) -> Option<Instance<
 /// PASSIVE_LEVEL, in the thread of the volume's first operation: nothing waits here.
 unsafe extern "system" fn instance_setup(
     related: *const FltRelatedObjects,
-    _flags: u32,
+    flags: u32,
     device_type: u32,
     file_system: u32,
 ) -> NTSTATUS {
@@ -362,7 +362,7 @@ unsafe extern "system" fn instance_setup(
     };
     // SAFETY: the related objects are this callback's and `instance_of` saw that there are some.
     let volume = unsafe { (*related).volume };
-    match instance::setup(instance, volume, device_type, file_system) {
+    match instance::setup(instance, volume, device_type, file_system, flags) {
         Ok(()) => STATUS_SUCCESS,
         Err(_) => STATUS_FLT_DO_NOT_ATTACH,
     }

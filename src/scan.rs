@@ -26,8 +26,8 @@ use crate::kernel::silo::Silo;
 use crate::kernel::{Status, thread};
 use crate::registration::view::Data;
 use crate::state::{self, Flights, Signal};
-use crate::{port, trace};
-use job::{Cookie, Job};
+use crate::{invalidate, port, trace};
+use job::Job;
 
 /// Pause between two tries of a file that could not be read, in milliseconds.
 const RETRY_MS: u64 = 20;
@@ -162,6 +162,7 @@ pub fn wait_for_verdict(wanted: &Wanted<'_>, parameters: &Parameters) -> End {
         Err(failure) => return End::Failed(failure),
     };
     let subject = job.subject(state::next_stream);
+    let (alone, file) = (job.alone, job.file);
     let cookie = match flights.jobs.insert(job) {
         Ok(cookie) => cookie,
         Err(job) => {
@@ -169,7 +170,18 @@ pub fn wait_for_verdict(wanted: &Wanted<'_>, parameters: &Parameters) -> End {
             return End::Failed(Failure::QueueFull);
         }
     };
-    let end = fly(flights, wanted, subject, cookie, parameters);
+    let request = Request {
+        subject,
+        stream: wanted.stream.map(|stream| stream.state.id()),
+        silo: wanted.silo.map_or(0, |silo| silo.account),
+        owner: owner(wanted.by.instance()),
+        cookie: cookie.to_raw(),
+        deadline: wanted.deadline,
+        detached: false,
+        alone,
+        file,
+    };
+    let end = fly(flights, wanted, &request, parameters);
     // Whoever waits has its job back by now: a leader's loan ends before the waiter's place does.
     drop(flights.jobs.remove(cookie));
     end
@@ -239,33 +251,37 @@ fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
         key: wanted.key,
         keeps: wanted.keeps,
         layer: wanted.layer,
-        alone: by.in_transaction(),
+        alone: is_alone(wanted),
+        file: own_key(wanted),
         closed: false,
         process: by.process(),
         container: wanted.silo.map_or([0; 16], |silo| silo.container),
     })
 }
 
+/// Whether a scan is for one opener alone. In a transaction nobody else sees the bytes; and where
+/// they can change without our seeing when (in a transaction that is not committed yet, through a
+/// mapping) a scan that began before the open may have seen older ones.
+fn is_alone(wanted: &Wanted<'_>) -> bool {
+    let stream = wanted.stream;
+    let is_unseen =
+        |key: &Key| state::ledger().is_some_and(|ledger| ledger.lookup(key) == Lookup::Untracked);
+    // A stream without a key is followed by that of its file.
+    let key = wanted.key.or_else(|| own_key(wanted));
+    wanted.by.in_transaction()
+        || stream.is_some_and(|stream| stream.state.writable_section())
+        || key.map_or(wanted.instance.stable_ids, |key| is_unseen(&key))
+}
+
+fn own_key(wanted: &Wanted<'_>) -> Option<Key> {
+    invalidate::own_key(wanted.stream?, wanted.instance)
+}
+
 /// Joins flights until one of them ends with something other than "the bytes changed".
-fn fly(
-    flights: &Flights,
-    wanted: &Wanted<'_>,
-    subject: Subject,
-    cookie: Cookie,
-    parameters: &Parameters,
-) -> End {
-    let request = Request {
-        subject,
-        stream: wanted.stream.map(|stream| stream.state.id()),
-        silo: wanted.silo.map_or(0, |silo| silo.account),
-        owner: owner(wanted.by.instance()),
-        cookie: cookie.to_raw(),
-        deadline: wanted.deadline,
-        detached: false,
-    };
+fn fly(flights: &Flights, wanted: &Wanted<'_>, request: &Request, parameters: &Parameters) -> End {
     let mut changed = false;
     loop {
-        let waiter = match join(flights, &request) {
+        let waiter = match join(flights, request) {
             Ok(waiter) => waiter,
             Err(failure) => return End::Failed(failure),
         };
@@ -383,6 +399,25 @@ fn kill_subject(subject: &Subject) {
         .table
         .lock()
         .kill(subject, &mut |waiter| flights.wake_waiter(waiter));
+    tell_killed(flights, killed);
+}
+
+/// What all streams of a file show changes, without an operation on any of them.
+///
+/// # IRQL
+/// At most DISPATCH_LEVEL.
+pub fn kill_file(file: &Key) {
+    let Some(flights) = state::flights() else {
+        return;
+    };
+    let killed = flights
+        .table
+        .lock()
+        .kill_file(file, &mut |waiter| flights.wake_waiter(waiter));
+    tell_killed(flights, killed);
+}
+
+fn tell_killed(flights: &Flights, killed: u16) {
     for _ in 0..killed {
         trace::count(Event::FlightKilled);
     }

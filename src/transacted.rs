@@ -106,6 +106,10 @@ fn commit(instance: Instance<'_>, context: &TransactionContext) {
     scan::closed::withdraw(&instance);
     for stream in context.streams() {
         invalidate::changed(&stream, &instance);
+        // What others read may have another context, or be a stream without a key.
+        if let Some(file) = invalidate::own_key(&stream, &instance) {
+            scan::kill_file(&file);
+        }
         trace::count(Event::TransactionCommitted);
     }
 }

@@ -148,3 +148,114 @@ fn what_does_not_exist_is_noticed() {
     let run = good.replace("not yet run", "26100: https://example.org/run");
     assert_eq!(said(&run), Vec::<String>::new());
 }
+
+/// Every Rust file below a folder.
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("an entry of the folder").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            found.push(read(&path));
+        }
+    }
+}
+
+/// The folders of all tests.
+fn tests() -> Vec<String> {
+    let mut found = Vec::new();
+    sources(&root().join("tests"), &mut found);
+    for name in ["core", "filterhost", "service", "worlds"] {
+        sources(&root().join("crates").join(name).join("tests"), &mut found);
+    }
+    found
+}
+
+/// Whether `name` carries the number of a weakness (`w3` in `i7_w3_w9_what_it_shows`).
+fn is_numbered(name: &str, number: usize) -> bool {
+    name.split('_').any(|part| part == format!("w{number}"))
+}
+
+/// Weaknesses that have no row on the page, or whose row cites no test with their number.
+fn unshown(page: &str, count: usize) -> Vec<usize> {
+    let rows = rows(page);
+    let shown = |number: &usize| {
+        let start = format!("W{number} ");
+        let row = rows.iter().find(|row| row[0].starts_with(&start));
+        row.and_then(|row| row.get(1)).is_some_and(|cell| {
+            let mut tests = quoted(cell).filter_map(|name| name.split_once(".rs::"));
+            tests.any(|(_, test)| is_numbered(test, *number))
+        })
+    };
+    (1..=count).filter(|number| !shown(number)).collect()
+}
+
+#[test]
+fn each_weakness_has_a_test_with_its_number() {
+    const COUNT: usize = 16;
+    let page = read(&root().join("docs/evidence.md"));
+    assert_eq!(unshown(&page, COUNT), Vec::<usize>::new());
+    assert_eq!(unshown(&page, COUNT + 1), [COUNT + 1], "there are so many");
+    let tests = tests();
+    for number in 1..=COUNT {
+        let declared = tests
+            .iter()
+            .flat_map(|text| text.split("#[test]\nfn ").skip(1));
+        let mut names = declared.filter_map(|rest| rest.split_once('('));
+        assert!(
+            names.any(|(name, _)| is_numbered(name, number)),
+            "W{number}"
+        );
+    }
+    // A row without a test, one with another's test, and one that is gone.
+    for (from, to) in [
+        ("w12_no_code", "no_code"),
+        ("w10_a_scratch", "w1_a_scratch"),
+        ("| W16 ", "| W "),
+    ] {
+        let page = page.replace("w12_pool", "pool").replace(from, to);
+        assert!(!unshown(&page, COUNT).is_empty(), "{from} became {to}");
+    }
+}
+
+/// Tests that a page names as the pages of this project do: `tests/file.rs` `function`,
+/// `tests/file.rs::function`, and (`file function`).
+fn named_tests(page: &str) -> Vec<(String, String)> {
+    let parts: Vec<&str> = quoted(page).collect();
+    let mut found = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        if let Some((file, test)) = part.split_once(".rs::") {
+            found.push((format!("{file}.rs"), test.to_owned()));
+        } else if part.ends_with(".rs") && part.starts_with("tests/") {
+            let is_test = |next: &&&str| next.contains('_') && !next.contains(['/', ' ', ':', '.']);
+            let test = parts.get(at + 1).filter(is_test);
+            found.extend(test.map(|test| ((*part).to_owned(), (*test).to_owned())));
+        } else if let Some((file, test)) = part.split_once(' ')
+            && root().join(format!("tests/{file}.rs")).is_file()
+            && test.contains('_')
+        {
+            found.push((format!("tests/{file}.rs"), test.to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let there = |(file, test): &(String, String)| {
+        let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+        text.contains(&format!("fn {test}()"))
+    };
+    for (name, least) in [("kinds.md", 30), ("changes.md", 40), ("evidence.md", 100)] {
+        let named = named_tests(&read(&root().join("docs").join(name)));
+        assert!(named.len() >= least, "{name} was read: {}", named.len());
+        let missing: Vec<_> = named.iter().filter(|test| !there(test)).collect();
+        assert!(missing.is_empty(), "docs/{name}: {missing:?}");
+    }
+    let page = "`tests/races.rs` `no_such_test` | `tests/races.rs::nor_this` (`races or_this`)";
+    let named = named_tests(page);
+    assert_eq!(
+        (named.len(), named.iter().filter(|test| there(test)).count()),
+        (3, 0)
+    );
+}

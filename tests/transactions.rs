@@ -1,9 +1,14 @@
 //! Files that are changed in a transaction (TxF): what nobody else sees is shared with nobody, and
 //! with the commit the verdicts of the older bytes end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use filterhost::fltmgr::transaction::{self, Transaction};
 use filterhost::status::STATUS_SHARING_VIOLATION;
 use filterhost::user::{OpenOptions, Process};
+use filterhost::volume::name::units;
 use filterhost::wcifs::EcpVariant;
 use siloscan_core::reason::{AllowReason, Event, LookupReason, ScanReason};
 use siloscan_service::engine::eicar_test_file;
@@ -169,7 +174,12 @@ fn i2_a_scan_of_older_bytes_dies_with_the_commit() {
     };
     everywhere(&without_service, |world| {
         let user = world.process("user");
-        user.run(|p| p.write_file(FILE, HOLD).expect("a new file"));
+        // As long as what comes: a section of a shorter file would show the beginning of it alone.
+        user.run(|p| {
+            let mut bytes = HOLD.to_vec();
+            bytes.resize(eicar_test_file().len(), b'x');
+            p.write_file(FILE, &bytes).expect("a new file");
+        });
         let gate = Gate::choosing();
         // One scan for each drop of the key may be held, of bytes that nobody sees any more.
         world.start_service(gate.clone(), 4);
@@ -183,7 +193,13 @@ fn i2_a_scan_of_older_bytes_dies_with_the_commit() {
         let second = user.spawn("second", |p| p.read_file(FILE));
         assert_eq!(second.join(), Err(INFECTED), "while the first is held");
         gate.empty();
-        assert_eq!(first.join(), Err(INFECTED), "it waits for the new bytes");
+        let first = first.join();
+        assert_eq!(
+            first,
+            Err(INFECTED),
+            "it waits for the new bytes: {:?}",
+            world.counts().named()
+        );
         assert_eq!(world.count(Event::TransactionCommitted) - before, 2);
         user.run(|p| assert_eq!(p.read_file(FILE), Err(INFECTED)));
     });
@@ -278,5 +294,68 @@ fn others_cannot_write_meanwhile_and_an_unload_leaves_nothing() {
             assert_eq!(p.open(&write).err(), Some(STATUS_SHARING_VIOLATION));
         });
         // It never ends: the driver goes while it follows it, and the machine's checkers look.
+    });
+}
+
+/// The bytes of the file's stream that everybody sees.
+fn committed(world: &World, stream: &str) -> Vec<u8> {
+    let fs = world.system().fs();
+    let node = fs.find(r"\notes.txt").expect("there");
+    let space = fs.space();
+    let stream = space.node(node).expect("there").stream(&units(stream));
+    stream.expect("there").bytes.snapshot().expect("in memory")
+}
+
+#[test]
+fn i2_no_open_joins_a_scan_from_before_a_commit() {
+    const STREAM: &str = r"C:\notes.txt:evil";
+    let without_service = WorldOptions {
+        engine: None,
+        ..options()
+    };
+    everywhere(&without_service, |world| {
+        world.start_service(Gate::taking(Duration::from_micros(300)), 4);
+        let user = world.process("user");
+        user.run(|p| {
+            p.write_file(FILE, b"clean").expect("a new file");
+            p.write_file(STREAM, b"clean").expect("a named stream");
+        });
+        let within = transaction::begin(world.machine());
+        user.run(move |p| {
+            infect(p, FILE, within);
+            infect(p, STREAM, within);
+        });
+        // Some are always being scanned, so that there is something to join.
+        let over = Arc::new(AtomicBool::new(false));
+        let others = [FILE, STREAM, FILE, STREAM].map(|path| {
+            let over = Arc::clone(&over);
+            user.spawn("other", move |p| {
+                while !over.load(Ordering::Acquire) {
+                    let _old_or_new = p.read_file(path);
+                }
+            })
+        });
+        let ending = {
+            let (m, over) = (Arc::clone(world.machine()), Arc::clone(&over));
+            user.spawn("end", move |_| {
+                m.sched().sleep(Duration::from_millis(1));
+                transaction::end(&m, within, true);
+                over.store(true, Ordering::Release);
+            })
+        };
+        // Whoever opens it when everybody sees the new bytes gets their verdict.
+        while !over.load(Ordering::Acquire) {
+            for (path, stream) in [(FILE, ""), (STREAM, "evil")] {
+                if committed(world, stream) == eicar_test_file() {
+                    user.run(move |p| assert_eq!(p.read_file(path), Err(INFECTED), "{path}"));
+                } else {
+                    world.machine().sched().sleep(Duration::from_micros(50));
+                }
+            }
+        }
+        ending.join();
+        for other in others {
+            other.join();
+        }
     });
 }

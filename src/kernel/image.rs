@@ -80,6 +80,21 @@ pub fn is_imaged(file: File<'_>) -> bool {
     })
 }
 
+/// Whether there is a data section over the file object's stream: somebody has it mapped, or it
+/// is cached.
+///
+/// # IRQL
+/// Any.
+#[must_use]
+pub fn has_data_section(file: File<'_>) -> bool {
+    sections(file).is_some_and(|sections| {
+        // SAFETY: the pointers live as long as the stream, which the file object keeps.
+        let data = unsafe { &raw const (*sections.as_ptr()).DataSectionObject };
+        // SAFETY: one aligned word of the live pointers.
+        !unsafe { data.read_volatile() }.is_null()
+    })
+}
+
 /// Whether somebody in user mode can write to the file object's stream through a mapping, as far
 /// as the memory manager tells.
 /// <https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/nf-ntifs-mmdoesfilehaveuserwritablereferences>

@@ -78,6 +78,7 @@ fn closed_job(
     let key = invalidate::own_key(&stream, &instance)
         .filter(|_| cacheable && unnamed && !instance::is_redirecting(&instance, data.volume()));
     let subject = key.map_or(Subject::Stream(stream.state.id()), Subject::Key);
+    let file = invalidate::own_key(&stream, &instance);
     let section =
         section_of(&held, subject, Some(&stream)).map_err(|status| match status.code() {
             STATUS_END_OF_FILE => Closing::Empty,
@@ -94,6 +95,7 @@ fn closed_job(
         keeps: true,
         layer: false,
         alone: false,
+        file,
         closed: true,
         process: data.process_id(),
         container: silo.map_or([0; 16], |silo| silo.container),
@@ -106,6 +108,7 @@ fn queue(flights: &Flights, silo: Option<Silo>, job: Job) {
     let stream = job.stream.as_ref().map(|stream| stream.state.id());
     let subject = job.subject(state::next_stream);
     let (closed, owner) = (job.closed, owner(job.held.instance()));
+    let file = job.file;
     let cookie = match flights.jobs.insert(job) {
         Ok(cookie) => cookie,
         Err(job) => {
@@ -121,6 +124,8 @@ fn queue(flights: &Flights, silo: Option<Silo>, job: Job) {
         cookie: cookie.to_raw(),
         deadline,
         detached: true,
+        alone: false,
+        file,
     };
     let joined = flights.table.lock().join_or_start(&request);
     match joined {

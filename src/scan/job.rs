@@ -21,6 +21,8 @@ pub struct Job {
     pub stream: Option<Owned<StreamContext>>,
     /// The volume.
     pub instance: Owned<InstanceContext>,
+    /// The opened file's own key, which all its streams share.
+    pub file: Option<Key>,
     /// The file's name, for reports.
     pub name: Option<Name>,
     /// Made already, for a file that is being closed.
@@ -33,7 +35,7 @@ pub struct Job {
     pub keeps: bool,
     /// The bytes come from a layer.
     pub layer: bool,
-    /// Nobody else sees these bytes: the open is part of a transaction.
+    /// The scan is for one opener alone: what an earlier one sees may be other bytes.
     pub alone: bool,
     /// A changed file that was closed.
     pub closed: bool,
@@ -44,13 +46,9 @@ pub struct Job {
 }
 
 impl Job {
-    /// What the flight is for: the key, or the stream where there is none. One that is alone is
-    /// joined by nobody, and dies with a change of its stream.
+    /// What the flight is for: the key, or the stream where there is none.
     #[must_use]
     pub fn subject(&self, fallback: impl FnOnce() -> siloscan_core::stream::StreamId) -> Subject {
-        if self.alone {
-            return Subject::Stream(fallback());
-        }
         match (self.key, &self.stream) {
             (Some(key), _) => Subject::Key(key),
             (None, Some(stream)) => Subject::Stream(stream.state.id()),

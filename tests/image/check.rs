@@ -28,6 +28,7 @@ pub enum Rule {
     Relocations,
     Protections,
     WriteAndExecute,
+    Pageable,
     Checksum,
     Version,
     Instruction,
@@ -206,6 +207,10 @@ fn sections(file: &PeFile64, facts: &Facts) -> object::Result<Vec<Complaint>> {
     for section in file.section_table().iter() {
         let flags = section.characteristics.get(LE);
         let name = String::from_utf8_lossy(section.raw_name()).into_owned();
+        // The memory manager goes by the name.
+        if name.starts_with("PAGE") {
+            found.push(because(Rule::Pageable, format!("section {name}")));
+        }
         if flags & pe::IMAGE_SCN_MEM_EXECUTE == 0 {
             continue;
         }

@@ -191,6 +191,29 @@ fn a_section_both_writable_and_executable_is_seen() {
     assert!(broken.contains(&Rule::WriteAndExecute), "{broken:?}");
 }
 
+/// What makes a driver's code pageable, or pages it, whatever its sections are called.
+const PAGING: [&str; 4] = [
+    "MmPageEntireDriver",
+    "MmResetDriverPaging",
+    "MmLockPagableDataSection",
+    "MmUnlockPagableImageSection",
+];
+
+#[test]
+fn w12_no_code_and_no_data_of_the_image_can_be_paged_out() {
+    let image = image();
+    assert!(!rules(&image).contains(&Rule::Pageable));
+    for name in PAGING {
+        let found = image.bytes.windows(name.len());
+        assert!(!found.into_iter().any(|at| at == name.as_bytes()), "{name}");
+    }
+    let broken = broken_by(|bytes| {
+        let at = section(bytes, 1);
+        bytes[at..at + 8].copy_from_slice(b"PAGEDATA");
+    });
+    assert!(broken.contains(&Rule::Pageable), "{broken:?}");
+}
+
 #[test]
 fn a_changed_byte_is_seen_by_the_checksum() {
     let broken = broken_by(|bytes| {

@@ -35,8 +35,9 @@ impl Effect {
             Self::None => "none: the same bytes under the same id",
             Self::Change => "the key is *changing* from pre to post; scans of it die",
             Self::Paging => {
-                "as a change, if a writable section was seen or the context is younger than its \
-                 first open; else none, since the cached write before it was marked"
+                "as a change, if a writable section was seen, the context is younger than its \
+                 first open or a mapping may be older than it; else none, since the cached write \
+                 before it was marked"
             }
             Self::Name => {
                 "as a change, if it may replace another file or names a stream; else none"
@@ -98,7 +99,7 @@ const EMPTIED: &str = "changes i2_a_file_that_an_open_empties_loses_its_key";
 const RAW: &str = "changes i2_raw_writes_and_dismounts_void_the_volume";
 
 /// Every kind of operation (R-3.7), in the order of the documentation.
-pub const TABLE: [Row; 40] = [
+pub const TABLE: [Row; 44] = [
     row(
         "cached write",
         Callback("IRP_MJ_WRITE, also as fast I/O"),
@@ -116,6 +117,12 @@ pub const TABLE: [Row; 40] = [
         Callback("IRP_MJ_WRITE with IRP_PAGING_IO"),
         Effect::Paging,
         "changes i2_what_was_written_through_a_mapping_is_scanned_again",
+    ),
+    row(
+        "paging write of a mapping that is older than our instance",
+        Callback("IRP_MJ_WRITE with IRP_PAGING_IO, a data section at the first open"),
+        Effect::Paging,
+        "mapped_before i2_a_paging_write_counts_where_somebody_may_have_been_before_us",
     ),
     row(
         "raw write to the volume",
@@ -170,6 +177,24 @@ pub const TABLE: [Row; 40] = [
         Callback("IRP_MJ_CREATE with a transaction"),
         Effect::Transacted,
         "transactions i2_a_verdict_from_before_a_commit_is_not_believed_after_it",
+    ),
+    row(
+        "rename in a transaction",
+        Callback("IRP_MJ_SET_INFORMATION 0xa with a transaction"),
+        Effect::Transacted,
+        "transacted_names i2_a_name_taken_in_a_transaction_brings_no_verdict",
+    ),
+    row(
+        "delete in a transaction",
+        Callback("IRP_MJ_SET_INFORMATION 0xd with a transaction"),
+        Effect::Transacted,
+        "transacted_names i2_a_deletion_that_is_rolled_back_leaves_the_file_as_it_was",
+    ),
+    row(
+        "write to a named stream in a transaction",
+        Callback("IRP_MJ_WRITE with a transaction"),
+        Effect::Transacted,
+        "transacted_names i1_a_stream_written_in_a_transaction_is_clean_until_commit",
     ),
     row(
         "commit of a transaction",

@@ -106,6 +106,7 @@ const OPENED: u32 = 32;
 const ID_CLAIMED: u32 = 64;
 const IMAGE_UNSURE: u32 = 128;
 const DELETED: u32 = 256;
+const MAPPED_BEFORE: u32 = 512;
 
 impl StreamState {
     /// A stream of which nothing is known.
@@ -210,6 +211,17 @@ impl StreamState {
         self.set_flag(WRITABLE_SECTION);
     }
 
+    /// Somebody may have mapped the stream before anything was known of it.
+    pub fn note_mapped_before(&self) {
+        self.set_flag(MAPPED_BEFORE);
+    }
+
+    /// Whether an open of the stream came to its end.
+    #[must_use]
+    pub fn was_opened(&self) -> bool {
+        self.flag(OPENED)
+    }
+
     /// Notes that an open of the stream came to its end. False the first time: until then a
     /// paging write may come from a mapping that is older than the context.
     pub fn note_open(&self) -> bool {
@@ -220,7 +232,7 @@ impl StreamState {
     #[must_use]
     pub fn paging_write_counts(&self) -> bool {
         let flags = self.flags.load(Ordering::Acquire);
-        flags & WRITABLE_SECTION != 0 || flags & OPENED == 0
+        flags & (WRITABLE_SECTION | MAPPED_BEFORE) != 0 || flags & OPENED == 0
     }
 
     /// An open was let through without a verdict: the file is to be looked at when it is closed.

@@ -397,6 +397,8 @@ impl Crowd<'_> {
             cookie: 1,
             deadline: u64::MAX,
             detached: false,
+            alone: false,
+            file: None,
         };
         let before = self.content.load(Ordering::SeqCst);
         let join = self.table.lock().unwrap().join_or_start(&request);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use siloscan_core::operation::{Effect, Seen, TABLE, of_class, of_control};
 
 /// Kind of file or open, treatment, test.
-const KINDS: [(&str, &str, &str); 33] = [
+const KINDS: [(&str, &str, &str); 35] = [
     (
         "named stream",
         "scanned at each open, never cached (`scan named-stream`)",
@@ -57,6 +57,12 @@ const KINDS: [(&str, &str, &str); 33] = [
         "open in a transaction",
         "scanned at each open, never cached, joined by nobody (`scan transaction`)",
         "transactions i2_what_is_seen_in_a_transaction_is_shared_with_nobody",
+    ),
+    (
+        "open for reading in a transaction",
+        "sees what was committed by then: as any open in a transaction, and its verdict is its own",
+        "transacted_names \
+         i1_a_reader_that_keeps_the_old_bytes_over_a_commit_keeps_their_verdict_to_itself",
     ),
     (
         "open by id",
@@ -112,6 +118,11 @@ const KINDS: [(&str, &str, &str); 33] = [
         "writable section",
         "scanned at each open, its key pinned (`scan writable-section`)",
         "kinds_of_opens a_writable_section_keeps_a_file_out_of_the_cache",
+    ),
+    (
+        "file that was mapped to be written before our instance came",
+        "as with a writable section (`scan writable-section`)",
+        "mapped_before i2_a_file_that_was_mapped_to_be_written_before_us_is_not_cached",
     ),
     (
         "layer file that the host has mapped writable",

@@ -117,6 +117,16 @@ fn a_paging_write_counts_only_where_somebody_can_have_written_through_a_mapping(
 }
 
 #[test]
+fn a_paging_write_counts_for_good_where_a_mapping_may_be_older_than_the_context() {
+    let stream = stream();
+    stream.note_mapped_before();
+    assert!(!stream.was_opened());
+    stream.note_open();
+    assert!(stream.was_opened() && stream.paging_write_counts());
+    assert!(!stream.writable_section(), "nobody is known to have one");
+}
+
+#[test]
 fn an_instance_becomes_redirecting_once_and_for_good() {
     let instance = InstanceState::new();
     assert!(!instance.redirecting());

@@ -50,6 +50,10 @@ pub struct Request {
     /// Nobody waits: a scan at close. Its cookie is handed to a leader in every case, to be let
     /// go of.
     pub detached: bool,
+    /// It joins nobody and is joined by nobody: what an earlier scan saw may be other bytes.
+    pub alone: bool,
+    /// The opened file's own key, by which all scans of its streams can be ended at once.
+    pub file: Option<Key>,
 }
 
 /// A place in the table of waiters, valid until its result is taken or it leaves.
@@ -215,13 +219,14 @@ impl<'m> FlightTable<'m> {
         }
     }
 
-    /// Joins the live flight of this subject, or starts one. The caller clears the event of the
-    /// waiter's index before it lets go of the lock.
+    /// Joins the live flight of this subject, or starts one; who is alone always starts one. The
+    /// caller clears the event of the waiter's index before it lets go of the lock.
     pub fn join_or_start(&mut self, request: &Request) -> Join {
         if self.closed {
             return Join::Refused(Failure::Unloading);
         }
         let live = self.flights.find_live(&request.subject);
+        let live = live.filter(|_| !request.alone);
         if live.is_some() && request.detached {
             return Join::Needless;
         }
@@ -299,6 +304,17 @@ impl<'m> FlightTable<'m> {
     pub fn kill(&mut self, subject: &Subject, wake: &mut impl FnMut(usize)) -> u16 {
         let mut killed = 0_u16;
         while let Some(flight) = self.flights.find_affected(subject) {
+            self.end(flight, Outcome::Again, wake);
+            killed = killed.saturating_add(1);
+        }
+        killed
+    }
+
+    /// The same for all streams of a file, also of those that have no key: what they show changes
+    /// at once, and no operation tells of it.
+    pub fn kill_file(&mut self, file: &Key, wake: &mut impl FnMut(usize)) -> u16 {
+        let mut killed = 0_u16;
+        while let Some(flight) = self.flights.find_of_file(file) {
             self.end(flight, Outcome::Again, wake);
             killed = killed.saturating_add(1);
         }

@@ -4,6 +4,7 @@
 //! mistake here can become a wild access.
 
 use super::{FlightId, Outcome, Request, Subject, WaiterId};
+use crate::key::Key;
 use crate::stream::StreamId;
 
 /// The end of a list.
@@ -34,6 +35,9 @@ pub struct FlightSlot {
     pub(super) stop_told: bool,
     generation: u32,
     subject: Option<Subject>,
+    /// It can be found, and not joined.
+    alone: bool,
+    file: Option<Key>,
     /// The stream that the leader reads through.
     source: Option<StreamId>,
     source_owner: u64,
@@ -63,6 +67,8 @@ impl FlightSlot {
         stop_told: false,
         generation: 0,
         subject: None,
+        alone: false,
+        file: None,
         source: None,
         source_owner: 0,
         reads: None,
@@ -338,7 +344,15 @@ impl<'m> Flights<'m> {
 
     pub(super) fn find_live(&self, subject: &Subject) -> Option<u16> {
         self.live()
-            .find(|(_, slot)| slot.subject.as_ref() == Some(subject))
+            .find(|(_, slot)| !slot.alone && slot.subject.as_ref() == Some(subject))
+            .map(|(index, _)| index)
+    }
+
+    /// A live flight that reads this file, whichever of its streams.
+    pub(super) fn find_of_file(&self, file: &Key) -> Option<u16> {
+        let subject = Subject::Key(*file);
+        self.live()
+            .find(|(_, slot)| slot.subject == Some(subject) || slot.file.as_ref() == Some(file))
             .map(|(index, _)| index)
     }
 
@@ -400,6 +414,8 @@ impl<'m> Flights<'m> {
             listed: true,
             generation: slot.generation.wrapping_add(1),
             subject: Some(request.subject),
+            alone: request.alone,
+            file: request.file,
             source_owner: if request.detached { request.owner } else { 0 },
             reads: request.stream.filter(|_| request.detached),
             silo: request.silo,

@@ -95,6 +95,8 @@ impl<'m> World<'m> {
                     cookie,
                     deadline: self.now + time,
                     detached,
+                    alone: false,
+                    file: None,
                 };
                 self.cookies = cookie;
                 self.join(subject, stream, &request);
