@@ -5,8 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use filterhost::container::Container;
+use filterhost::container::{Container, ContainerOptions};
 use filterhost::fltmgr::{FilterManager, instance, volume};
+use filterhost::object::Kind;
+use filterhost::sched::SimThread;
 use filterhost::user::{OpenOptions, Process, Task};
 use filterhost::wcifs::EcpVariant;
 use filterhost::{Machine, Mode};
@@ -55,6 +57,65 @@ enum First {
     Layer,
 }
 
+/// What was under way at the moment when the first thing went away.
+#[derive(Clone, Copy, Debug, Default)]
+struct UnderWay {
+    /// The service scanned.
+    scans: bool,
+    /// Openers waited for a verdict.
+    openers: bool,
+    /// There were sections for scans.
+    sections: bool,
+    /// A scan was queued that nobody waited for, its section made.
+    queued: bool,
+    /// A container started.
+    starting: bool,
+}
+
+impl UnderWay {
+    /// A container starts, and what is under way beside it.
+    fn begin(world: &World, stage: &Stage, layer: &filterhost::wcifs::Layer) -> (Task<()>, Self) {
+        let starting = start(world, layer);
+        pause(world.machine());
+        let now = Self::now(world.machine(), stage, !starting.is_finished());
+        (starting, now)
+    }
+
+    fn now(m: &Machine, stage: &Stage, starting: bool) -> Self {
+        let scans = match (&stage.gate, &stage.puppet) {
+            (Some(gate), _) => gate.running(),
+            (_, Some(puppet)) => puppet.scans().len(),
+            _ => 0,
+        };
+        let sections = m.objects().all(Kind::Section).len();
+        let threads = m.objects().all(Kind::Thread);
+        let waits = |thread: &Arc<SimThread>| {
+            let mut calls = thread.calls().into_iter();
+            calls.any(|call| call.name == "FltCancellableWaitForSingleObject")
+        };
+        let threads = threads
+            .iter()
+            .filter_map(|thread| thread.host::<SimThread>());
+        Self {
+            scans: scans > 0,
+            openers: threads.into_iter().any(|thread| waits(&thread)),
+            sections: sections > 0,
+            queued: sections > scans,
+            starting,
+        }
+    }
+
+    fn all(self) -> [bool; 5] {
+        [
+            self.scans,
+            self.openers,
+            self.sections,
+            self.queued,
+            self.starting,
+        ]
+    }
+}
+
 /// What runs when teardown begins.
 struct Stage {
     gate: Option<Arc<Gate>>,
@@ -85,7 +146,11 @@ fn busy(process: &Process) -> Task<()> {
 fn scanner(world: &World, what: Scanner, stage: &mut Stage) {
     match what {
         Scanner::Absent => {}
-        Scanner::Works => world.start_service(Gate::taking(Duration::from_millis(1)), 2),
+        Scanner::Works => {
+            let gate = Gate::taking(Duration::from_millis(1));
+            world.start_service(gate.clone(), 2);
+            stage.gate = Some(gate);
+        }
         Scanner::Hangs => {
             let gate = Gate::closed();
             world.start_service(gate.clone(), 2);
@@ -136,7 +201,7 @@ fn goes(world: &World, first: First, containers: &[Container], layer: &filterhos
 }
 
 /// One host, brought up, loaded and taken down.
-fn run(mode: Mode, what: Scanner, first: First) -> u64 {
+fn run(mode: Mode, what: Scanner, first: First) -> (u64, UnderWay) {
     let options = WorldOptions {
         engine: None,
         parameters: vec![("OpenDeadlineMs".to_owned(), 1_000)],
@@ -171,6 +236,7 @@ fn run(mode: Mode, what: Scanner, first: First) -> u64 {
             }
             kept.close().expect("an open handle");
         });
+        let (starting, under_way) = UnderWay::begin(&world, &stage, &layer);
         if first == First::Service
             && let Some(gate) = &stage.gate
         {
@@ -191,15 +257,17 @@ fn run(mode: Mode, what: Scanner, first: First) -> u64 {
             task.join();
         }
         writer.join();
+        starting.join();
         world.stop_service();
         for (index, container) in containers.iter().enumerate() {
             if index > 0 || first != First::Container {
                 container.destroy();
             }
         }
+        under_way
     });
     match run {
-        Ok(outcome) => outcome.trace_hash,
+        Ok(outcome) => (outcome.trace_hash, outcome.value),
         Err(report) => panic!("{mode:?}, scanner {what:?}, {first:?} first\n{report}"),
     }
 }
@@ -209,12 +277,53 @@ fn in_every_state(first: First) {
         for _ in 0..FREE {
             run(Mode::Free, what, first);
         }
-        let history = run(Mode::Seeded(0), what, first);
-        assert_eq!(history, run(Mode::Seeded(0), what, first), "one history");
-        for seed in 1..SEEDS / SCANNERS.len() as u64 {
-            run(Mode::Seeded(seed), what, first);
+        let (history, under_way) = run(Mode::Seeded(0), what, first);
+        assert_eq!(history, run(Mode::Seeded(0), what, first).0, "one history");
+        let seeds = 1..SEEDS / SCANNERS.len() as u64;
+        let others = seeds.map(|seed| run(Mode::Seeded(seed), what, first).1);
+        let mut counts = [0; 5];
+        for under_way in others.chain([under_way]) {
+            let all = counts.iter_mut().zip(under_way.all());
+            all.for_each(|(count, is)| *count += u32::from(is));
         }
+        println!("{what:?}, {first:?} first: {counts:?}");
+        let least = least(what);
+        let enough = counts
+            .iter()
+            .zip(least)
+            .all(|(count, least)| *count >= least);
+        assert!(
+            enough,
+            "{what:?}, {first:?} first: {counts:?} of 40, not {least:?}"
+        );
     }
+}
+
+/// In how many of forty seeds what is in [`UnderWay`] has to be so when teardown begins.
+fn least(what: Scanner) -> [u32; 5] {
+    match what {
+        // Nobody scans, and nobody waits.
+        Scanner::Absent | Scanner::ComesAndGoes => [0, 0, 0, 0, 0],
+        Scanner::Works | Scanner::Hangs => [35, 35, 35, 30, 25],
+        Scanner::Dies => [20, 20, 20, 0, 0],
+    }
+}
+
+/// A container that starts meanwhile, and what it reads.
+fn start(world: &World, layer: &filterhost::wcifs::Layer) -> Task<()> {
+    let options = ContainerOptions {
+        layers: vec![layer.clone()],
+        ..ContainerOptions::default()
+    };
+    world.process("starter").spawn("start", move |p| {
+        let container = p.machine().create_container(&options);
+        container.process("app").run(|p| {
+            for path in [TOOL, OTHER, FILE] {
+                let _known_or_not = p.read_file(path);
+            }
+        });
+        container.destroy();
+    })
 }
 
 #[test]
