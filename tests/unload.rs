@@ -305,7 +305,7 @@ fn least(what: Scanner) -> [u32; 5] {
         // Nobody scans, and nobody waits.
         Scanner::Absent | Scanner::ComesAndGoes => [0, 0, 0, 0, 0],
         Scanner::Works | Scanner::Hangs => [35, 35, 35, 30, 25],
-        Scanner::Dies => [20, 20, 20, 0, 0],
+        Scanner::Dies => [35, 35, 35, 0, 25],
     }
 }
 

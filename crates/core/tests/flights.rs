@@ -497,7 +497,7 @@ fn one_that_is_alone_joins_nobody_and_dies_with_its_file() {
         let stream = Request {
             subject: Subject::Stream(StreamId::new(9).unwrap()),
             file: Some(file),
-            ..request(0, 9)
+            ..request(3, 9)
         };
         let Join::Started(waiter) = table.join_or_start(&stream) else {
             panic!("nobody is there")
