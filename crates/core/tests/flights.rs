@@ -489,61 +489,6 @@ fn verdicts_failures_of_ours_and_changes_in_time_are_no_time_outs() {
 }
 
 #[test]
-fn one_that_is_alone_joins_nobody_and_dies_with_its_file() {
-    let alone = |file, cookie| Request {
-        alone: true,
-        ..request(file, cookie)
-    };
-    story(|table, filter| {
-        let Join::Started(first) = table.join_or_start(&request(1, 1)) else {
-            panic!("nobody is there")
-        };
-        let Join::Started(second) = table.join_or_start(&alone(1, 2)) else {
-            panic!("it does not join")
-        };
-        let Join::Joined(third) = table.join_or_start(&request(1, 3)) else {
-            panic!("the first one is there to be joined")
-        };
-        let killed = table.kill(&subject(1), &mut |_| {});
-        assert_eq!(killed, 2, "a change ends both");
-        for waiter in [first, second, third] {
-            assert_eq!(table.take_outcome(waiter), Some(Outcome::Again));
-        }
-        // A stream without a key, of a file that has one.
-        let Subject::Key(file) = subject(7) else {
-            panic!("a key")
-        };
-        let stream = Request {
-            subject: Subject::Stream(StreamId::new(9).unwrap()),
-            file: Some(file),
-            ..request(0, 9)
-        };
-        let Join::Started(waiter) = table.join_or_start(&stream) else {
-            panic!("nobody is there")
-        };
-        assert_eq!(table.kill(&subject(7), &mut |_| {}), 0, "no key is its own");
-        assert_eq!(table.kill_file(&file, &mut |_| {}), 1);
-        assert_eq!(table.take_outcome(waiter), Some(Outcome::Again));
-        assert!(table.is_empty() && !filter.may_have(&subject(1)));
-    });
-}
-
-fn at_close(silo: u64, file: u64) -> Request {
-    Request {
-        detached: true,
-        silo,
-        ..request(file, file)
-    }
-}
-
-/// Publishes everything that can be led.
-fn drain(table: &mut FlightTable<'_>) {
-    while let Some(lead) = table.take_next(0) {
-        table.publish(lead.flight, CLEAN, 0, &mut |_| {});
-    }
-}
-
-#[test]
 fn scans_at_close_leave_places_to_those_who_wait() {
     story(|table, _| {
         assert!(matches!(

@@ -1,0 +1,83 @@
+//! Scans that are for one opener alone, and those that end with their file.
+
+use siloscan_core::flight::{
+    FlightFilter, FlightSlot, FlightTable, Join, Outcome, Request, Shares, SiloAccount, Subject,
+    WaiterSlot,
+};
+use siloscan_core::key::{FileId, Key, VolumeGuid};
+use siloscan_core::stream::StreamId;
+
+fn subject(file: u64) -> Subject {
+    let volume = VolumeGuid::from_words(1, 1).unwrap();
+    Subject::Key(Key::new(volume, FileId::from_words(file, 0).unwrap()))
+}
+
+fn request(file: u64, cookie: u64) -> Request {
+    Request {
+        subject: subject(file),
+        stream: StreamId::new(cookie),
+        silo: 0,
+        owner: 1,
+        cookie,
+        deadline: 100,
+        detached: false,
+        alone: false,
+        file: None,
+    }
+}
+
+/// Runs a story on a table of 8 flights, 16 waiters and 4 leaders, a quarter for each silo.
+fn story(tell: impl FnOnce(&mut FlightTable<'_>, &FlightFilter)) {
+    let (mut flights, mut waiters) = ([FlightSlot::FREE; 8], [WaiterSlot::FREE; 16]);
+    let mut accounts = [SiloAccount::FREE; 64];
+    let filter = FlightFilter::new();
+    let shares = Shares {
+        leaders: 4,
+        percent: 25,
+        forgiven_after: 1_000,
+    };
+    let mut table = FlightTable::new(&mut flights, &mut waiters, &mut accounts, &filter, shares);
+    tell(&mut table, &filter);
+    assert!(table.is_empty(), "nothing is left");
+    assert!((1..9).all(|file| !filter.may_have(&subject(file))));
+}
+
+#[test]
+fn one_that_is_alone_joins_nobody_and_dies_with_its_file() {
+    let alone = |file, cookie| Request {
+        alone: true,
+        ..request(file, cookie)
+    };
+    story(|table, filter| {
+        let Join::Started(first) = table.join_or_start(&request(1, 1)) else {
+            panic!("nobody is there")
+        };
+        let Join::Started(second) = table.join_or_start(&alone(1, 2)) else {
+            panic!("it does not join")
+        };
+        let Join::Joined(third) = table.join_or_start(&request(1, 3)) else {
+            panic!("the first one is there to be joined")
+        };
+        let killed = table.kill(&subject(1), &mut |_| {});
+        assert_eq!(killed, 2, "a change ends both");
+        for waiter in [first, second, third] {
+            assert_eq!(table.take_outcome(waiter), Some(Outcome::Again));
+        }
+        // A stream without a key, of a file that has one.
+        let Subject::Key(file) = subject(7) else {
+            panic!("a key")
+        };
+        let stream = Request {
+            subject: Subject::Stream(StreamId::new(9).unwrap()),
+            file: Some(file),
+            ..request(3, 9)
+        };
+        let Join::Started(waiter) = table.join_or_start(&stream) else {
+            panic!("nobody is there")
+        };
+        assert_eq!(table.kill(&subject(7), &mut |_| {}), 0, "no key is its own");
+        assert_eq!(table.kill_file(&file, &mut |_| {}), 1);
+        assert_eq!(table.take_outcome(waiter), Some(Outcome::Again));
+        assert!(table.is_empty() && !filter.may_have(&subject(1)));
+    });
+}
