@@ -1,11 +1,13 @@
-//! Scans that are for one opener alone, and those that end with their file.
+//! Scans that are for one opener alone, and those that end with their file or their volume.
 
 use siloscan_core::flight::{
-    FlightFilter, FlightSlot, FlightTable, Join, Outcome, Request, Shares, SiloAccount, Subject,
-    WaiterSlot,
+    Attempt, FlightFilter, FlightSlot, FlightTable, Join, Outcome, Published, Request, Shares,
+    SiloAccount, Subject, WaiterId, WaiterSlot,
 };
 use siloscan_core::key::{FileId, Key, VolumeGuid};
+use siloscan_core::reason::Failure;
 use siloscan_core::stream::StreamId;
+use siloscan_core::verdict::Verdict;
 
 fn subject(file: u64) -> Subject {
     let volume = VolumeGuid::from_words(1, 1).unwrap();
@@ -79,5 +81,44 @@ fn one_that_is_alone_joins_nobody_and_dies_with_its_file() {
         assert_eq!(table.kill_file(&file, &mut |_| {}), 1);
         assert_eq!(table.take_outcome(waiter), Some(Outcome::Again));
         assert!(table.is_empty() && !filter.may_have(&subject(1)));
+    });
+}
+
+fn join(table: &mut FlightTable<'_>, request: &Request) -> WaiterId {
+    match table.join_or_start(request) {
+        Join::Started(waiter) | Join::Joined(waiter) => waiter,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_instance_that_goes_away_lets_its_openers_go() {
+    story(|table, _| {
+        let mine = join(
+            table,
+            &Request {
+                owner: 9,
+                ..request(1, 1)
+            },
+        );
+        let theirs = join(table, &request(1, 2));
+        let lead = table.take_next(0).unwrap();
+        let mut woken = 0;
+        table.kill_owner(9, &mut |_| woken += 1);
+        assert_eq!(woken, 2);
+        assert_eq!(table.take_outcome(theirs), Some(Outcome::Again));
+        assert_eq!(
+            table.publish(
+                lead.flight,
+                Attempt::Verdict(Verdict::Clean),
+                0,
+                &mut |_| {}
+            ),
+            Published::Dead
+        );
+        assert_eq!(
+            table.take_outcome(mine),
+            Some(Outcome::Failed(Failure::Unloading))
+        );
     });
 }

@@ -488,6 +488,21 @@ fn verdicts_failures_of_ours_and_changes_in_time_are_no_time_outs() {
     });
 }
 
+fn at_close(silo: u64, file: u64) -> Request {
+    Request {
+        detached: true,
+        silo,
+        ..request(file, file)
+    }
+}
+
+/// Publishes everything that can be led.
+fn drain(table: &mut FlightTable<'_>) {
+    while let Some(lead) = table.take_next(0) {
+        table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+    }
+}
+
 #[test]
 fn scans_at_close_leave_places_to_those_who_wait() {
     story(|table, _| {
@@ -565,32 +580,5 @@ fn i3_an_opener_does_not_queue_behind_scans_at_close() {
         for waiter in [joined, other] {
             assert!(table.take_outcome(waiter).is_some());
         }
-    });
-}
-
-#[test]
-fn an_instance_that_goes_away_lets_its_openers_go() {
-    story(|table, _| {
-        let mine = join(
-            table,
-            &Request {
-                owner: 9,
-                ..request(1, 1)
-            },
-        );
-        let theirs = join(table, &request(1, 2));
-        let lead = table.take_next(0).unwrap();
-        let mut woken = 0;
-        table.kill_owner(9, &mut |_| woken += 1);
-        assert_eq!(woken, 2);
-        assert_eq!(table.take_outcome(theirs), Some(Outcome::Again));
-        assert_eq!(
-            table.publish(lead.flight, CLEAN, 0, &mut |_| {}),
-            Published::Dead
-        );
-        assert_eq!(
-            table.take_outcome(mine),
-            Some(Outcome::Failed(Failure::Unloading))
-        );
     });
 }
