@@ -9,11 +9,10 @@ use filterhost::layout::GUID;
 use filterhost::user::{FileHandle, OpenOptions, Process, cache};
 use filterhost::volume::share::DELETE;
 use filterhost::volume::{FsKind, Volume, VolumeOptions};
-use filterhost::wcifs::EcpVariant;
 use siloscan_core::reason::{AllowReason, Counted, Event};
 use siloscan_service::engine::eicar_test_file;
 use siloscan_worlds::everywhere::everywhere;
-use siloscan_worlds::scene::{INFECTED, TOOL, containers, layer, options};
+use siloscan_worlds::scene::{INFECTED, options};
 use siloscan_worlds::world::World;
 
 const FILE: &str = r"C:\notes.txt";
@@ -462,30 +461,5 @@ fn i2_a_change_of_a_stream_without_a_context_moves_the_volume() {
             file.close().expect("an open handle");
         });
         assert!(moved >= 2, "{moved}");
-    });
-}
-
-#[test]
-fn i2_a_change_of_a_file_whose_id_could_not_be_asked_for_moves_the_volume() {
-    everywhere(&options(), |world| {
-        let faults = || world.machine().faults();
-        let layer = layer(world);
-        let containers = containers(world, &layer, 2, EcpVariant::default());
-        let read = |p: &Process| p.read_file(TOOL);
-        assert!(containers[0].process("app").run(read).is_ok());
-        assert!(containers[1].process("app").run(read).is_ok(), "a hit");
-        let host = world.process("host");
-        host.set_drive('C', &layer.volume);
-        faults().fail_every_call("FltQueryInformationFile", true);
-        let moved = during(world, &host, Event::VolumeEpoch, |p| {
-            let options = OpenOptions::new(TOOL).write();
-            let file = p.open(&options).expect("a host's open");
-            file.write_at(0, &eicar_test_file()).expect("written");
-            file.close().expect("an open handle");
-        });
-        faults().fail_every_call("FltQueryInformationFile", false);
-        assert!(moved >= 1, "{moved}");
-        assert_eq!(containers[1].process("app").run(read), Err(INFECTED));
-        containers.iter().for_each(|container| container.destroy());
     });
 }

@@ -14,7 +14,7 @@ use filterhost::{Machine, Mode};
 use siloscan_core::reason::{AllowReason, Event};
 use siloscan_worlds::everywhere::{SEEDS, everywhere, in_every_order, once};
 use siloscan_worlds::gate::{Gate, HOLD};
-use siloscan_worlds::scene::{containers, layer, layer_with, options};
+use siloscan_worlds::scene::{TOOL, containers, layer, layer_with, options};
 use siloscan_worlds::world::{World, WorldOptions};
 
 const FILE: &str = r"C:\notes.txt";
@@ -398,6 +398,8 @@ fn w15_the_first_open_in_another_container_asks_no_name() {
         // Never opened here: its stream has no context, and its verdict was earned elsewhere. The
         // one question is for the id of the opened file, without which its changes are not seen.
         let id = ("FltQueryInformationFile", 1);
+        // The files that were just made are scanned as they are closed, which asks, too.
+        world.machine().sched().sleep(Duration::from_millis(200));
         let second = containers[1].process("app");
         assert_eq!(asks(world, &second, TOOL), (vec![id], 1), "layer");
         // What the container wrote itself, and a file of the host.

@@ -30,20 +30,6 @@ const POLLS: u64 = 5;
 /// How long the thread that sends stops sleeps where nobody wakes it, in milliseconds.
 const IDLE_MS: u64 = 1_000;
 
-/// How long the answer to a scan is waited for after its deadline, in milliseconds: until the
-/// thread that sends stops has noticed, the service has read the stop, and its time to let go is
-/// over.
-/// Whoever waited for the verdict is gone by then; whoever needs the section gone is not.
-#[must_use]
-pub fn overtime_ms() -> u64 {
-    grace_ms().saturating_add(2 * IDLE_MS + TELL_MS)
-}
-
-/// How long the service may keep a section after it has read the stop, in milliseconds.
-fn grace_ms() -> u64 {
-    u64::from(state::parameters().get(ParameterId::SectionGraceMs))
-}
-
 /// Asks the service at regular times.
 pub struct Poller;
 
@@ -226,7 +212,7 @@ impl thread::Body for Stopper {
             send_stops(flights);
             let connection = port::current();
             let now = clock::now();
-            let due = next_due(flights).unwrap_or(clock::after(now, IDLE_MS));
+            let due = next_due(flights, now).unwrap_or(clock::after(now, IDLE_MS));
             if due <= now {
                 // What was told is told to a connection that ends here.
                 flights.desks.iter().for_each(Desk::forget);
@@ -240,16 +226,12 @@ impl thread::Body for Stopper {
     }
 }
 
-/// Tells the service of every scan that has died, or whose time is up. The time that it has to let
-/// go begins when it has read that.
+/// Tells the service of every scan that has died. The time that it has to let go begins when it
+/// has read that.
 fn send_stops(flights: &Flights) {
     loop {
-        let dead = flights.table.lock().take_stop();
-        let now = clock::now();
-        let late = || flights.desks.iter().find_map(|desk| desk.overdue(now));
-        let Some(request) = dead.or_else(late) else {
-            return;
-        };
+        let request = flights.table.lock().take_stop();
+        let Some(request) = request else { return };
         let connection = port::current();
         let told = stop(request, 0, clock::after(clock::now(), TELL_MS));
         if told == Err(Unanswered::TimedOut) {
@@ -263,7 +245,8 @@ fn send_stops(flights: &Flights) {
 }
 
 /// When the service must have let go of the section that it was told to let go of first.
-fn next_due(flights: &Flights) -> Option<clock::Time> {
-    let told = flights.desks.iter().filter_map(Desk::told_since);
-    told.min().map(|first| clock::after(first, grace_ms()))
+fn next_due(flights: &Flights, now: clock::Time) -> Option<clock::Time> {
+    let grace = u64::from(state::parameters().get(ParameterId::SectionGraceMs));
+    let told = flights.desks.iter().filter_map(|desk| desk.told_since(now));
+    told.min().map(|first| clock::after(first, grace))
 }

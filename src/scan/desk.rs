@@ -9,8 +9,7 @@ use crate::kernel::clock::Time;
 pub struct Desk {
     /// The request under way; zero is none.
     pub request: AtomicU64,
-    /// When nobody waits for its verdict any more. Its leader waits longer for the answer, which
-    /// says that the section is let go: [`crate::port::service::overtime_ms`].
+    /// When its leader stops waiting for the answer.
     pub deadline: AtomicU64,
     /// The request that the service was told to stop last.
     pub told: AtomicU64,
@@ -52,20 +51,14 @@ impl Desk {
         self.told.store(0, Ordering::Release);
     }
 
-    /// Since when the service has known that the request under way must stop, if it must.
+    /// Since when the service has known that the request under way must stop, if it must. After
+    /// the request's own deadline its leader sees to that, as soon as it gets to run.
     #[must_use]
-    pub fn told_since(&self) -> Option<Time> {
+    pub fn told_since(&self, now: Time) -> Option<Time> {
         let told = self.told.load(Ordering::Acquire);
         let since = self.stopped.load(Ordering::Acquire);
-        (told != 0 && self.request.load(Ordering::Acquire) == told).then_some(since)
-    }
-
-    /// The request under way, where its deadline has passed and the service was not told to stop.
-    #[must_use]
-    pub fn overdue(&self, now: Time) -> Option<u64> {
-        let request = self.request.load(Ordering::Acquire);
-        let passed = self.deadline.load(Ordering::Acquire) <= now;
-        (request != 0 && passed && self.told.load(Ordering::Acquire) != request).then_some(request)
+        let waits = self.deadline.load(Ordering::Acquire) > now;
+        (told != 0 && waits && self.request.load(Ordering::Acquire) == told).then_some(since)
     }
 }
 

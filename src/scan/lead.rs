@@ -359,14 +359,12 @@ impl Worker {
             };
             scan.section.set(given);
             scan.size.set(reading.source.size());
-            let overtime = service::overtime_ms();
-            port::ask(scan, reply, clock::after(lead.deadline, overtime))
+            port::ask(scan, reply, lead.deadline)
         };
         match answer {
             Ok(()) => self.settle(lead, reading),
             Err(Unanswered::NoService) => no_service,
-            // Not even the thread that sends stops got to run. The service may or may not have read
-            // the request: it is told to let go.
+            // The service may or may not have read the request: it is told to let go.
             Err(Unanswered::TimedOut) => {
                 forget(lead.request, given);
                 Attempt::Failed(Failure::TooSlow)
@@ -392,10 +390,6 @@ impl Worker {
         }
         let verdict = match answer.verdict.outcome() {
             Ok(verdict) => verdict,
-            // It was told to stop because its time was up.
-            Err(Failure::Conflict) if clock::now() >= lead.deadline => {
-                return Attempt::Failed(Failure::TooSlow);
-            }
             Err(failure) => return Attempt::Failed(failure),
         };
         if reading.source.in_conflict() {

@@ -100,7 +100,11 @@ fn failed_name(rest: &str) -> Option<&str> {
 pub fn tail(log: &Path) {
     let text = files::bytes(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
+    // Messages for programs are not for people.
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("{\"reason\""))
+        .collect();
     for line in &lines[lines.len().saturating_sub(TAIL)..] {
         eprintln!("   | {line}");
     }
