@@ -107,13 +107,13 @@ fn reads_beside(world: &World, image: &PathBuf, altitude: &str, alias: bool) -> 
     let app = containers[0].process("app");
     app.run(|p| {
         for _ in 0..READS {
-            assert_eq!(p.read_file(OTHER).as_deref(), Ok(&CLEAN[..]));
+            assert_eq!(p.read_file(OTHER).as_deref(), Ok(CLEAN));
         }
     });
     let counts = world.counts();
     assert_eq!(gate.begun(CLEAN), 1, "one scan, whoever opens it");
     if alias {
-        app.run(|p| assert_eq!(p.read_file(ALIAS).as_deref(), Ok(&CLEAN[..])));
+        app.run(|p| assert_eq!(p.read_file(ALIAS).as_deref(), Ok(CLEAN)));
     }
     app.run(move |p| {
         p.write_file(OTHER, &eicar_test_file()).expect("copied");

@@ -58,7 +58,7 @@ fn read(p: &Process, path: &str) -> Result<FileHandle, NtStatus> {
 }
 
 /// Waits until `reason` has been counted so often.
-fn await_count(world: &World, reason: impl Counted + Copy, times: u64) {
+fn await_count(world: &World, reason: impl Counted, times: u64) {
     let there = |counts: &Counts| counts.get(reason) >= times;
     let found = (0..10).find_map(|_| Some(world.counts()).filter(there));
     let counts = found.unwrap_or_else(|| world.counts());

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
@@ -49,9 +49,9 @@ fn unreadable(path: &Path, cause: io::Error) -> StoreError {
 }
 
 /// Reads JSON that came from `path`. The parser itself refuses what is nested too deeply.
-pub(super) fn parse<T: DeserializeOwned>(path: &PathBuf, bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(bytes).map_err(|cause| StoreError::Damaged {
-        path: path.clone(),
+        path: path.to_path_buf(),
         cause: cause.to_string(),
     })
 }
