@@ -339,10 +339,11 @@ fn may_ask() -> bool {
 /// # IRQL
 /// PASSIVE_LEVEL, where this thread may ask.
 pub fn learn_id(data: &Data<'_>, stream: &StreamContext, context: &InstanceContext) {
-    if context.stable_ids && stream.state.own_id() == OwnId::Unknown {
-        if let Ok(id) = file::file_id(data.instance(), data.file()) {
-            stream.state.set_own_id(FileId::from_bytes(id));
-        }
+    if context.stable_ids
+        && stream.state.own_id() == OwnId::Unknown
+        && let Ok(id) = file::file_id(data.instance(), data.file())
+    {
+        stream.state.set_own_id(FileId::from_bytes(id));
     }
 }
 

@@ -76,6 +76,10 @@ impl Cookie {
 }
 
 /// A place: free and pointing to the next free one, or taken, its job there or with a leader.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the table is made once, and a box could not be had when one is needed"
+)]
 enum Place {
     Free(Option<u16>),
     Taken(Option<Job>),
