@@ -1,48 +1,10 @@
 //! Scans that are for one opener alone, and those that end with their file or their volume.
 
-use siloscan_core::flight::{
-    Attempt, FlightFilter, FlightSlot, FlightTable, Join, Outcome, Published, Request, Shares,
-    SiloAccount, Subject, WaiterId, WaiterSlot,
-};
-use siloscan_core::key::{FileId, Key, VolumeGuid};
+use siloscan_core::flight::{Join, Outcome, Published, Request, Subject};
 use siloscan_core::reason::Failure;
 use siloscan_core::stream::StreamId;
-use siloscan_core::verdict::Verdict;
 
-fn subject(file: u64) -> Subject {
-    let volume = VolumeGuid::from_words(1, 1).unwrap();
-    Subject::Key(Key::new(volume, FileId::from_words(file, 0).unwrap()))
-}
-
-fn request(file: u64, cookie: u64) -> Request {
-    Request {
-        subject: subject(file),
-        stream: StreamId::new(cookie),
-        silo: 0,
-        owner: 1,
-        cookie,
-        deadline: 100,
-        detached: false,
-        alone: false,
-        file: None,
-    }
-}
-
-/// Runs a story on a table of 8 flights, 16 waiters and 4 leaders, a quarter for each silo.
-fn story(tell: impl FnOnce(&mut FlightTable<'_>, &FlightFilter)) {
-    let (mut flights, mut waiters) = ([FlightSlot::FREE; 8], [WaiterSlot::FREE; 16]);
-    let mut accounts = [SiloAccount::FREE; 64];
-    let filter = FlightFilter::new();
-    let shares = Shares {
-        leaders: 4,
-        percent: 25,
-        forgiven_after: 1_000,
-    };
-    let mut table = FlightTable::new(&mut flights, &mut waiters, &mut accounts, &filter, shares);
-    tell(&mut table, &filter);
-    assert!(table.is_empty(), "nothing is left");
-    assert!((1..9).all(|file| !filter.may_have(&subject(file))));
-}
+use super::{CLEAN, join, request, story, subject};
 
 #[test]
 fn one_that_is_alone_joins_nobody_and_dies_with_its_file() {
@@ -84,13 +46,6 @@ fn one_that_is_alone_joins_nobody_and_dies_with_its_file() {
     });
 }
 
-fn join(table: &mut FlightTable<'_>, request: &Request) -> WaiterId {
-    match table.join_or_start(request) {
-        Join::Started(waiter) | Join::Joined(waiter) => waiter,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn an_instance_that_goes_away_lets_its_openers_go() {
     story(|table, _| {
@@ -108,12 +63,7 @@ fn an_instance_that_goes_away_lets_its_openers_go() {
         assert_eq!(woken, 2);
         assert_eq!(table.take_outcome(theirs), Some(Outcome::Again));
         assert_eq!(
-            table.publish(
-                lead.flight,
-                Attempt::Verdict(Verdict::Clean),
-                0,
-                &mut |_| {}
-            ),
+            table.publish(lead.flight, CLEAN, 0, &mut |_| {}),
             Published::Dead
         );
         assert_eq!(
