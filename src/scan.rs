@@ -18,7 +18,7 @@ pub use wanted::{By, Wanted};
 
 use siloscan_core::flight::Subject;
 use siloscan_core::key::Key;
-use siloscan_core::ledger::Lookup;
+use siloscan_core::ledger::{Ledger, Lookup};
 use siloscan_core::limits::{OnStale, Parameters};
 use siloscan_core::reason::{AllowReason, DenyReason, Event, Failure};
 use siloscan_core::verdict::{self, Decision, End, Opener};
@@ -42,12 +42,7 @@ const RETRY_MS: u64 = 20;
 #[must_use]
 pub fn look_up(key: &Key, layer: bool, parameters: &Parameters) -> Option<End> {
     let ledger = state::ledger()?;
-    let found = if layer {
-        ledger.lookup_layer(key)
-    } else {
-        ledger.lookup(key)
-    };
-    match found {
+    match known(ledger, key, layer) {
         Lookup::Hit(verdict) => Some(End::Cached(verdict)),
         Lookup::StaleInfected => {
             want_warm();
@@ -69,10 +64,19 @@ pub fn look_up(key: &Key, layer: bool, parameters: &Parameters) -> Option<End> {
     }
 }
 
+/// What the ledger says of a key to an open that was told, or not, that a layer holds its bytes.
+fn known(ledger: &Ledger<'_>, key: &Key, layer: bool) -> Lookup {
+    if layer {
+        ledger.lookup_layer(key)
+    } else {
+        ledger.lookup(key)
+    }
+}
+
 /// A stale verdict was met: the first time in an epoch the service is asked for a proactive scan,
 /// now rather than at the next turn.
 fn want_warm() {
-    if state::ledger().is_some_and(siloscan_core::ledger::Ledger::want_warm) {
+    if state::ledger().is_some_and(Ledger::want_warm) {
         trace::count(Event::WarmWanted);
         state::wake_poller();
     }

@@ -57,7 +57,7 @@ pub(super) fn facts_before<'a>(data: &'a Data<'a>) -> (OpenFacts, Option<List<'a
 }
 
 /// Where the file is opened, as facts.
-pub(super) fn place(data: &Data<'_>) -> OpenFacts {
+fn place(data: &Data<'_>) -> OpenFacts {
     match silo::place(data.file()) {
         Place::Host => OpenFacts::NONE,
         Place::Container => OpenFacts::CONTAINER,

@@ -77,14 +77,14 @@ impl Opening<'_> {
 
     /// Whether own ids may show layer bytes. In a silo that the host compute service did not make
     /// that is so wherever the container filter is, whether it has answered anybody or not.
-    pub(super) fn is_redirecting(&self) -> bool {
+    fn is_redirecting(&self) -> bool {
         if self.open.has(OpenFacts::FOREIGN_SILO) {
             return instance::is_redirecting(&self.instance, self.data.volume());
         }
         self.instance.state.redirecting()
     }
 
-    pub(super) fn is_covered(&self, redirection: &Redirection) -> bool {
+    fn is_covered(&self, redirection: &Redirection) -> bool {
         let Redirection::Answer(answer) = redirection else {
             return false;
         };

@@ -91,7 +91,7 @@ impl Opening<'_> {
         self.data.refuse(Status::failure(status));
     }
 
-    pub(super) fn tell(&self, reason: DenyReason) {
+    fn tell(&self, reason: DenyReason) {
         if !trace::wants_detection() {
             return;
         }

@@ -83,7 +83,7 @@ pub fn kill_file(file: &Key) {
     tell_killed(flights, killed);
 }
 
-pub(super) fn tell_killed(flights: &Flights, killed: u16) {
+fn tell_killed(flights: &Flights, killed: u16) {
     for _ in 0..killed {
         trace::count(Event::FlightKilled);
     }

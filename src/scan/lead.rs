@@ -4,7 +4,7 @@
 
 use siloscan_core::flight::{Attempt, Lead, Published};
 use siloscan_core::key::Key;
-use siloscan_core::ledger::{Binding, Ledger, Lookup, Settled, Ticket};
+use siloscan_core::ledger::{Binding, Lookup, Settled, Ticket};
 use siloscan_core::reason::{Counted, DenyReason, Event, Failure};
 use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{Scan, ScanFlags, ScanReply, ScanRequest, WireVerdict};
@@ -263,9 +263,9 @@ impl Worker {
         let held = Held::new(job.held.instance(), job.held.file()).map_err(failed)?;
         let ledger = state::ledger().ok_or(Attempt::FailedForAll(Failure::Unloading))?;
         // Between an opener's miss and its flight another flight may have ended.
-        let known = job
-            .key
-            .map_or(Lookup::Untracked, |key| known(ledger, &key, job.layer));
+        let known = job.key.map_or(Lookup::Untracked, |key| {
+            super::known(ledger, &key, job.layer)
+        });
         match known {
             Lookup::Hit(verdict) if !lead.detached => return Err(Attempt::Verdict(verdict)),
             Lookup::Excluded(said) if !lead.detached => {
@@ -453,15 +453,6 @@ impl Worker {
             process: scan.process.get(),
             reason: DenyReason::ScannedInfected.name(),
         });
-    }
-}
-
-/// What is known of a job's key, as its open was told whose bytes it has.
-fn known(ledger: &Ledger<'_>, key: &Key, layer: bool) -> Lookup {
-    if layer {
-        ledger.lookup_layer(key)
-    } else {
-        ledger.lookup(key)
     }
 }
 
