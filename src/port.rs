@@ -12,6 +12,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use siloscan_core::ledger::Ledger;
+use siloscan_core::reason::Event;
 use siloscan_core::wire::{Digest, Hello, Message};
 
 use crate::kernel::lock::SpinLock;
@@ -162,7 +163,7 @@ pub fn close() {
     while matches!(*CONNECTION.lock(), Connection::Busy) {
         thread::sleep(1);
     }
-    hang_up(current(), "unloading");
+    hang_up(current(), Cause::Unloading);
     // One that ends elsewhere is waited for.
     while matches!(*CONNECTION.lock(), Connection::Busy) {
         thread::sleep(1);
@@ -178,17 +179,42 @@ pub fn current() -> u64 {
     NUMBER.load(Ordering::Acquire)
 }
 
+/// Why a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The service closed its end, or ended.
+    Closed,
+    /// It kept a section that it was to let go of.
+    SectionKept,
+    /// It did not take a stop.
+    StopNotRead,
+    /// The driver unloads.
+    Unloading,
+}
+
+impl Cause {
+    /// As a trace has it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::SectionKept => "section-kept",
+            Self::StopNotRead => "stop-not-read",
+            Self::Unloading => "unloading",
+        }
+    }
+}
+
 /// Ends the connection of this number, if it still is the one that lives: whoever waits for its
-/// answers is told at once, and a session that listens, why. Returns whether it was.
+/// answers is told at once, and a session that listens, why.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub fn hang_up(number: u64, cause: &'static str) -> bool {
+pub fn hang_up(number: u64, cause: Cause) {
     irql::passive();
     let process = {
         let mut connection = CONNECTION.lock();
         if number == 0 || NUMBER.load(Ordering::Relaxed) != number {
-            return false;
+            return;
         }
         match core::mem::replace(&mut *connection, Connection::Busy) {
             Connection::Connected(process) => {
@@ -198,7 +224,7 @@ pub fn hang_up(number: u64, cause: &'static str) -> bool {
             }
             other => {
                 *connection = other;
-                return false;
+                return;
             }
         }
     };
@@ -206,11 +232,13 @@ pub fn hang_up(number: u64, cause: &'static str) -> bool {
     unsafe { sys::FltCloseClientPort(registration::filter(), CLIENT.as_ptr()) };
     core::hint::black_box(());
     drop(process);
-    trace::disconnected(cause);
-    // Before anybody else can connect, whose scans these would be.
+    // Before anybody else can connect, who would miss the count and whose scans these would be.
+    if cause == Cause::SectionKept {
+        trace::count(Event::SectionKept);
+    }
+    trace::disconnected(cause.name());
     state::service_gone();
     *CONNECTION.lock() = Connection::None;
-    true
 }
 
 /// Whether a service is connected.
@@ -450,5 +478,5 @@ fn hello(context: P, size: u32) -> Result<Digest, Status> {
 unsafe extern "system" fn disconnect(cookie: P) {
     irql::passive();
     // An old connection's last handle may be closed when the next one lives already.
-    hang_up(cookie.addr() as u64, "closed");
+    hang_up(cookie.addr() as u64, Cause::Closed);
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use filterhost::sched::Time;
-use filterhost::status::NtStatus;
+use filterhost::status::{NtStatus, STATUS_ACCESS_DENIED};
 use filterhost::user::{FileHandle, OpenOptions, Process, cache};
 use filterhost::volume::share::DELETE;
 use filterhost::volume::{FsKind, Volume};
 use filterhost::wcifs::{EcpVariant, Layer};
 use filterhost::{Machine, Mode};
-use siloscan_core::reason::{AllowReason, Event};
+use siloscan_core::reason::{AllowReason, Event, Failure};
 use siloscan_worlds::everywhere::{SEEDS, everywhere, in_every_order, once};
 use siloscan_worlds::gate::{Gate, HOLD};
 use siloscan_worlds::scene::{TOOL, containers, layer, layer_with, options};
@@ -52,22 +52,34 @@ const CONFLICTS: [Conflict; 5] = [
     FileHandle::delete_posix,
 ];
 
+/// A file with held bytes, open for whoever is to conflict with its scan. It is known to nobody,
+/// whatever the close of its first writer led to: who comes next has it scanned.
+fn unknown(process: &Process, path: &'static str) -> FileHandle {
+    process.run(move |p| p.write_file(path, &held_bytes()).expect("new bytes"));
+    process.run(move |p| {
+        let options = OpenOptions::new(path).write().delete();
+        let file = p.open(&options).expect("clean");
+        file.write_at(0, &held_bytes()).expect("written");
+        file
+    })
+}
+
+/// Takes away what a conflict left.
+fn tidy(process: &Process) {
+    process.run(|p| {
+        for name in [FILE, r"C:\renamed.txt"] {
+            let _gone = p.delete_file(name);
+        }
+    });
+}
+
 #[test]
 fn w11_w14_conflicts_get_their_way_during_a_scan_at_open() {
     everywhere(&without_service(), |world| {
         let user = world.process("user");
         let gate = gated(world);
         for conflict in CONFLICTS {
-            user.run(|p| p.write_file(FILE, &held_bytes()).expect("a new file"));
-            let file = user.run(|p| {
-                let options = OpenOptions::new(FILE).write().delete();
-                p.open(&options).expect("clean")
-            });
-            // It is scanned anew by whoever comes next.
-            let file = user.run(move |_| {
-                file.write_at(0, &held_bytes()).expect("written");
-                file
-            });
+            let file = unknown(&user, FILE);
             gate.close();
             let opener = user.spawn("opener", |p| p.read_file(FILE));
             gate.await_held(1);
@@ -80,12 +92,42 @@ fn w11_w14_conflicts_get_their_way_during_a_scan_at_open() {
             gate.empty();
             // It read the old bytes, or found them gone.
             let _either = opener.join();
-            user.run(|p| {
-                for name in [FILE, r"C:\renamed.txt"] {
-                    let _gone = p.delete_file(name);
-                }
-            });
+            tidy(&user);
         }
+    });
+}
+
+#[test]
+fn i8_a_file_whose_scan_was_too_slow_is_free_though_the_engine_still_hangs() {
+    let mut options = without_service();
+    // In a free run the clean opens have to make the deadline, too.
+    options.parameters = vec![
+        ("OpenDeadlineMs".into(), 2_000),
+        ("OnEvasion".into(), 2),
+        ("SectionGraceMs".into(), 10_000),
+    ];
+    everywhere(&options, |world| {
+        let user = world.process("user");
+        let gate = gated(world);
+        for conflict in CONFLICTS {
+            let file = unknown(&user, FILE);
+            gate.close();
+            let read = user.run(|p| p.read_file(FILE));
+            assert_eq!(read, Err(STATUS_ACCESS_DENIED), "too slow");
+            gate.await_held(1);
+            let since = world.machine().sched().now();
+            let done = user.run(move |_| {
+                let done = conflict(&file);
+                file.close().expect("an open handle");
+                done
+            });
+            assert_eq!(done, Ok(()), "while the engine stands still");
+            soon(world, since);
+            gate.empty();
+            tidy(&user);
+        }
+        assert_eq!(world.count(Failure::TooSlow), CONFLICTS.len() as u64);
+        assert_eq!(world.count(Event::SectionKept), 0, "the service is kept");
     });
 }
 
@@ -114,11 +156,7 @@ fn w14_conflicts_get_their_way_during_a_scan_at_close() {
             });
             assert_eq!(done, Ok(()), "while the engine stands still");
             gate.empty();
-            user.run(|p| {
-                for name in [FILE, r"C:\renamed.txt"] {
-                    let _gone = p.delete_file(name);
-                }
-            });
+            tidy(&user);
         }
     });
 }
@@ -210,7 +248,7 @@ fn w14_a_layer_tree_goes_while_a_containers_opens_of_it_are_scanned() {
 /// Of a seeded machine, whose clock stands still while nobody waits.
 fn soon(world: &World, since: Time) {
     let sched = world.machine().sched();
-    let took = Duration::from_nanos((sched.now().0 - since.0) * 100);
+    let took = sched.now().since(since);
     if sched.is_seeded() {
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
@@ -226,16 +264,7 @@ fn w14_conflicts_with_a_containers_scan_of_a_package_file_get_their_way() {
                 let layer = held_layer(world);
                 let host = world.process("host");
                 host.set_drive('C', &layer.volume);
-                let file = host.run(|p| {
-                    p.write_file(PACKAGE[0], &held_bytes()).expect("new bytes");
-                    let options = OpenOptions::new(PACKAGE[0]).write().delete();
-                    p.open(&options).expect("clean")
-                });
-                // Known to nobody, whatever its close led to.
-                let file = host.run(move |_| {
-                    file.write_at(0, &held_bytes()).expect("written");
-                    file
-                });
+                let file = unknown(&host, PACKAGE[0]);
                 let containers = containers(world, &layer, 1, variant);
                 let app = containers[0].process("app");
                 gate.close();

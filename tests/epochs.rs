@@ -72,14 +72,13 @@ fn w6_a_verdict_of_other_signatures_than_its_tickets_is_not_kept() {
     everywhere(&options, |world| {
         let user = known_file(world);
         world.stop_service();
-        let slow = Marked::new(3).taking(Duration::from_millis(300));
-        world.start_service(slow.engine(), 2);
+        let gate = Gate::closed();
+        world.start_service(gate.clone(), 2);
         let opener = user.spawn("open", |p| p.read_file(FILE));
-        let asked = || (world.scans() > 0).then_some(());
-        let sched = world.machine().sched();
-        let _asked = sched.wait_until("asked", None, asked);
+        gate.await_held(1);
         // In mid-scan. The old rule set finds nothing; its verdict must not outlive it.
         world.use_engine(Marked::new(4).finding().engine());
+        gate.open();
         assert!(opener.join().is_ok(), "the verdict of those who waited");
         assert_eq!(user.run(|p| p.read_file(FILE)), Err(INFECTED));
     });

@@ -69,9 +69,15 @@ fn wrong(row: &[String], scripts: &str, stages: &str) -> Vec<String> {
 }
 
 fn scripts() -> String {
-    ["install.ps1", "run.ps1", "scenarios.ps1", "container.ps1"]
-        .map(|name| read(&root().join("tests/windows").join(name)))
-        .concat()
+    [
+        "install.ps1",
+        "run.ps1",
+        "scenarios.ps1",
+        "silos.ps1",
+        "container.ps1",
+    ]
+    .map(|name| read(&root().join("tests/windows").join(name)))
+    .concat()
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn now(world: &World) -> Time {
 }
 
 fn since(world: &World, then: Time) -> Duration {
-    Duration::from_nanos((now(world).0 - then.0) * 100)
+    now(world).since(then)
 }
 
 /// Where time is virtual it has moved by exactly this much; elsewhere by at least as much.

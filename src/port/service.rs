@@ -8,11 +8,11 @@ use siloscan_core::limits::ParameterId;
 use siloscan_core::reason::Event;
 use siloscan_core::wire::{
     ContainerCounts, Counts, ExclusionHits, ExclusionsAsk, ExclusionsReply, Message, News, Poll,
-    PollFlags, PollReply, Stop,
+    PollFlags, PollReply, Stop, StopReply,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Unanswered;
+use super::{Cause, Unanswered};
 use crate::exclusions::{self, Listed};
 use crate::kernel::lock::Raise;
 use crate::kernel::pool::{PoolSlice, Tag};
@@ -188,16 +188,32 @@ fn missed(heartbeat: u64) {
     }
 }
 
-/// Tells the service to let go of the section of a request. A section that is not zero is closed
-/// there even if the request was never read.
+/// Tells the service to end a request whose leader still waits for the answer, or to drop the
+/// pieces of a file.
 ///
 /// # Errors
 /// No service, or it did not take the message in time.
 ///
 /// # IRQL
 /// PASSIVE_LEVEL.
-pub fn stop(request: u64, section: u64, deadline: clock::Time) -> Result<(), Unanswered> {
-    port::tell(&Stop::new(request, section), deadline)
+pub fn stop(request: u64) -> Result<(), Unanswered> {
+    port::tell(&Stop::new(request, 0), clock::after(clock::now(), TELL_MS))
+}
+
+/// Wants a section back whose request nobody waits for any more: it is closed even if the request
+/// was never read. Waits until the service says that it has let go of it.
+///
+/// # Errors
+/// No service, or not its word in time.
+///
+/// # IRQL
+/// PASSIVE_LEVEL.
+pub fn take_back(request: u64, section: u64) -> Result<(), Unanswered> {
+    let grace = u64::from(state::parameters().get(ParameterId::SectionGraceMs));
+    let deadline = clock::after(clock::now(), TELL_MS.saturating_add(grace));
+    let mut reply = StopReply::new_zeroed();
+    port::ask(&Stop::new(request, section), &mut reply, deadline)?;
+    StopReply::decode(reply.as_bytes(), request).map_err(|_| Unanswered::Failed)
 }
 
 /// Sends stops, and hangs up on a service that does not obey.
@@ -216,9 +232,7 @@ impl thread::Body for Stopper {
             if due <= now {
                 // What was told is told to a connection that ends here.
                 flights.desks.iter().for_each(Desk::forget);
-                if port::hang_up(connection, "section-kept") {
-                    trace::count(Event::SectionKept);
-                }
+                port::hang_up(connection, Cause::SectionKept);
             } else {
                 flights.wait_until(Signal::Stop, due);
             }
@@ -233,9 +247,9 @@ fn send_stops(flights: &Flights) {
         let request = flights.table.lock().take_stop();
         let Some(request) = request else { return };
         let connection = port::current();
-        let told = stop(request, 0, clock::after(clock::now(), TELL_MS));
+        let told = stop(request);
         if told == Err(Unanswered::TimedOut) {
-            port::hang_up(connection, "stop-not-read");
+            port::hang_up(connection, Cause::StopNotRead);
         }
         let now = clock::now();
         for desk in flights.desks.iter() {

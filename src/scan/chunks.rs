@@ -71,9 +71,10 @@ pub fn send(
     if !flights.table.lock().sending(lead.flight) {
         return Err(Attempt::Changed);
     }
+    let connection = port::current();
     let sent = pieces(flights, lead, held, chunk, size);
     if sent.is_err() {
-        lead::forget(lead.request, 0);
+        lead::forget(connection, lead.request, 0);
     }
     sent.map(|()| size)
 }

@@ -4,7 +4,7 @@
 
 use siloscan_core::flight::{Attempt, Lead, Published};
 use siloscan_core::key::Key;
-use siloscan_core::ledger::{Binding, Lookup, Settled, Ticket};
+use siloscan_core::ledger::{Binding, Lookup, NotKept, Settled, Ticket};
 use siloscan_core::reason::{Counted, DenyReason, Event, Failure};
 use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{Scan, ScanFlags, ScanReply, ScanRequest, WireVerdict};
@@ -22,7 +22,7 @@ use crate::kernel::pool::{PoolSlice, Tag};
 use crate::kernel::section::ScanSection;
 use crate::kernel::{Status, clock, thread};
 use crate::port::service;
-use crate::port::{self, Unanswered};
+use crate::port::{self, Cause, Unanswered};
 use crate::state::{self, Flights, Signal};
 use crate::sys::constants::{
     STATUS_END_OF_FILE, STATUS_FILE_LOCK_CONFLICT, STATUS_FLT_CONTEXT_ALREADY_DEFINED,
@@ -137,6 +137,15 @@ impl Source {
 impl Reading {
     fn binding(&self) -> Binding<'_> {
         binding(self.key, self.stream.as_ref(), &self.instance, self.keeps)
+    }
+
+    /// A clean verdict of the bytes as they are pays what the file owes its volume's coverage.
+    fn pay(&mut self, verdict: Verdict) {
+        if verdict == Verdict::Clean
+            && let Some(debt) = &mut self.debt
+        {
+            debt.pay();
+        }
     }
 }
 
@@ -344,6 +353,7 @@ impl Worker {
     fn ask(&mut self, lead: &Lead, reading: &mut Reading) -> Attempt {
         let no_service = Attempt::FailedForAll(Failure::NoService);
         self.desk.begin(lead.request, lead.deadline);
+        let connection = port::current();
         if !self.flights.table.lock().sending(lead.flight) || reading.source.in_conflict() {
             return Attempt::Failed(Failure::Conflict);
         }
@@ -366,11 +376,11 @@ impl Worker {
             Err(Unanswered::NoService) => no_service,
             // The service may or may not have read the request: it is told to let go.
             Err(Unanswered::TimedOut) => {
-                forget(lead.request, given);
+                forget(connection, lead.request, given);
                 Attempt::Failed(Failure::TooSlow)
             }
             Err(Unanswered::Failed) => {
-                forget(lead.request, given);
+                forget(connection, lead.request, given);
                 Attempt::Failed(Failure::BadReply)
             }
         }
@@ -410,12 +420,10 @@ impl Worker {
         match settled {
             Settled::Stored => {
                 trace::count(Event::VerdictStored);
-                if verdict == Verdict::Clean
-                    && let Some(debt) = &mut reading.debt
-                {
-                    debt.pay();
-                }
+                reading.pay(verdict);
             }
+            // As good as stored: the ticket held under the lock of the cache's set.
+            Settled::Shared(NotKept::Crowded) => reading.pay(verdict),
             Settled::Shared(_) => {}
             Settled::Dead => {
                 trace::count(Event::VerdictDropped);
@@ -502,13 +510,21 @@ fn give(source: &Source) -> Option<u64> {
     }
 }
 
-/// Tells the service to let go of the bytes of a request that ended without an answer: of the
-/// section that it was given, or of pieces where that is zero.
-pub fn forget(request: u64, section: u64) {
-    let connection = port::current();
-    let deadline = clock::after(clock::now(), service::TELL_MS);
-    if service::stop(request, section, deadline).is_err() {
-        port::hang_up(connection, "stop-not-read");
+/// The bytes of a request that ended without an answer: the service lets go of the section that it
+/// was given, and says so, or of pieces where that is zero. One that does neither is hung up on.
+///
+/// The section's handle is that of the process which `connection` was made by: another one that
+/// has connected since is told nothing, since the number may be something else there.
+pub fn forget(connection: u64, request: u64, section: u64) {
+    if port::current() != connection {
+        return;
+    }
+    if section == 0 {
+        if service::stop(request).is_err() {
+            port::hang_up(connection, Cause::StopNotRead);
+        }
+    } else if service::take_back(request, section).is_err() {
+        port::hang_up(connection, Cause::SectionKept);
     }
 }
 

@@ -213,7 +213,7 @@ fn i7_a_service_that_is_busy_for_ever_holds_nobody_beyond_the_deadline() {
             let _nobody_waits = puppet.reply(message, STATUS_SUCCESS, &reply);
         });
         assert_eq!(opened, Err(STATUS_ACCESS_DENIED));
-        let took = Duration::from_nanos((sched.now().0 - since.0) * 100);
+        let took = sched.now().since(since);
         if sched.is_seeded() {
             // The deadline of this host, and the pause between two pieces.
             assert!(took >= Duration::from_millis(1_000), "{took:?}");

@@ -36,7 +36,7 @@ VERBS = {
 # Variables that PowerShell sets, and parameters that every advanced function has.
 OWN = {
     "_", "true", "false", "null", "psscriptroot", "lastexitcode", "args", "input", "pscommandpath",
-    "erroractionpreference",
+    "erroractionpreference", "matches",
 }
 COMMON = {"verbose", "erroraction", "erroractionpreference", "warningaction", "outvariable"}
 
@@ -94,7 +94,7 @@ def check(scripts, cmdlets):
     functions, shared = {}, set()
     for script in scripts:
         functions.update(script.functions)
-        if script.name in ("common.ps1", "run.ps1", "scenarios.ps1"):
+        if script.name in ("common.ps1", "run.ps1", "scenarios.ps1", "silos.ps1"):
             shared |= assigned(script)
     for script in scripts:
         yield from check_one(script, functions, shared, cmdlets)

@@ -13,6 +13,8 @@ Where to put what was seen.
 The container image; the Server Core image of this build by default.
 .PARAMETER Containers
 How many containers read the same package files.
+.PARAMETER Containerd
+The release of containerd that is fetched to make a HostProcess container, which Docker cannot.
 .PARAMETER KeepDefender
 Leaves Microsoft Defender's real-time protection on. It may deny or remove the test file before siloscan
 sees it, so a denial by either counts, and one that is missing is no failure: the run shows that both
@@ -23,10 +25,12 @@ param(
     [string] $Results = (Join-Path $env:SystemDrive 'siloscan-results'),
     [string] $Image = '',
     [int] $Containers = 10,
+    [string] $Containerd = '1.7.24',
     [switch] $KeepDefender
 )
 . (Join-Path $PSScriptRoot 'common.ps1')
 . (Join-Path $PSScriptRoot 'scenarios.ps1')
+. (Join-Path $PSScriptRoot 'silos.ps1')
 $BesideAnother = [bool] $KeepDefender
 
 $build = [Environment]::OSVersion.Version.Build
@@ -142,8 +146,10 @@ try {
     } else {
         Add-Observation -Claim 'containers' -Holds $null -Seen 'no Docker here: not tried'
     }
-    Add-Observation -Claim 'a HostProcess container and an app silo' -Holds $null -Seen 'not tried: nothing here makes one'
+    Test-AppSilo
+    Test-HostProcess -Version $Containerd
     Stop-Everything
+    Add-SiloAnswer -Trace (Join-Path $Results 'siloscan-trace.xml')
 } catch {
     $failed = $_
     Add-Observation -Claim 'the run came to its end' -Holds $false -Seen "$failed"

@@ -6,9 +6,8 @@
 //! which every mark moves. Generations are shared by keys that fall together: then a ticket dies
 //! for nothing, never the other way round.
 
-use crate::hash::{Secret, place};
-use crate::key::FileId;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, WriteToken, spin};
+use crate::hash::place;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, WriteToken, const_but_modelled, spin};
 
 /// Keys that one bucket can hold.
 const SLOTS: usize = 5;
@@ -49,13 +48,8 @@ pub(crate) struct LocalKey {
     pub(crate) index: u16,
     pub(crate) low: u64,
     pub(crate) high: u64,
-}
-
-impl LocalKey {
-    pub(crate) const fn new(index: u16, file: FileId) -> Self {
-        let (low, high) = file.to_words();
-        Self { index, low, high }
-    }
+    /// Of volume and file, keyed with this boot's secret.
+    pub(crate) hash: u64,
 }
 
 /// Where a mark is, so that its end needs no search.
@@ -69,24 +63,14 @@ pub(crate) struct Place {
 pub(crate) struct Changing<'m> {
     buckets: &'m [ChangeBucket],
     generations: &'m [Generation],
-    secret: Secret,
 }
 
 impl<'m> Changing<'m> {
-    pub(crate) fn new(
-        buckets: &'m [ChangeBucket],
-        generations: &'m [Generation],
-        secret: Secret,
-    ) -> Self {
+    pub(crate) fn new(buckets: &'m [ChangeBucket], generations: &'m [Generation]) -> Self {
         Self {
             buckets,
             generations,
-            secret,
         }
-    }
-
-    fn hash(&self, key: &LocalKey) -> u64 {
-        self.secret.hash(key.low, key.high, u64::from(key.index))
     }
 
     fn bucket(&self, hash: u64) -> (usize, Option<&'m ChangeBucket>) {
@@ -108,7 +92,7 @@ impl<'m> Changing<'m> {
     /// From now on the key, and every key that falls on the same place, is not to be cached.
     /// The place, for [`Self::unpin`].
     pub(crate) fn pin(&self, key: &LocalKey) -> Option<u32> {
-        let which = self.generation_place(self.hash(key));
+        let which = self.generation_place(key.hash);
         let pins = &self.generations.get(which)?.pins;
         pins.fetch_add(1, Ordering::SeqCst);
         u32::try_from(which).ok()
@@ -124,13 +108,13 @@ impl<'m> Changing<'m> {
     /// Whether the key is pinned, or shares its place with one that is. Any IRQL, no lock.
     pub(crate) fn is_pinned(&self, key: &LocalKey) -> bool {
         self.generations
-            .get(self.generation_place(self.hash(key)))
+            .get(self.generation_place(key.hash))
             .is_some_and(|generation| generation.pins.load(Ordering::SeqCst) != 0)
     }
 
     /// Marks the key. `None` where the bucket is full: the caller marks the whole volume.
     pub(crate) fn begin(&self, key: &LocalKey, token: &WriteToken<'_>) -> Option<Place> {
-        let hash = self.hash(key);
+        let hash = key.hash;
         let (which, bucket) = self.bucket(hash);
         let generation = self.generation(hash)?;
         bucket?.with(token, |slots| {
@@ -150,7 +134,8 @@ impl<'m> Changing<'m> {
                 (None, None) => return None,
             };
             slot.set(key, count.saturating_add(1));
-            generation.fetch_add(1, Ordering::SeqCst);
+            // Whoever looks does so under the same lock.
+            generation.fetch_add(1, Ordering::Relaxed);
             Some(Place {
                 bucket: u32::try_from(which).ok()?,
                 slot: u8::try_from(i).ok()?,
@@ -172,14 +157,14 @@ impl<'m> Changing<'m> {
 
     /// Moves the key's generation: tickets that were issued before are dead.
     pub(crate) fn touch(&self, key: &LocalKey) {
-        if let Some(generation) = self.generation(self.hash(key)) {
+        if let Some(generation) = self.generation(key.hash) {
             generation.fetch_add(1, Ordering::SeqCst);
         }
     }
 
     /// The generation for a ticket; `None` while the key is changing.
     pub(crate) fn settled(&self, key: &LocalKey, token: &WriteToken<'_>) -> Option<u64> {
-        let hash = self.hash(key);
+        let hash = key.hash;
         let generation = self.generation(hash)?;
         self.bucket(hash).1?.with(token, |slots| {
             if slots.iter().any(|slot| slot.count() != 0 && slot.is(key)) {
@@ -246,12 +231,14 @@ pub struct ChangeCounter {
 }
 
 impl ChangeCounter {
-    /// Nothing has changed.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            moved: AtomicU64::new(0),
-            under_way: AtomicU32::new(0),
+    const_but_modelled! {
+        /// Nothing has changed.
+        #[must_use]
+        pub fn new() -> Self {
+            Self {
+                moved: AtomicU64::new(0),
+                under_way: AtomicU32::new(0),
+            }
         }
     }
 
@@ -264,11 +251,6 @@ impl ChangeCounter {
     /// After the operation, also when it failed.
     pub fn end(&self) {
         self.under_way.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// A change that is over by the time that it is noticed.
-    pub fn touch(&self) {
-        self.moved.fetch_add(1, Ordering::SeqCst);
     }
 
     /// A value to compare later; `None` while a change is under way.

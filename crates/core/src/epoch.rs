@@ -20,11 +20,11 @@ pub(crate) struct Signatures {
 }
 
 impl Signatures {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             epoch: AtomicU64::new(0),
             since: AtomicU64::new(0),
-            digest: [const { AtomicU64::new(0) }; 4],
+            digest: core::array::from_fn(|_| AtomicU64::new(0)),
             warm_wanted: AtomicU32::new(0),
             lock: WriterLock::new(),
         }

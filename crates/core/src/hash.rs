@@ -3,6 +3,8 @@
 //! File ids are partly in the hands of whoever makes files; without the secret nobody can make
 //! many of them fall into one set.
 
+use crate::key::{FileId, VolumeGuid};
+
 /// The secret of this boot: four random words.
 #[derive(Clone, Copy)]
 pub struct Secret([u64; 4]);
@@ -16,12 +18,21 @@ impl Secret {
         Self([a | 1, b | 1, c | 1, d | 1])
     }
 
-    /// The hash of three words.
+    /// The hash of a volume's GUID.
     #[must_use]
-    pub(crate) const fn hash(&self, a: u64, b: u64, c: u64) -> u64 {
-        let [s0, s1, s2, s3] = self.0;
-        let first = fold(a ^ s0, b ^ s1);
-        fold(first ^ s2, c ^ s3)
+    pub(crate) const fn volume(&self, guid: VolumeGuid) -> u64 {
+        let (low, high) = guid.to_words();
+        let [_, _, s2, s3] = self.0;
+        fold(low ^ s2, high ^ s3)
+    }
+
+    /// The hash of a file, given that of its volume. The two do not wait for each other, so that
+    /// an entry's place is known as soon as the key is.
+    #[must_use]
+    pub(crate) const fn file(&self, volume: u64, file: FileId) -> u64 {
+        let (low, high) = file.to_words();
+        let [s0, s1, _, s3] = self.0;
+        fold(fold(low ^ s0, high ^ s1) ^ volume, s3)
     }
 }
 

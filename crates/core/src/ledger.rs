@@ -11,12 +11,12 @@
 //! * Where the table of changes is full, the volume's epoch moves and no verdict of the volume
 //!   goes in until that change is over.
 
-use crate::cache::{Cache, Found, Set};
+use crate::cache::{Cache, Found, Put, Set};
 use crate::change::{ChangeBucket, ChangeCounter, Changing, Generation, LocalKey, Place};
 use crate::epoch::Signatures;
 use crate::exclusion::{Exemption, LISTS_END};
 use crate::hash::Secret;
-use crate::key::{Key, VolumeGuid};
+use crate::key::{FileId, Key, VolumeGuid};
 use crate::sync::WriteToken;
 use crate::verdict::Verdict;
 use crate::volume::{VolumeRef, VolumeSlot, Volumes};
@@ -160,6 +160,9 @@ pub enum NotKept {
     CanWrite,
     /// The signatures are others than when the ticket was taken, or than the scan used.
     Signatures,
+    /// It could have been kept, but every entry that shares its place is used more. Who comes
+    /// again soon is let in.
+    Crowded,
 }
 
 /// Verdicts, changes, volumes and epochs.
@@ -168,6 +171,7 @@ pub struct Ledger<'m> {
     changing: Changing<'m>,
     volumes: Volumes<'m>,
     signatures: Signatures,
+    secret: Secret,
 }
 
 impl<'m> Ledger<'m> {
@@ -175,10 +179,23 @@ impl<'m> Ledger<'m> {
     #[must_use]
     pub fn new(memory: LedgerMemory<'m>, secret: Secret) -> Self {
         Self {
-            cache: Cache::new(memory.sets, secret),
-            changing: Changing::new(memory.changing, memory.generations, secret),
+            cache: Cache::new(memory.sets),
+            changing: Changing::new(memory.changing, memory.generations),
             volumes: Volumes::new(memory.volumes, secret),
             signatures: Signatures::new(),
+            secret,
+        }
+    }
+
+    /// A file on a volume as the tables know it.
+    #[inline(always)]
+    fn local(&self, volume: VolumeRef, file: FileId) -> LocalKey {
+        let (low, high) = file.to_words();
+        LocalKey {
+            index: volume.index,
+            low,
+            high,
+            hash: self.secret.file(volume.hash, file),
         }
     }
 
@@ -222,6 +239,7 @@ impl<'m> Ledger<'m> {
     /// What is known about a key. Any IRQL up to DISPATCH_LEVEL, no lock, no wait, no allocation.
     /// That the file lies in an excluded layer is no knowledge about its bytes, and a miss.
     #[must_use]
+    #[inline]
     pub fn lookup(&self, key: &Key) -> Lookup {
         match self.lookup_layer(key) {
             Lookup::Excluded(_) => Lookup::Miss,
@@ -231,17 +249,17 @@ impl<'m> Ledger<'m> {
 
     /// The same for an open that was told, by an acknowledged answer, that a layer holds its bytes.
     #[must_use]
+    #[inline]
     pub fn lookup_layer(&self, key: &Key) -> Lookup {
         let Some(volume) = self.volumes.find(key.volume) else {
             return Lookup::Untracked;
         };
-        let local = LocalKey::new(volume.index, key.file);
+        let local = self.local(volume, key.file);
         let signature = self.signatures.current();
-        let found = self.cache.get(&local, volume);
-        if self.changing.is_pinned(&local) {
-            return Lookup::Untracked;
-        }
-        match found {
+        match self.cache.get(&local, volume) {
+            // What is found needs no look at the pins: a pin drops the entry, and while it lasts
+            // none goes in.
+            None if self.changing.is_pinned(&local) => Lookup::Untracked,
             None => Lookup::Miss,
             Some(Found::Excluded(exemption)) => Lookup::Excluded(exemption),
             Some(Found::Verdict(verdict, of)) if of == signature => Lookup::Hit(verdict),
@@ -261,7 +279,7 @@ impl<'m> Ledger<'m> {
         let Some(volume) = self.volumes.find_sure(key.volume, token) else {
             return ChangeMark(Mark::Nothing);
         };
-        let local = LocalKey::new(volume.index, key.file);
+        let local = self.local(volume, key.file);
         match self.changing.begin(&local, token) {
             Some(place) => {
                 self.cache.remove(&local, token);
@@ -299,19 +317,22 @@ impl<'m> Ledger<'m> {
         let Some(volume) = self.volumes.find_sure(key.volume, token) else {
             return false;
         };
-        let local = LocalKey::new(volume.index, key.file);
+        let local = self.local(volume, key.file);
         self.changing.touch(&local);
         self.cache.remove(&local, token)
     }
 
     /// Somebody can write to the key's bytes without passing us (a writable section, the pages of
-    /// an MDL write): until the pin is taken back nothing about the key is served or stored. The
-    /// caller then drops the key. A neighbour that shares the key's place is scanned for nothing,
-    /// never the other way round. `None` where the volume is not tracked.
+    /// an MDL write, a transaction): its entry is gone when this returns, and until the pin is
+    /// taken back nothing about the key is served or stored. Nor is anything new about a
+    /// neighbour that shares the key's place. `None` where the volume is not tracked.
     pub fn pin(&self, key: &Key, token: &WriteToken<'_>) -> Option<Pin> {
         let volume = self.volumes.find_sure(key.volume, token)?;
-        let local = LocalKey::new(volume.index, key.file);
-        self.changing.pin(&local).map(Pin)
+        let local = self.local(volume, key.file);
+        let place = self.changing.pin(&local)?;
+        // In this order: an insertion that missed the pin is dropped here.
+        self.cache.remove(&local, token);
+        Some(Pin(place))
     }
 
     /// Nobody can any more: what was written has come by as paging writes. Any IRQL, no lock.
@@ -419,7 +440,7 @@ impl<'m> Ledger<'m> {
     /// The key as it is now, if it is tracked and not changing.
     fn bind(&self, key: Key, token: &WriteToken<'_>) -> Option<KeyBinding> {
         let volume = self.volumes.find(key.volume)?;
-        let local = LocalKey::new(volume.index, key.file);
+        let local = self.local(volume, key.file);
         let generation = self.changing.settled(&local, token)?;
         let binding = KeyBinding {
             key,
@@ -442,7 +463,7 @@ impl<'m> Ledger<'m> {
     }
 
     fn key_holds(&self, key: &KeyBinding, token: &WriteToken<'_>) -> bool {
-        let local = LocalKey::new(key.volume.index, key.key.file);
+        let local = self.local(key.volume, key.key.file);
         self.changing.settled(&local, token) == Some(key.generation)
             && self.volumes.holds(key.volume)
     }
@@ -498,18 +519,19 @@ impl<'m> Ledger<'m> {
 
     /// Puts something in under the key of a ticket that holds.
     fn keep(&self, key: &KeyBinding, found: Found, token: &WriteToken<'_>) -> Settled {
-        let local = LocalKey::new(key.volume.index, key.key.file);
+        let local = self.local(key.volume, key.key.file);
         if self.changing.is_pinned(&local) {
             return Settled::Shared(NotKept::NoKey);
         }
         let allowed = || self.key_holds(key, token) && !self.changing.is_pinned(&local);
-        if self
+        let volumes = &self.volumes;
+        match self
             .cache
-            .put(&local, key.volume, found, &self.volumes, token, allowed)
+            .put(&local, key.volume, found, volumes, token, allowed)
         {
-            Settled::Stored
-        } else {
-            Settled::Dead
+            Put::Stored => Settled::Stored,
+            Put::Crowded => Settled::Shared(NotKept::Crowded),
+            Put::Refused => Settled::Dead,
         }
     }
 }

@@ -148,8 +148,8 @@ pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
         max: 1,
         default: 0,
         live: true,
-        doc: "What an open does when a scan fails for a cause of ours: no service, no memory, a \
-              full queue, an unload.",
+        doc: "What an open does when a scan fails for a cause of ours: `no-service`, `no-memory`, \
+              `queue-full`, `unloading`, `bad-reply`, `service-error`, `breaker`.",
     },
     Parameter {
         id: ParameterId::OnEvasion,
@@ -159,8 +159,9 @@ pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
         max: 2,
         default: 0,
         live: true,
-        doc: "What an open does when a scan fails for a cause of the file or its users: locked, \
-              kept changing, a conflict, too slow, an oplock.",
+        doc: "What an open does when a scan fails for a cause of the file or its users: \
+              `share-used`, `unreadable`, `locked`, `changing`, `conflict`, `too-slow`, `oplock`, \
+              `not-recalled`, `too-large`, `deleted`, `overwritten`, `unscannable`.",
     },
     Parameter {
         id: ParameterId::OnStale,
@@ -212,7 +213,8 @@ pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
         default: 100,
         live: true,
         doc: "How long the service may keep the section of a scan after it has read that it must \
-              stop; it is disconnected when it keeps one longer.",
+              stop, or a second more where the scan is over; it is disconnected when it keeps one \
+              longer.",
     },
 ];
 

@@ -284,7 +284,8 @@ reasons! {
         StaleRescan "stale-rescan"
             "An open went through with a stale 'clean': a scan that nobody waits for was queued.",
         SectionKept "section-kept"
-            "The service kept a section for too long after a stop, and was disconnected.",
+            "The service kept a section for too long after a stop, or did not say that it had let \
+             go, and was disconnected.",
         SiloSlowed "silo-slowed"
             "A silo's scans held leaders to their deadlines too often: all such silos now share \
              half of the leaders and of the queue.",

@@ -4,7 +4,8 @@
 
 use crate::change::ChangeCounter;
 use crate::key::FileId;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::const_but_modelled;
+use crate::sync::plain::{AtomicU32, AtomicU64, Ordering};
 use core::num::NonZeroU64;
 
 /// Names a stream context for as long as the driver runs; never used twice.
@@ -110,20 +111,22 @@ const DECIDED: u32 = 512;
 const MAPPED_BEFORE: u32 = 1024;
 
 impl StreamState {
-    /// A stream of which nothing is known.
-    #[must_use]
-    pub const fn new(id: StreamId) -> Self {
-        Self {
-            id,
-            flags: AtomicU32::new(0),
-            low: AtomicU64::new(0),
-            high: AtomicU64::new(0),
-            changes: ChangeCounter::new(),
-            settled: AtomicU64::new(0),
-            unscanned: AtomicU64::new(0),
-            infected: AtomicU64::new(0),
-            direct: AtomicU64::new(0),
-            imaged: AtomicU64::new(0),
+    const_but_modelled! {
+        /// A stream of which nothing is known.
+        #[must_use]
+        pub fn new(id: StreamId) -> Self {
+            Self {
+                id,
+                flags: AtomicU32::new(0),
+                low: AtomicU64::new(0),
+                high: AtomicU64::new(0),
+                changes: ChangeCounter::new(),
+                settled: AtomicU64::new(0),
+                unscanned: AtomicU64::new(0),
+                infected: AtomicU64::new(0),
+                direct: AtomicU64::new(0),
+                imaged: AtomicU64::new(0),
+            }
         }
     }
 
@@ -340,12 +343,14 @@ pub struct InstanceState {
 }
 
 impl InstanceState {
-    /// A volume that shows no layer bytes, as far as is known.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            redirecting: AtomicU32::new(0),
-            changes: ChangeCounter::new(),
+    const_but_modelled! {
+        /// A volume that shows no layer bytes, as far as is known.
+        #[must_use]
+        pub fn new() -> Self {
+            Self {
+                redirecting: AtomicU32::new(0),
+                changes: ChangeCounter::new(),
+            }
         }
     }
 

@@ -1,10 +1,34 @@
 //! The atomics that the shared structures use, in one place.
 //!
-//! A model checker replaces them here and nowhere else. The spin lock is for writers only, and
-//! every writer holds a [`WriteToken`]: it runs at DISPATCH_LEVEL, so whoever holds the lock is
-//! running and not preempted.
+//! A model checker (`proofs/model`, `--cfg loom`) replaces them here and nowhere else. What only
+//! counts, or is not shared by the cache, the ledger and the flights, uses [`plain`]. The lock is
+//! for writers only, and every writer holds a [`WriteToken`]: it runs at DISPATCH_LEVEL, so
+//! whoever holds the lock is running and not preempted.
 
+#[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// The atomics that no model checker replaces.
+pub mod plain {
+    pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+}
+
+/// A `const fn`, except under the model checker, whose atomics are not made by the compiler.
+macro_rules! const_but_modelled {
+    ($(#[$about:meta])* $see:vis fn $name:ident($($argument:ident: $Type:ty),*) -> $Made:ty
+     $body:block) => {
+        #[cfg(not(loom))]
+        $(#[$about])*
+        $see const fn $name($($argument: $Type),*) -> $Made $body
+
+        #[cfg(loom)]
+        $(#[$about])*
+        $see fn $name($($argument: $Type),*) -> $Made $body
+    };
+}
+pub(crate) use const_but_modelled;
 
 use core::marker::PhantomData;
 
@@ -31,7 +55,7 @@ pub(crate) struct WriterLock {
 }
 
 impl WriterLock {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             held: AtomicU32::new(0),
         }
@@ -54,5 +78,8 @@ impl WriterLock {
 
 /// One turn of a wait for a writer that is running.
 pub(crate) fn spin() {
+    #[cfg(not(loom))]
     core::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
 }

@@ -5,7 +5,7 @@
 //! An event travels as TraceLogging has it: its metadata (name, and each field's name and type) is
 //! encoded here by the compiler, so no manifest has to be installed.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::plain::{AtomicU64, Ordering};
 
 /// The provider's name.
 pub const PROVIDER_NAME: &str = "Siloscan";
@@ -234,8 +234,8 @@ events! {
         Status Number "the `NTSTATUS` that it got",
     }
     Disconnected SERVICE Warning 10 "the connection to the scan service ended" {
-        Cause Text "`closed` by the service or with its process; `section-kept` for too long \
-            after a stop; `stop-not-read`; `unloading`",
+        Cause Text "`closed` by the service or with its process; `section-kept`: kept for too \
+            long after a stop, or no word that it was not; `stop-not-read`; `unloading`",
     }
     BreakerOpened SERVICE Warning 10
     "the service missed its heartbeat: no open waits for it until it answers again" {

@@ -3,14 +3,13 @@
 //! A cache entry names its volume by index and epoch. Epochs are never given twice, to any
 //! volume, so an index can serve another volume later without its old entries ever matching.
 //! Readers take no lock: the epoch is also the version by which they see whether the GUID that
-//! they compared was replaced meanwhile.
+//! they compared was replaced meanwhile. A volume whose place is taken goes into a later one,
+//! so the table is full only when every slot has a live volume.
 
 use crate::hash::{Secret, place};
 use crate::key::VolumeGuid;
 use crate::sync::{AtomicU64, Ordering, WriteToken, WriterLock, fence};
 
-/// Slots that one GUID can fall into.
-const BUCKET: usize = 16;
 /// Cache entries keep this many bits of an epoch.
 pub(crate) const EPOCH_BITS: u32 = 48;
 /// An epoch that is never given: the counter is used up, and nothing matches any more.
@@ -33,14 +32,31 @@ pub struct VolumeSlot {
     covered: AtomicU64,
     /// Who hides the volume, and in the highest bit whether it is to be seen when nobody does.
     hidden: AtomicU64,
+    /// How many slots further on a volume whose home this is was ever put. It never shrinks: a
+    /// volume is never out of reach of its readers.
+    reach: AtomicU64,
 }
 
 /// In [`VolumeSlot::hidden`]: the volume is unique, so that it gets an epoch when it is shown.
 const UNIQUE: u64 = 1 << 63;
 
 impl VolumeSlot {
+    /// The slot's epoch, if it holds this GUID and nobody moves it just now. A GUID that was
+    /// attached before the caller began is not missed; one that is being put in or taken out may
+    /// be.
+    #[inline(always)]
+    fn epoch_at_once(&self, low: u64, high: u64) -> Option<u64> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let differs =
+            (self.low.load(Ordering::Relaxed) ^ low) | (self.high.load(Ordering::Relaxed) ^ high);
+        fence(Ordering::Acquire);
+        let same = differs == 0 && self.epoch.load(Ordering::Relaxed) == epoch;
+        (same && epoch.wrapping_sub(1) < EPOCH_END.wrapping_sub(1)).then_some(epoch)
+    }
+
     /// The slot's epoch, if it holds this GUID. An epoch that moves meanwhile is read again, a
     /// few times: a volume whose epoch is moved without end is as good as none.
+    #[inline]
     fn epoch_of(&self, low: u64, high: u64) -> Option<u64> {
         for _ in 0..4 {
             let epoch = self.epoch.load(Ordering::Acquire);
@@ -58,7 +74,7 @@ impl VolumeSlot {
     }
 }
 
-/// The mark of a proactive scan that runs. Signature epochs have 60 bits at most.
+/// The mark of a proactive scan that runs. Signature epochs have 30 bits.
 const fn begun(signature: u64) -> u64 {
     signature << 1
 }
@@ -73,6 +89,8 @@ const fn ended(signature: u64) -> u64 {
 pub(crate) struct VolumeRef {
     pub(crate) index: u16,
     pub(crate) epoch: u64,
+    /// Of its GUID; [`Secret::file`] goes on from it.
+    pub(crate) hash: u64,
 }
 
 /// What became of a volume that was attached.
@@ -104,44 +122,74 @@ impl<'m> Volumes<'m> {
         }
     }
 
-    /// The slots that `guid` can be in, with the index of the first.
-    fn bucket(&self, guid: VolumeGuid) -> (usize, &'m [VolumeSlot]) {
-        let (low, high) = guid.to_words();
-        let (buckets, rest) = self.slots.as_chunks::<BUCKET>();
-        if buckets.is_empty() {
-            return (0, rest);
-        }
-        let which = place(self.secret.hash(low, high, 0), buckets.len());
-        let slots = buckets.get(which).map_or(rest, |bucket| bucket.as_slice());
-        (which.saturating_mul(BUCKET), slots)
+    /// The slots from a hash's home on, around the end: each with its index.
+    fn slots_from(&self, hash: u64) -> impl Iterator<Item = (usize, &'m VolumeSlot)> {
+        let home = self.home(hash);
+        let (before, after) = self
+            .slots
+            .split_at_checked(home)
+            .unwrap_or((&[], self.slots));
+        let after = after.iter().enumerate();
+        let after = after.map(move |(offset, slot)| (home.saturating_add(offset), slot));
+        after.chain(before.iter().enumerate())
     }
 
-    /// The live, unique volume of this GUID. Any IRQL, no lock, no wait.
+    /// The index of the slot where a hash's volume is, unless that was taken when it came.
+    #[inline(always)]
+    fn home(&self, hash: u64) -> usize {
+        place(hash, self.slots.len())
+    }
+
+    /// How many slots from the home on can hold a volume of this hash.
+    fn reach(&self, hash: u64) -> usize {
+        let further = self
+            .slots
+            .get(self.home(hash))
+            .map_or(0, |slot| slot.reach.load(Ordering::Acquire));
+        (further as usize).saturating_add(1)
+    }
+
+    /// The live, unique volume of this GUID. Any IRQL, no lock, no wait: it looks at one slot
+    /// unless that was taken by another volume when this one came.
+    #[inline(always)]
     pub(crate) fn find(&self, guid: VolumeGuid) -> Option<VolumeRef> {
         let (low, high) = guid.to_words();
-        let (first, slots) = self.bucket(guid);
-        for (offset, slot) in slots.iter().enumerate() {
+        let hash = self.secret.volume(guid);
+        let home = self.home(hash);
+        let slot = self.slots.get(home)?;
+        match slot.epoch_at_once(low, high) {
+            Some(epoch) => Some(VolumeRef {
+                index: home as u16,
+                epoch,
+                hash,
+            }),
+            None => self.find_within_reach(low, high, hash),
+        }
+    }
+
+    /// As [`Self::find`], in all slots within the reach of the home, and more patiently.
+    #[inline(never)]
+    fn find_within_reach(&self, low: u64, high: u64, hash: u64) -> Option<VolumeRef> {
+        for (index, slot) in self.slots_from(hash).take(self.reach(hash)) {
             if let Some(epoch) = slot.epoch_of(low, high) {
-                let index = u16::try_from(first.saturating_add(offset)).ok()?;
-                return Some(VolumeRef { index, epoch });
+                let index = u16::try_from(index).ok()?;
+                return Some(VolumeRef { index, epoch, hash });
             }
         }
         None
     }
 
-    /// As [`Self::find`], but never misses a tracked volume whose epoch is being moved: for
-    /// writers, who must not lose a change.
+    /// As [`Self::find`], but misses no volume that is attached: neither one whose epoch is being
+    /// moved nor one that is hidden now and may be shown while the change is still under way. For
+    /// writers, who must not lose a change; what they do does not look at the epoch.
     pub(crate) fn find_sure(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> Option<VolumeRef> {
         self.find(guid).or_else(|| {
             self.lock.with(token, || {
                 let (index, slot) = self.occupied(guid)?;
                 let epoch = slot.epoch.load(Ordering::Relaxed);
                 let index = u16::try_from(index).ok()?;
-                if epoch == 0 {
-                    None
-                } else {
-                    Some(VolumeRef { index, epoch })
-                }
+                let hash = self.secret.volume(guid);
+                Some(VolumeRef { index, epoch, hash })
             })
         })
     }
@@ -177,13 +225,33 @@ impl<'m> Volumes<'m> {
     /// The slot that holds this GUID, unique or not. Under the lock.
     fn occupied(&self, guid: VolumeGuid) -> Option<(usize, &'m VolumeSlot)> {
         let (low, high) = guid.to_words();
-        let (first, slots) = self.bucket(guid);
-        let found = slots.iter().enumerate().find(|(_, slot)| {
+        let hash = self.secret.volume(guid);
+        let mut slots = self.slots_from(hash).take(self.reach(hash));
+        slots.find(|(_, slot)| {
             slot.live.load(Ordering::Relaxed) != 0
                 && slot.low.load(Ordering::Relaxed) == low
                 && slot.high.load(Ordering::Relaxed) == high
-        })?;
-        Some((first.saturating_add(found.0), found.1))
+        })
+    }
+
+    /// A free slot for this GUID, as near to its home as there is one, and preferably one that
+    /// no late end of a change or of hiding still counts against. Readers find it from now on.
+    fn take_free(&self, guid: VolumeGuid) -> Option<&'m VolumeSlot> {
+        let hash = self.secret.volume(guid);
+        let free = |slot: &VolumeSlot| slot.live.load(Ordering::Relaxed) == 0;
+        let clean = |slot: &VolumeSlot| {
+            slot.changing.load(Ordering::Relaxed) == 0 && slot.hidden.load(Ordering::Relaxed) == 0
+        };
+        let slots = || self.slots_from(hash).map(|(_, slot)| slot).enumerate();
+        let (distance, slot) = slots()
+            .find(|(_, slot)| free(slot) && clean(slot))
+            .or_else(|| slots().find(|(_, slot)| free(slot)))?;
+        let further = distance as u64;
+        let home = self.slots.get(self.home(hash))?;
+        if home.reach.load(Ordering::Relaxed) < further {
+            home.reach.store(further, Ordering::Release);
+        }
+        Some(slot)
     }
 
     /// Gives the slot a new epoch, or none. Entries of the epoch before are void at once.
@@ -201,11 +269,7 @@ impl<'m> Volumes<'m> {
                 self.move_epoch(slot, 0);
                 return Attached::Duplicate;
             }
-            let (_, slots) = self.bucket(guid);
-            let Some(slot) = slots
-                .iter()
-                .find(|slot| slot.live.load(Ordering::Relaxed) == 0)
-            else {
+            let Some(slot) = self.take_free(guid) else {
                 return Attached::Full;
             };
             let (low, high) = guid.to_words();
@@ -290,7 +354,8 @@ impl<'m> Volumes<'m> {
             let (index, slot) = self.occupied(guid)?;
             let index = u16::try_from(index).ok()?;
             let changing = slot.changing.load(Ordering::Relaxed).saturating_add(1);
-            slot.changing.store(changing, Ordering::Release);
+            // The epoch that follows publishes it; a volume without one has no tickets.
+            slot.changing.store(changing, Ordering::Relaxed);
             if slot.epoch.load(Ordering::Relaxed) != 0 {
                 self.move_epoch(slot, self.next_epoch());
             }
@@ -366,7 +431,7 @@ impl<'m> Volumes<'m> {
         let Some(slot) = self.slots.get(usize::from(volume.index)) else {
             return false;
         };
-        let covered = slot.covered.load(Ordering::Acquire) == ended(signature) && signature != 0;
+        let covered = slot.covered.load(Ordering::Relaxed) == ended(signature) && signature != 0;
         fence(Ordering::Acquire);
         covered && slot.epoch.load(Ordering::Relaxed) == volume.epoch
     }

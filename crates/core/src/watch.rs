@@ -4,7 +4,7 @@
 //! that only a load can take is told and waits for one.
 
 use crate::limits::{Found, Nonsense, PARAMETER_COUNT, PARAMETERS, Parameter, Parameters};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::plain::{AtomicU32, Ordering};
 
 /// The values in force: one atomic each, so that an open reads them without a lock. Each is in its
 /// range at any time; no parameter's meaning hangs on another's, so a mixture of two looks is as

@@ -452,21 +452,63 @@ fn i1_an_exemption_replaces_no_infected_of_whatever_signatures() {
 }
 
 #[test]
-fn a_full_set_gives_up_what_was_not_used() {
+fn a_sweep_does_not_turn_out_what_is_used_and_who_comes_back_gets_in() {
     story(1, |world| {
         for file in 1..5 {
+            // Looked up once each: they are used.
             world.store(file, Verdict::Clean);
         }
-        // Storing looked each of them up: all are "used", and the hand clears that in passing.
-        world.store(5, Verdict::Clean);
-        let kept = (1..5)
-            .filter(|file| world.ledger.lookup(&key(*file)) != Lookup::Miss)
-            .count();
-        assert_eq!(kept, 3);
-        for file in 6..100 {
-            world.store(file, Verdict::Infected);
-            let found = (1..=file).filter(|f| world.ledger.lookup(&key(*f)) != Lookup::Miss);
-            assert_eq!(found.count(), 4);
+        let bring = |file| {
+            let ticket = world.ticket(file).expect("nothing changes");
+            world.settle(file, &ticket, Verdict::Clean, &RULES)
+        };
+        let kept = |files: core::ops::Range<u64>| {
+            files
+                .filter(|file| world.ledger.lookup(&key(*file)) != Lookup::Miss)
+                .count()
+        };
+        for file in 100..160 {
+            assert_eq!(bring(file), Settled::Shared(NotKept::Crowded));
+        }
+        assert_eq!(kept(1..5), 4);
+        assert_eq!(kept(100..160), 0);
+        let tries = (0..3).take_while(|_| bring(7) != Settled::Stored).count();
+        assert!((1..3).contains(&tries), "let in after {tries} refusals");
+        assert_eq!((kept(1..5), kept(7..8)), (3, 1));
+    });
+}
+
+#[test]
+fn a_full_set_gives_up_what_was_not_used() {
+    story(1, |world| {
+        let bring = |file| {
+            let ticket = world.ticket(file).expect("nothing changes");
+            world.settle(file, &ticket, Verdict::Clean, &RULES)
+        };
+        for file in 1..60 {
+            assert_eq!(bring(file), Settled::Stored);
+        }
+        let found = (1..60).filter(|f| world.ledger.lookup(&key(*f)) != Lookup::Miss);
+        assert_eq!(found.count(), 4);
+    });
+}
+
+#[test]
+fn a_removed_key_does_not_come_back() {
+    // A tag that is compared by the "has a zero byte" trick finds the neighbour of a match; here
+    // the neighbours differ in one bit of one word, and only the right one may be found.
+    story(1, |world| {
+        for bit in 0..64 {
+            world.store(1 << bit, Verdict::Infected);
+            world.store((1 << bit) | 1 << ((bit + 1) % 64), Verdict::Clean);
+            for file in [1 << bit, (1 << bit) | 1 << ((bit + 1) % 64)] {
+                assert!(world.ledger.drop_key(&key(file), &world.token));
+                assert_eq!(world.ledger.lookup(&key(file)), Lookup::Miss);
+                assert!(
+                    !world.ledger.drop_key(&key(file), &world.token),
+                    "still there"
+                );
+            }
         }
     });
 }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use siloscan_core::limits::{Found, PARAMETERS, Parameters};
+use siloscan_core::limits::{Found, PARAMETERS, ParameterId, Parameters};
+use siloscan_core::reason::{Counted, Failure, Origin};
 
 fn page() -> String {
     let mut page = String::from(
@@ -75,5 +76,25 @@ fn nonsense_gives_the_default_and_every_value_in_range_counts() {
         if let Some(above) = parameter.max.checked_add(1) {
             assert_eq!(set(Some(above)), parameter.default, "{parameter:?}");
         }
+    }
+}
+
+#[test]
+fn each_failure_is_named_by_the_one_value_that_decides_it() {
+    let text = |id: ParameterId| {
+        let found = PARAMETERS.iter().find(|parameter| parameter.id == id);
+        found.expect("each has a row").doc
+    };
+    for failure in Failure::ALL {
+        let (decides, other) = match failure.origin() {
+            Origin::Ours => (ParameterId::OnFailure, ParameterId::OnEvasion),
+            Origin::File => (ParameterId::OnEvasion, ParameterId::OnFailure),
+        };
+        let name = format!("`{}`", failure.name());
+        assert!(
+            text(decides).contains(&name),
+            "{decides:?} leaves out {name}"
+        );
+        assert!(!text(other).contains(&name), "{other:?} has {name}, too");
     }
 }

@@ -8,7 +8,7 @@ use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{
     Chunk, ChunkReply, ChunkState, Command, ExclusionHits, ExclusionsAsk, ExclusionsReply, Hello,
     Message, News, Piece, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply, ScanRequest,
-    Stop, Taken, WireError, WireVerdict,
+    Stop, StopReply, Taken, WireError, WireVerdict,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -92,6 +92,15 @@ fn stop_bytes() {
         Stop::new(9, 0x44).as_bytes(),
         hex("0100 0600 18000000 0900000000000000 4400000000000000")
     );
+}
+
+#[test]
+fn stop_reply_bytes() {
+    let reply = StopReply::new(9);
+    let expected = hex("0100 0e00 10000000 0900000000000000");
+    assert_eq!(reply.as_bytes(), expected);
+    assert_eq!(StopReply::decode(&expected, 9), Ok(()));
+    assert_eq!(StopReply::decode(&expected, 8), Err(WireError::Mismatch));
 }
 
 #[test]
@@ -328,6 +337,11 @@ fn all() -> Vec<(&'static str, Vec<u8>, Decoder)> {
         ("stop", Stop::new(1, 0).as_bytes().to_vec(), |bytes| {
             Stop::view(bytes).map(drop)
         }),
+        (
+            "stop reply",
+            StopReply::new(1).as_bytes().to_vec(),
+            |bytes| StopReply::decode(bytes, 1),
+        ),
         ("scan reply", reply.as_bytes().to_vec(), |bytes| {
             ScanReply::decode(bytes, 1).map(drop)
         }),

@@ -18,7 +18,7 @@ use crate::memory::{self, Block};
 use crate::object::{KernelObject, Kind, Object};
 use crate::registry::{SERVICES, Value};
 use crate::status::{NtStatus, STATUS_INVALID_DEVICE_REQUEST, STATUS_SUCCESS};
-use crate::{exports, kernel, verifier};
+use crate::{exports, kernel, record, verifier};
 
 /// `IO_TYPE_DRIVER`.
 const DRIVER_TYPE: i16 = 4;
@@ -65,6 +65,14 @@ impl LoadOptions {
                 .value(&own, "Flags", Value::dword(0));
         }
         self
+    }
+
+    /// Adds what an INF's service section sets up for a minifilter of this load order group.
+    #[must_use]
+    pub fn group(self, group: &str) -> Self {
+        self.value("", "Type", Value::dword(2))
+            .value("", "Group", Value::string(group))
+            .value("", "DependOnService", Value::strings(&["FltMgr"]))
     }
 }
 
@@ -131,6 +139,7 @@ impl Machine {
         let image = Arc::new(self.load_image(&options.image)?);
         self.state::<Images>().add(image.clone());
         self.paging().add(&image);
+        record::watch(self, &image, &options.image);
         let driver = Driver::new(self, options, image.clone());
         self.state::<Drivers>().list.lock().push(driver.clone());
         let status = driver.call_entry(self);

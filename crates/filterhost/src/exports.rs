@@ -5,11 +5,13 @@
 //! that it appeared in, the page that documents it, and, where it may fail, what an injected
 //! failure returns.
 
+mod definition;
 mod thunk;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+pub use definition::definitions;
 pub use thunk::{Pcr, StartRoutine, leave_start_routine, run_start_routine};
 pub(crate) use thunk::{floating_point_control, set_floating_point_control};
 
@@ -153,6 +155,7 @@ pub fn enter<R>(info: &'static Info, body: impl FnOnce(&Call<'_>) -> R) -> R {
         info,
     };
     check_stack(&call);
+    record::judge_level(&m);
     verifier::stack::check(&thread);
     let level = thread.irql();
     if level > info.irql {
@@ -213,8 +216,10 @@ pub fn callback<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
     });
     record::note(What::Callback(name));
     let registers = Control::now();
-    record::to_driver();
-    let value = call();
+    let value = record::watched(|| {
+        record::to_driver();
+        call()
+    });
     record::note(What::Returned);
     registers.check(name);
     if thread.irql() != before {
@@ -299,6 +304,7 @@ const TABLES: &[&[Export]] = &[
     crate::fltmgr::context::EXPORTS,
     crate::fltmgr::create::EXPORTS,
     crate::fltmgr::dispatch::EXPORTS,
+    crate::fltmgr::dispatch::ASKED_EXPORTS,
     crate::fltmgr::ecp::EXPORTS,
     crate::fltmgr::file::EXPORTS,
     crate::fltmgr::instance::EXPORTS,
@@ -322,7 +328,11 @@ const TABLES: &[&[Export]] = &[
     crate::kernel::key::EXPORTS,
     crate::kernel::level::EXPORTS,
     crate::kernel::notify::EXPORTS,
+    crate::kernel::mdl::EXPORTS,
     crate::kernel::pool::EXPORTS,
+    crate::kernel::pool::flt::EXPORTS,
+    crate::kernel::resource::EXPORTS,
+    crate::kernel::resource::flt::EXPORTS,
     crate::kernel::rundown::EXPORTS,
     crate::kernel::silo::EXPORTS,
     crate::kernel::spinlock::EXPORTS,

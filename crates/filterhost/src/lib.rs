@@ -1,6 +1,7 @@
 //! Runs Windows minifilter images, as built, in a Linux process.
 
 pub mod container;
+pub mod coverage;
 pub mod crash;
 pub mod driver;
 pub mod exports;
@@ -21,6 +22,7 @@ pub mod record;
 pub mod registry;
 #[cfg(unix)]
 pub mod remote;
+pub mod scenario;
 pub mod sched;
 pub mod silo;
 pub mod status;
@@ -33,5 +35,6 @@ pub use container::{Container, ContainerOptions};
 pub use driver::{DriverHandle, LoadOptions};
 pub use image::LoadError;
 pub use machine::{Machine, MachineBuilder, Outcome, Stats};
+pub use scenario::Scenario;
 pub use sched::{Mode, SimThread, ThreadRef, Time};
 pub use verifier::Report;

@@ -39,6 +39,7 @@ pub struct MachineBuilder {
     without: Vec<&'static str>,
     rules_off: Vec<&'static str>,
     special_pool: bool,
+    dispatch_code: Vec<&'static str>,
     watchdog: Duration,
     stack_size: usize,
 }
@@ -138,6 +139,16 @@ impl MachineBuilder {
         self
     }
 
+    /// Functions of drivers that are to run at `DISPATCH_LEVEL`: those with one of these texts in
+    /// the name that the PDB has, inlined ones too. Rule `irql-code` judges each instruction of
+    /// theirs that writes memory, and [`crate::record::DispatchCode`] counts them. Driver code
+    /// then runs one instruction at a time, which is slow.
+    #[must_use]
+    pub fn dispatch_code(mut self, names: &[&'static str]) -> Self {
+        self.dispatch_code = names.to_vec();
+        self
+    }
+
     /// Real time without any call into the host after which the run is given up.
     #[must_use]
     pub fn watchdog(mut self, time: Duration) -> Self {
@@ -207,6 +218,7 @@ impl Machine {
             without: Vec::new(),
             rules_off: Vec::new(),
             special_pool: false,
+            dispatch_code: Vec::new(),
             watchdog: Duration::from_secs(120),
             stack_size: 2 << 20,
         }
@@ -303,6 +315,11 @@ impl Machine {
     #[must_use]
     pub fn looked_up(&self) -> BTreeMap<String, bool> {
         self.looked_up.lock().clone()
+    }
+
+    /// What the names of functions for `DISPATCH_LEVEL` contain.
+    pub(crate) fn dispatch_code(&self) -> &[&'static str] {
+        &self.options.dispatch_code
     }
 
     /// Whether special pool is on.

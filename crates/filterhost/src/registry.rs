@@ -70,22 +70,47 @@ impl Value {
         }
     }
 
+    /// A `REG_MULTI_SZ`, with its terminators.
+    #[must_use]
+    pub fn strings(texts: &[&str]) -> Self {
+        let units = texts.iter().flat_map(|text| text.encode_utf16().chain([0]));
+        Self {
+            kind: REG_MULTI_SZ,
+            data: units.chain([0]).flat_map(u16::to_le_bytes).collect(),
+        }
+    }
+
     /// The text of a `REG_SZ`, without terminators.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        if self.kind != REG_SZ {
-            return None;
+        let text = self.decoded();
+        (self.kind == REG_SZ).then(|| text.trim_end_matches('\0').to_owned())
+    }
+
+    /// The texts of a `REG_MULTI_SZ`; none of another kind.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        if self.kind != REG_MULTI_SZ {
+            return Vec::new();
         }
-        let units: Vec<u16> = self
-            .data
-            .chunks_exact(2)
+        let text = self.decoded();
+        let texts = text.split('\0').filter(|text| !text.is_empty());
+        texts.map(str::to_owned).collect()
+    }
+
+    /// The number of a `REG_DWORD`.
+    #[must_use]
+    pub fn number(&self) -> Option<u32> {
+        let bytes = <[u8; 4]>::try_from(self.data.as_slice()).ok()?;
+        (self.kind == REG_DWORD).then(|| u32::from_le_bytes(bytes))
+    }
+
+    fn decoded(&self) -> String {
+        let pairs = self.data.chunks_exact(2);
+        let units: Vec<u16> = pairs
             .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
             .collect();
-        Some(
-            String::from_utf16_lossy(&units)
-                .trim_end_matches('\0')
-                .to_owned(),
-        )
+        String::from_utf16_lossy(&units)
     }
 }
 

@@ -262,3 +262,10 @@ statuses! {
     STATUS_FLT_NO_WAITER_FOR_REPLY = 0xC01C_0020;
     STATUS_FLT_REGISTRATION_BUSY = 0xC01C_0023;
 }
+
+/// The status of this name, as [`NtStatus::name`] gives it.
+#[must_use]
+pub fn find(name: &str) -> Option<NtStatus> {
+    let found = NAMES.iter().find(|(_, known)| *known == name);
+    found.map(|(status, _)| *status)
+}

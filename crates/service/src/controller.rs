@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use windows_service::service::{
     ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus, ServiceType,
 };
@@ -15,19 +17,22 @@ use windows_service::{Result, define_windows_service, service_dispatcher};
 
 /// The service's name, and so its SID.
 const NAME: &str = "siloscand";
-/// How long a stop may take: the scans in flight are told to end at once.
+/// How long a stop may take, as the system is told; a scan that hangs may hold it up for longer.
 const STOP_HINT: Duration = Duration::from_secs(20);
+
+/// The program, to be run once.
+pub(crate) type Work = Box<dyn FnOnce() -> std::result::Result<bool, String> + Send>;
 
 /// Set when the controller asks the program to end.
 static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// What the program does, and what it came to: true if something was detected.
-static WORK: OnceLock<fn() -> std::result::Result<bool, String>> = OnceLock::new();
+static WORK: Mutex<Option<Work>> = Mutex::new(None);
 
 define_windows_service!(entry, service_main);
 
 /// Hands the program over to the controller until it has stopped.
-pub fn run(work: fn() -> std::result::Result<bool, String>) -> ExitCode {
-    WORK.get_or_init(|| work);
+pub(crate) fn run(work: Work) -> ExitCode {
+    *WORK.lock() = Some(work);
     match service_dispatcher::start(NAME, entry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
@@ -38,7 +43,7 @@ pub fn run(work: fn() -> std::result::Result<bool, String>) -> ExitCode {
 }
 
 /// From now on a stop sets `flag`.
-pub fn stop_sets(flag: &Arc<AtomicBool>) {
+pub(crate) fn stop_sets(flag: &Arc<AtomicBool>) {
     ASKED.get_or_init(|| Arc::clone(flag));
 }
 
@@ -69,7 +74,8 @@ fn serve() -> Result<()> {
         process_id: None,
     };
     told.set_service_status(state(ServiceState::Running, ServiceExitCode::NO_ERROR))?;
-    let outcome = WORK.get().map(|work| work());
+    let work = WORK.lock().take();
+    let outcome = work.map(|work| work());
     let code = match outcome {
         Some(Ok(_)) => ServiceExitCode::NO_ERROR,
         Some(Err(cause)) => {

@@ -3,16 +3,23 @@
 //! An engine is one whole set of signatures. A new set is a new engine, made beside the running one
 //! and put in its place in one step, so a verdict is always earned under exactly one rule set.
 
+#[cfg(windows)]
+mod amsi;
 mod builtin;
+mod clamd;
 mod folder;
 mod yara;
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
+#[cfg(windows)]
+pub use amsi::WithAmsi;
 pub use builtin::{BUILTIN_ORIGIN, BUILTIN_RULES, EICAR_RULE, eicar_test_file};
+pub use clamd::{CLAMD_ORIGIN, WithClamd};
 pub use folder::{FolderError, RULE_FILES_MAX, RULE_FOLDER_DEPTH_MAX, RuleFolder, RuleSource};
-pub use yara::{BrokenRules, Compiled, YaraEngine, compile};
+pub use yara::{BrokenRules, Compiled, Yara, YaraEngine, compile};
 
 /// Names a rule set: equal digests give equal verdicts for equal bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,9 +60,13 @@ pub enum EngineError {
     /// The engine failed on these bytes.
     #[error("the engine failed: {0}")]
     Failed(String),
+    /// The engine cannot scan anything just now, whatever the bytes are.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
-/// One set of signatures. Shared by all scanning threads.
+/// One set of signatures in the service's own process, shared by all scanning threads: where there
+/// are no workers.
 pub trait Engine: Send + Sync {
     /// The digest of this rule set.
     fn digest(&self) -> Digest;
@@ -72,4 +83,39 @@ pub trait Scanner {
     /// # Errors
     /// [`EngineError`] when no verdict could be earned.
     fn scan(&mut self, bytes: &[u8], limit: Option<Duration>) -> Result<Finding, EngineError>;
+}
+
+/// What a scan service is built around: [`crate::program::main`] takes one.
+///
+/// Signatures are read and checked in the service, which is trusted and sees no file. What comes of
+/// that goes as bytes to each worker process, where the engine is made of it and meets the files.
+pub trait EngineKind: Send + Sync {
+    /// Reads the signatures in `folder`, or those that are built in, and makes one piece of them.
+    /// Called again when [`EngineKind::look`] has changed.
+    fn pack(&self, folder: Option<&Path>) -> Packed;
+
+    /// Makes the engine of what [`EngineKind::pack`] made: once, in each worker process.
+    ///
+    /// # Errors
+    /// Why that cannot be, in one sentence with the next step.
+    fn unpack(&self, packed: &[u8]) -> Result<Box<dyn Scanner>, String>;
+
+    /// Something that differs where the signatures may do so, and costs little: the names, sizes
+    /// and change times of the files in the folder. An engine that has them from elsewhere adds
+    /// that.
+    fn look(&self, folder: Option<&Path>) -> String {
+        folder.map(folder::look).unwrap_or_default()
+    }
+}
+
+/// Signatures as they go to the workers.
+pub struct Packed {
+    /// Names the set. Two sets that may give different verdicts have different digests.
+    pub digest: Digest,
+    /// How many signatures there are.
+    pub rules: usize,
+    /// What [`EngineKind::unpack`] takes, at most 2 GiB.
+    pub bytes: Vec<u8>,
+    /// What was left out and why: one sentence each, with file and line where there is one.
+    pub problems: Vec<String>,
 }

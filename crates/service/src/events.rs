@@ -68,6 +68,14 @@ pub enum Event {
         #[serde(flatten)]
         scan: ScanRecord,
     },
+    /// A file's content ended so many workers that it is not scanned until the next rule set.
+    Killer {
+        /// SHA-256 of the content, in hex.
+        sha256: String,
+        /// The scan that ended the last one.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
     /// A rule set is in use from now on.
     Rules {
         /// Its digest.
@@ -316,6 +324,12 @@ fn log(event: &Event) {
             path = scan.path,
             container = scan.container.as_deref().unwrap_or("-"),
             "not scanned"
+        ),
+        Event::Killer { sha256, scan } => tracing::error!(
+            sha256,
+            path = scan.path,
+            container = scan.container.as_deref().unwrap_or("-"),
+            "ended workers; not scanned until the next signatures"
         ),
         Event::Rules { digest, rules } => tracing::info!(rules, digest, "rule set in use"),
         Event::BrokenRules { cause } => tracing::error!("{cause}"),

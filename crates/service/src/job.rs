@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use siloscan_core::wire::{ScanFlags, ScanRequest, WireVerdict};
+use siloscan_core::wire::{Scan, ScanFlags, ScanRequest, WireVerdict};
 
 use crate::engine::{EngineError, Finding};
 use crate::events::ScanRecord;
-use crate::pieces::Sent;
+use crate::memory::Copied;
 use crate::platform::{Delivery, SectionError};
 
 /// A request and how far it has come.
@@ -17,14 +17,22 @@ pub(crate) struct Job {
     pub(crate) request: ScanRequest,
     pub(crate) name: String,
     /// The file's bytes, where they came before the request and there is no section.
-    sent: Mutex<Option<Sent>>,
+    sent: Mutex<Option<Copied>>,
     /// When it arrived, by the platform's clock.
     pub(crate) received: Duration,
     /// The driver wants the section back.
     stopped: AtomicBool,
-    /// Section and view are let go.
-    released: AtomicBool,
+    hold: Mutex<Hold>,
     answered: AtomicBool,
+}
+
+/// Whether a job still has its section.
+#[derive(Default)]
+struct Hold {
+    /// Section and view are let go.
+    released: bool,
+    /// The driver's message that is answered then.
+    wanted_back: Option<Delivery>,
 }
 
 /// How a job ended.
@@ -46,6 +54,10 @@ pub(crate) enum Outcome {
     Busy,
     /// Not scanned: the file lies in the excluded layer of this place.
     Excluded(u32),
+    /// Not scanned: files with this content have ended worker processes.
+    Killer,
+    /// No worker process was there in time.
+    NoWorker(String),
 }
 
 impl Outcome {
@@ -57,12 +69,15 @@ impl Outcome {
             Self::TooLarge => (WireVerdict::UNSCANNABLE, 1),
             Self::Engine(EngineError::TimedOut) => (WireVerdict::UNSCANNABLE, 2),
             Self::Engine(EngineError::Failed(_)) => (WireVerdict::UNSCANNABLE, 3),
+            Self::Engine(EngineError::Unavailable(_)) => (WireVerdict::ERROR, 12),
             Self::Section(SectionError::Shrunk) => (WireVerdict::UNREADABLE, 4),
             Self::Section(SectionError::Unusable(_)) => (WireVerdict::ERROR, 5),
             Self::Section(SectionError::Disconnected) => (WireVerdict::ERROR, 6),
             Self::Late => (WireVerdict::ERROR, 7),
             Self::Busy => (WireVerdict::ERROR, 8),
             Self::Stopped => (WireVerdict::STOPPED, 9),
+            Self::Killer => (WireVerdict::UNSCANNABLE, 10),
+            Self::NoWorker(_) => (WireVerdict::ERROR, 11),
             Self::Excluded(place) => (WireVerdict::EXCLUDED, *place),
         }
     }
@@ -78,6 +93,12 @@ impl Outcome {
             Self::Section(error) => Some(error.to_string()),
             Self::Late => Some("the driver's deadline passed before a thread was free".to_owned()),
             Self::Busy => Some("too many requests were waiting; raise --threads".to_owned()),
+            Self::Killer => Some(
+                "files with this content ended worker processes, so it is not scanned until the \
+                 next signatures; --worker-strikes 0 scans it each time"
+                    .to_owned(),
+            ),
+            Self::NoWorker(cause) => Some(format!("no worker process: {cause}")),
         }
     }
 }
@@ -87,7 +108,7 @@ impl Job {
         delivery: Delivery,
         request: ScanRequest,
         name: String,
-        sent: Option<Sent>,
+        sent: Option<Copied>,
         received: Duration,
     ) -> Self {
         Self {
@@ -97,21 +118,26 @@ impl Job {
             sent: Mutex::new(sent),
             received,
             stopped: AtomicBool::new(false),
-            released: AtomicBool::new(false),
+            hold: Mutex::default(),
             answered: AtomicBool::new(false),
         }
     }
 
     /// The file's bytes, once, where they were sent.
-    pub(crate) fn take_sent(&self) -> Option<Sent> {
+    pub(crate) fn take_sent(&self) -> Option<Copied> {
         self.sent.lock().take()
     }
 
-    /// Asks for an early end. True when the section is let go already, so that the caller may
-    /// answer.
-    pub(crate) fn stop(&self) -> bool {
+    /// Asks for an early end, by this message. True when the section is let go already, so that the
+    /// caller may answer.
+    pub(crate) fn stop(&self, message: Delivery) -> bool {
         self.stopped.store(true, Ordering::SeqCst);
-        self.released.load(Ordering::SeqCst)
+        let mut hold = self.hold.lock();
+        // The driver waits for a section once; its other stops have no reply.
+        if message.reply_capacity != 0 {
+            hold.wanted_back = Some(message);
+        }
+        hold.released
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -120,9 +146,12 @@ impl Job {
 
     /// Notes that section and view are let go. A stop that came before is seen by
     /// [`Job::is_stopped`] after this; one that comes later is answered by whoever calls
-    /// [`Job::stop`].
-    pub(crate) fn note_released(&self) {
-        self.released.store(true, Ordering::SeqCst);
+    /// [`Job::stop`]. Gives the driver's message that waits for it.
+    #[must_use]
+    pub(crate) fn note_released(&self) -> Option<Delivery> {
+        let mut hold = self.hold.lock();
+        hold.released = true;
+        hold.wanted_back.take()
     }
 
     /// True for the one caller that may answer.
@@ -132,7 +161,12 @@ impl Job {
 
     /// When nobody waits for the answer any more, by the platform's clock.
     pub(crate) fn deadline(&self) -> Duration {
-        self.received + Duration::from_millis(u64::from(self.request.deadline_ms))
+        self.received + self.time()
+    }
+
+    /// How much time the driver gave, from the request on.
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_millis(u64::from(self.request.deadline_ms))
     }
 
     pub(crate) fn record(&self, now: Duration) -> ScanRecord {
@@ -156,6 +190,13 @@ impl Job {
             microseconds: u64::try_from(taken.as_micros()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// A request's name; what is no Unicode is replaced.
+pub(crate) fn name_text(scan: &Scan) -> String {
+    char::decode_utf16(scan.name())
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
 }
 
 /// The usual text of a GUID as it lies in memory, or nothing for the one of zeros.

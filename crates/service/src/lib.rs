@@ -5,6 +5,9 @@
 //! filter host, and as simulated threads in a seeded world. [`engine`] looks at bytes; [`rules`]
 //! turns a folder into an engine; what happened goes to an [`events::EventSink`].
 
+pub mod at_rest;
+#[cfg(windows)]
+mod controller;
 pub mod engine;
 pub mod events;
 pub mod exclusions;
@@ -12,11 +15,14 @@ mod job;
 mod memory;
 mod pieces;
 pub mod platform;
+pub mod program;
 pub mod rules;
 pub mod runtime;
 mod scan;
+pub mod scans;
 pub mod service;
 mod session;
 pub mod settings;
 pub mod stats;
 pub mod warm;
+pub mod worker;

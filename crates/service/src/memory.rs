@@ -1,12 +1,32 @@
 //! Keeps the copies of files that are being scanned within a stated amount of memory.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::worker::FileCopy;
 
 /// An amount of memory that several scans share.
 #[derive(Debug)]
 pub(crate) struct Budget {
     free: AtomicU64,
+}
+
+/// The copy of a file, and its part of the budget. Both go back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Goes before its part of the budget does.
+    pub(crate) bytes: FileCopy,
+    _share: Share,
+}
+
+/// Why there is no memory for a copy.
+#[derive(Debug)]
+pub(crate) enum NoRoom {
+    /// Other copies have it.
+    Now,
+    /// The system has none.
+    AtAll(io::Error),
 }
 
 /// A part of the budget; it goes back when this is dropped.
@@ -22,6 +42,19 @@ impl Budget {
         Self {
             free: AtomicU64::new(bytes),
         }
+    }
+
+    /// Memory for a copy of `bytes`, which is to be filled. The budget comes first: without it the
+    /// system would be asked for any size.
+    pub(crate) fn room(self: &Arc<Self>, bytes: u64) -> Result<Copied, NoRoom> {
+        let share = self.take(bytes).ok_or(NoRoom::Now)?;
+        let size =
+            usize::try_from(bytes).map_err(|_| NoRoom::AtAll(io::ErrorKind::OutOfMemory.into()))?;
+        let bytes = FileCopy::new(size).map_err(NoRoom::AtAll)?;
+        Ok(Copied {
+            bytes,
+            _share: share,
+        })
     }
 
     /// Takes `bytes`, or nothing when there are not so many left.

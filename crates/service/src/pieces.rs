@@ -7,24 +7,19 @@ use std::time::Duration;
 
 use siloscan_core::wire::{ChunkState, Piece};
 
-use crate::memory::{Budget, Share};
+use crate::memory::{Budget, Copied};
 
 /// Files that may be arriving at one time over one connection: as many as the driver can be set to
 /// have scan threads.
 const FILES_MAX: usize = 64;
 
-/// The bytes of a whole file, and their part of the memory that copies may take.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) share: Share,
-}
-
 /// A file of which some pieces are here.
 #[derive(Debug)]
 struct Arriving {
     size: u64,
-    sent: Sent,
+    copied: Copied,
+    /// So many bytes have come.
+    come: usize,
     /// When the driver waits no more, by the platform's clock.
     until: Duration,
 }
@@ -63,12 +58,13 @@ impl Pieces {
             if piece.size > file_bytes_max {
                 return Ok((ChunkState::TOO_LARGE, 0));
             }
-            let Some(sent) = self.room(piece.size, memory) else {
+            let Some(copied) = self.room(piece.size, memory) else {
                 return Ok((ChunkState::BUSY, 0));
             };
             let arriving = Arriving {
                 size: piece.size,
-                sent,
+                copied,
+                come: 0,
                 until: now,
             };
             self.files.insert(piece.request, arriving);
@@ -76,32 +72,35 @@ impl Pieces {
         let next = self
             .files
             .get_mut(&piece.request)
-            .filter(|file| file.size == piece.size && file.sent.bytes.len() as u64 == piece.offset);
+            .filter(|file| file.size == piece.size && file.come as u64 == piece.offset)
+            .and_then(|file| {
+                let end = file.come + bytes.len();
+                let place = file.copied.bytes.part(file.come, bytes.len()).ok()?;
+                place.copy_from_slice(bytes);
+                file.come = end;
+                Some(file)
+            });
         let Some(file) = next else {
             self.files.remove(&piece.request);
             return Err(PieceError::Order);
         };
-        file.sent.bytes.extend_from_slice(bytes);
         file.until = now + Duration::from_millis(piece.deadline_ms.into());
-        Ok((ChunkState::TAKEN, file.sent.bytes.len() as u64))
+        Ok((ChunkState::TAKEN, file.come as u64))
     }
 
     /// Memory for a whole file, if there is any.
-    fn room(&self, size: u64, memory: &Arc<Budget>) -> Option<Sent> {
+    fn room(&self, size: u64, memory: &Arc<Budget>) -> Option<Copied> {
         if self.files.len() >= FILES_MAX {
             return None;
         }
-        let share = memory.take(size)?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(usize::try_from(size).ok()?).ok()?;
-        Some(Sent { bytes, share })
+        memory.room(size).ok()
     }
 
     /// Gives out a file that is there as a whole; loses one that is not.
-    pub(crate) fn whole(&mut self, request: u64, size: u64) -> Option<Sent> {
+    pub(crate) fn whole(&mut self, request: u64, size: u64) -> Option<Copied> {
         let file = self.files.remove(&request)?;
-        let whole = file.size == size && file.sent.bytes.len() as u64 == size;
-        whole.then_some(file.sent)
+        let whole = file.size == size && file.come as u64 == size;
+        whole.then_some(file.copied)
     }
 
     /// Forgets a file. True if there was one.
@@ -155,8 +154,10 @@ mod tests {
         let second = take(&mut pieces, &memory, &piece(1, size, CHUNK_BYTES as u64));
         assert_eq!(second, Ok((ChunkState::TAKEN, size)));
         assert_eq!(
-            pieces.whole(1, size).map(|sent| sent.bytes.len() as u64),
-            Some(size)
+            pieces
+                .whole(1, size)
+                .map(|copied| copied.bytes.bytes() == vec![7; size as usize]),
+            Some(true)
         );
         assert!(pieces.whole(1, size).is_none());
         let _half = take(&mut pieces, &memory, &piece(2, size, 0));

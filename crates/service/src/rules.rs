@@ -3,16 +3,15 @@
 //! At start the good files are used and the broken ones named: some protection is better than none.
 //! Later a set with anything broken in it replaces nothing: the set that runs is whole and stays.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant};
 
-use crate::engine::{Engine, RuleFolder, YaraEngine, compile};
+use crate::engine::{EngineKind, RuleFolder, YaraEngine, compile};
 use crate::events::Event;
 use crate::platform::Platform;
 use crate::service::Service;
+use crate::worker::{WorkerSettings, Workers};
 
 /// A rule set made from a folder, and what could not be used of it.
 pub struct Loaded {
@@ -50,93 +49,112 @@ pub fn load(folder: Option<&Path>) -> Loaded {
     }
 }
 
-/// What a folder looked like: names, sizes and change times, sorted.
-type Look = Vec<(PathBuf, u64, u128)>;
-
-/// Follows a rules folder. Call [`RuleKeeper::check`] every second or two.
+/// Follows the signatures of an engine. Call [`RuleKeeper::check`] every second or two.
 pub struct RuleKeeper {
-    folder: PathBuf,
-    /// The folder as it was when it was last compiled.
-    compiled: Look,
-    /// The folder as it was at the last check: a change is acted on when it has come to rest.
-    seen: Look,
+    kind: Arc<dyn EngineKind>,
+    folder: Option<PathBuf>,
+    workers: WorkerSettings,
+    /// What the signatures looked like when they were last packed.
+    packed: String,
+    /// What they looked like at the last check: a change is acted on when it has come to rest.
+    seen: String,
+    retry: Retry,
 }
 
 /// What a check led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
-    /// The folder is as it was, or is being changed just now.
+    /// The signatures are as they were, or are being changed just now.
     Unchanged,
     /// A new rule set is in use.
     Replaced,
-    /// The folder changed, but the rules that run stay.
+    /// Something changed, but the rules that run stay.
     Kept,
 }
 
 impl RuleKeeper {
-    /// Follows `folder`, of which the present state is taken to be loaded.
+    /// Follows the signatures of `kind` in `folder`, of which the present state is taken to be
+    /// loaded. New sets get workers by `workers`.
     #[must_use]
-    pub fn new(folder: &Path) -> Self {
-        let look = look_at(folder);
+    pub fn new(kind: Arc<dyn EngineKind>, folder: Option<&Path>, workers: WorkerSettings) -> Self {
+        let look = kind.look(folder);
         Self {
-            folder: folder.to_owned(),
-            compiled: look.clone(),
+            kind,
+            folder: folder.map(Path::to_owned),
+            workers,
+            packed: look.clone(),
             seen: look,
+            retry: Retry::default(),
         }
     }
 
-    /// Compiles the folder if it has changed since, and takes the set into use if all of it is
-    /// good.
+    /// Reads the signatures if they have changed since, and takes them into use if all of them are
+    /// good. Workers of the new set are started beside those of the old one, which end when their
+    /// last scan has: no scan is lost, and none is done by a mixture.
     pub fn check<P: Platform>(&mut self, service: &Service<P>) -> Checked {
-        let look = look_at(&self.folder);
+        let folder = self.folder.as_deref();
+        let look = self.kind.look(folder);
         let at_rest = look == self.seen;
         self.seen = look;
-        if !at_rest || self.seen == self.compiled {
+        if !at_rest || (self.seen == self.packed && !self.retry.is_due()) {
             return Checked::Unchanged;
         }
-        self.compiled.clone_from(&self.seen);
-        let loaded = load(Some(&self.folder));
-        if !loaded.problems.is_empty() {
-            for cause in loaded.problems {
-                service.events.report(Event::BrokenRules {
-                    cause: format!("{cause}. The rules that were in use stay in use"),
-                });
-            }
-            return Checked::Kept;
+        let mut packed = self.kind.pack(folder);
+        if self.kind.look(folder) != self.seen {
+            // It changed while it was read: half of it may be of yesterday.
+            return Checked::Unchanged;
         }
-        let rules = loaded.engine.rule_count();
-        let digest = loaded.engine.digest().to_string();
-        service.use_engine(loaded.engine);
-        service.events.report(Event::Rules { digest, rules });
-        Checked::Replaced
+        self.packed.clone_from(&self.seen);
+        if !packed.problems.is_empty() {
+            return kept(service, std::mem::take(&mut packed.problems));
+        }
+        if packed.digest == service.digest() {
+            return Checked::Unchanged;
+        }
+        let (digest, rules) = (packed.digest.to_string(), packed.rules);
+        match Workers::start(packed, self.workers.clone()) {
+            Ok(workers) => {
+                self.retry = Retry::default();
+                service.use_engine(workers);
+                service.events.report(Event::Rules { digest, rules });
+                Checked::Replaced
+            }
+            Err(error) => {
+                // The signatures are good; what was missing, such as memory, may come back.
+                self.retry.put_off();
+                kept(service, vec![error.to_string()])
+            }
+        }
     }
 }
 
-fn look_at(folder: &Path) -> Look {
-    let mut look = Vec::new();
-    // What cannot be listed looks empty; compiling it then says why.
-    let _ = collect(folder, 0, &mut look);
-    look.sort();
-    look
+/// When workers that could not be started are tried again.
+#[derive(Debug, Default)]
+struct Retry {
+    at: Option<Instant>,
+    wait: Duration,
 }
 
-fn collect(folder: &Path, depth: usize, look: &mut Look) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        let about = fs::metadata(&path)?;
-        if entry.file_type()?.is_dir() {
-            if depth < crate::engine::RULE_FOLDER_DEPTH_MAX {
-                let _ = collect(&path, depth + 1, look);
-            }
-        } else if look.len() <= crate::engine::RULE_FILES_MAX {
-            let changed = about
-                .modified()
-                .ok()
-                .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-                .unwrap_or_default();
-            look.push((path, about.len(), changed.as_nanos()));
-        }
+impl Retry {
+    const FIRST: Duration = Duration::from_secs(10);
+    const LONGEST: Duration = Duration::from_secs(600);
+
+    fn is_due(&self) -> bool {
+        self.at.is_some_and(|at| at <= Instant::now())
     }
-    Ok(())
+
+    /// Each time later than the last.
+    fn put_off(&mut self) {
+        self.wait = (self.wait * 2).clamp(Self::FIRST, Self::LONGEST);
+        self.at = Some(Instant::now() + self.wait);
+    }
+}
+
+fn kept<P: Platform>(service: &Service<P>, problems: Vec<String>) -> Checked {
+    for cause in problems {
+        service.events.report(Event::BrokenRules {
+            cause: format!("{cause}. The rules that were in use stay in use"),
+        });
+    }
+    Checked::Kept
 }

@@ -1,115 +1,184 @@
-//! From a section handle to a verdict: take memory, copy, let go, and only then let the engine
-//! look.
+//! From a request to a verdict: take memory, copy the file, let go of its section, and only then
+//! have an engine look at the copy.
 
 use std::time::Duration;
 
-use crate::engine::Scanner;
+use sha2::{Digest as _, Sha256};
+
+use crate::engine::{EngineError, Scanner};
+use crate::events::Event;
 use crate::job::{Job, Outcome};
-use crate::memory::Share;
-use crate::platform::{Platform, Port, Section, SectionError};
+use crate::memory::{Copied, NoRoom};
+use crate::platform::{Platform, Port, Section};
+use crate::scans::Scans;
 use crate::session::Session;
+use crate::worker::{Content, Ending, FileCopy, Workers};
 
 /// Bytes that are copied before looking whether the driver wants the section back.
 const CHUNK_BYTES: usize = 256 << 10;
-/// A thread's buffer is given back to the system after a file larger than this.
-const BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// How often a scan that waits for memory looks for it.
 const MEMORY_WAIT: Duration = Duration::from_millis(5);
 
-/// What one thread works with, again and again.
-#[derive(Default)]
-pub(crate) struct Bench {
-    pub(crate) message: Vec<u8>,
-    bytes: Vec<u8>,
+/// What a thread scans with, for as long as the rule set is in use.
+pub(crate) enum Hands<'s> {
+    Workers(&'s Workers),
+    Here(Box<dyn Scanner + 's>),
 }
 
-impl Bench {
-    /// Scans what `job` asks for. Section and view are let go before the engine begins, and soon
-    /// after a stop.
-    pub(crate) fn scan<P: Platform>(
-        &mut self,
-        session: &Session<P>,
-        job: &Job,
-        scanner: &mut dyn Scanner,
-    ) -> Outcome {
-        let service = &session.service;
-        if let Some(place) = service.excluding_layer(&job.request) {
-            session.let_go(job);
-            return Outcome::Excluded(place);
+impl<'s> Hands<'s> {
+    pub(crate) fn of(scans: &'s Scans) -> Self {
+        match scans {
+            Scans::InWorkers(workers) => Self::Workers(workers),
+            Scans::Here(engine) => Self::Here(engine.scanner()),
         }
-        if job.request.size > service.settings.file_bytes_max {
-            session.let_go(job);
-            return Outcome::TooLarge;
-        }
-        let (_share, copied) = match job.take_sent() {
-            Some(sent) => {
-                self.bytes = sent.bytes;
-                (sent.share, Ok(()))
-            }
-            None => match share_of(session, job) {
-                Ok(share) => (share, self.copy(session, job)),
-                Err(outcome) => {
-                    session.let_go(job);
-                    return outcome;
-                }
-            },
-        };
-        job.note_released();
-        let outcome = match copied {
-            Ok(()) => over_before_it_began(session, job).unwrap_or_else(|| {
-                let left = job.deadline().saturating_sub(service.platform.now());
-                let limit = service.platform.engines_may_measure_time().then_some(left);
-                match scanner.scan(&self.bytes, limit) {
-                    Ok(finding) => Outcome::Scanned(finding),
-                    Err(error) => Outcome::Engine(error),
-                }
-            }),
-            Err(outcome) => outcome,
-        };
-        self.bytes.clear();
-        if self.bytes.capacity() > BUFFER_BYTES_KEPT {
-            self.bytes = Vec::new();
-        }
-        outcome
     }
+}
 
-    /// Copies the bytes of the section into this thread's buffer.
-    fn copy<P: Platform>(&mut self, session: &Session<P>, job: &Job) -> Result<(), Outcome> {
-        let size = usize::try_from(job.request.size).map_err(|_| Outcome::TooLarge)?;
-        let section = session
-            .port
-            .open_section(job.request.section)
-            .map_err(Outcome::Section)?;
-        self.bytes.clear();
-        self.bytes
-            .try_reserve_exact(size)
-            .map_err(|_| Outcome::TooLarge)?;
-        self.bytes.resize(size, 0);
-        let mut offset = 0_u64;
-        for chunk in self.bytes.chunks_mut(CHUNK_BYTES) {
-            if job.is_stopped() {
-                return Err(Outcome::Stopped);
-            }
-            section
-                .read(offset, chunk)
-                .map_err(|error: SectionError| Outcome::Section(error))?;
-            offset += chunk.len() as u64;
+/// Copies the file that `job` asks for. Its section and view are let go when this returns, and soon
+/// after a stop.
+pub(crate) fn copy<P: Platform>(session: &Session<P>, job: &Job) -> Result<Copied, Outcome> {
+    let room = match room_for(session, job) {
+        Ok(room) => room,
+        Err(outcome) => {
+            session.let_go(job);
+            return Err(outcome);
         }
-        Ok(())
-    }
+    };
+    let (copied, filled) = match room {
+        Room::Filled(copied) => (copied, Ok(())),
+        Room::Empty(mut copied) => {
+            let filled = fill(session, job, &mut copied.bytes);
+            (copied, filled)
+        }
+    };
+    // The driver is told before memory is given back, which takes time.
+    session.note_released(job);
+    filled.map(|()| copied)
+}
+
+/// Memory for a copy.
+enum Room {
+    /// The bytes came before the request.
+    Filled(Copied),
+    Empty(Copied),
 }
 
 /// Waits for memory for the copy of a section.
-fn share_of<P: Platform>(session: &Session<P>, job: &Job) -> Result<Share, Outcome> {
+fn room_for<P: Platform>(session: &Session<P>, job: &Job) -> Result<Room, Outcome> {
     let service = &session.service;
+    if let Some(place) = service.excluding_layer(&job.request) {
+        return Err(Outcome::Excluded(place));
+    }
+    if job.request.size > service.settings.file_bytes_max {
+        return Err(Outcome::TooLarge);
+    }
+    if let Some(sent) = job.take_sent() {
+        return Ok(Room::Filled(sent));
+    }
     loop {
         if let Some(outcome) = over_before_it_began(session, job) {
             return Err(outcome);
         }
-        match service.memory.take(job.request.size) {
-            Some(share) => return Ok(share),
-            None => service.platform.sleep(MEMORY_WAIT),
+        match service.memory.room(job.request.size) {
+            Ok(room) => return Ok(Room::Empty(room)),
+            Err(NoRoom::Now) => service.platform.sleep(MEMORY_WAIT),
+            Err(NoRoom::AtAll(cause)) => return Err(no_memory(&cause)),
         }
+    }
+}
+
+fn fill<P: Platform>(session: &Session<P>, job: &Job, copy: &mut FileCopy) -> Result<(), Outcome> {
+    let section = session.port.open_section(job.request.section);
+    let section = section.map_err(Outcome::Section)?;
+    let (size, mut offset) = (copy.bytes().len(), 0);
+    while offset < size {
+        if job.is_stopped() {
+            return Err(Outcome::Stopped);
+        }
+        let length = CHUNK_BYTES.min(size - offset);
+        let part = copy
+            .part(offset, length)
+            .map_err(|cause| no_memory(&cause))?;
+        section
+            .read(offset as u64, part)
+            .map_err(Outcome::Section)?;
+        offset += length;
+    }
+    Ok(())
+}
+
+fn no_memory(cause: &std::io::Error) -> Outcome {
+    let cause = format!("the system has no memory for a copy of the file: {cause}");
+    Outcome::Engine(EngineError::Unavailable(cause))
+}
+
+/// Has the engine look at a copy, if there is one. Its memory is given back when this returns.
+pub(crate) fn look<P: Platform>(
+    session: &Session<P>,
+    job: &Job,
+    copied: Result<Copied, Outcome>,
+    hands: &mut Hands<'_>,
+) -> Outcome {
+    let copied = match copied {
+        Ok(copied) => copied,
+        Err(outcome) => return outcome,
+    };
+    if let Some(outcome) = over_before_it_began(session, job) {
+        return outcome;
+    }
+    let platform = &session.service.platform;
+    let said = match hands {
+        Hands::Workers(workers) => return look_by(workers, session, job, &copied),
+        Hands::Here(scanner) => {
+            let left = job.deadline().saturating_sub(platform.now());
+            let limit = platform.engines_may_measure_time().then_some(left);
+            scanner.scan(copied.bytes.bytes(), limit)
+        }
+    };
+    said.map_or_else(Outcome::Engine, Outcome::Scanned)
+}
+
+/// The same, by a worker process.
+fn look_by<P: Platform>(
+    workers: &Workers,
+    session: &Session<P>,
+    job: &Job,
+    copied: &Copied,
+) -> Outcome {
+    let stats = &session.service.stats;
+    let bytes = copied.bytes.bytes();
+    if workers.may_know(bytes.len() as u64) && workers.is_killer(&content_of(bytes)) {
+        stats.killers_refused.one();
+        return Outcome::Killer;
+    }
+    let left = job
+        .deadline()
+        .saturating_sub(session.service.platform.now());
+    // A file that had little time is not known to hang.
+    let had_time = left >= job.time() / 2;
+    // The last eighth is for what follows a worker's end: the driver is to hear of it in time.
+    let error = match workers.scan(&copied.bytes, left * 7 / 8, stats) {
+        Ending::Said(said) => return said.map_or_else(Outcome::Engine, Outcome::Scanned),
+        Ending::NoWorker(cause) => return Outcome::NoWorker(cause),
+        Ending::Hung if !had_time => return Outcome::Engine(EngineError::TimedOut),
+        Ending::Hung => EngineError::TimedOut,
+        Ending::Crashed(how) => EngineError::Failed(how),
+    };
+    if workers.remembers() {
+        let content = content_of(bytes);
+        if workers.strike(content) {
+            let sha256 = crate::engine::Digest(content.hash).to_string();
+            let scan = job.record(session.service.platform.now());
+            session.service.report(Event::Killer { sha256, scan });
+        }
+    }
+    Outcome::Engine(error)
+}
+
+fn content_of(bytes: &[u8]) -> Content {
+    Content {
+        size: bytes.len() as u64,
+        hash: Sha256::digest(bytes).into(),
     }
 }
 

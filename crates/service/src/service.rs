@@ -8,11 +8,12 @@ use parking_lot::{Mutex, RwLock};
 use siloscan_core::wire::{Hello, News, PollFlags, ScanFlags, ScanRequest};
 use zerocopy::IntoBytes;
 
-use crate::engine::Engine;
+use crate::engine::Digest;
 use crate::events::{Event, EventSink};
 use crate::exclusions::{Excluding, Hits, List, Lists};
 use crate::memory::Budget;
 use crate::platform::{ConnectError, Platform};
+use crate::scans::Scans;
 use crate::session::Session;
 use crate::settings::{Settings, SettingsError};
 use crate::stats::{Figures, Stats};
@@ -27,7 +28,7 @@ pub struct Service<P: Platform> {
     pub(crate) stats: Stats,
     pub(crate) memory: Arc<Budget>,
     /// The rule set in use. Replaced as a whole; scans that run keep the one they began with.
-    engine: RwLock<Arc<dyn Engine>>,
+    scans: RwLock<Scans>,
     /// The connection that lives now.
     session: Mutex<Weak<Session<P>>>,
     /// The epoch that the driver named last, plus one; 0 before it named any.
@@ -47,7 +48,7 @@ impl<P: Platform> Service<P> {
     pub fn new(
         platform: P,
         settings: Settings,
-        engine: Arc<dyn Engine>,
+        scans: impl Into<Scans>,
         events: Box<dyn EventSink>,
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
@@ -57,7 +58,7 @@ impl<P: Platform> Service<P> {
             settings,
             events,
             stats: Stats::default(),
-            engine: RwLock::new(engine),
+            scans: RwLock::new(scans.into()),
             session: Mutex::new(Weak::new()),
             epoch: AtomicU64::new(0),
             warm_wanted: AtomicBool::new(false),
@@ -99,7 +100,7 @@ impl<P: Platform> Service<P> {
     }
 
     fn serve_one_connection(self: &Arc<Self>) -> Result<(), ConnectError> {
-        let digest = self.engine().digest();
+        let digest = self.digest();
         let port = self.platform.connect(Hello::new(digest.0).as_bytes())?;
         self.stats.connections.one();
         self.stats.exclusions.set(Vec::new());
@@ -158,20 +159,30 @@ impl<P: Platform> Service<P> {
 
     /// The rule set in use.
     #[must_use]
-    pub fn engine(&self) -> Arc<dyn Engine> {
-        Arc::clone(&self.engine.read())
+    pub fn scans(&self) -> Scans {
+        self.scans.read().clone()
     }
 
-    /// Whether `engine` is still the rule set in use.
-    pub(crate) fn is_current(&self, engine: &Arc<dyn Engine>) -> bool {
-        Arc::ptr_eq(&self.engine.read(), engine)
+    /// Names the rule set in use.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.scans.read().digest()
+    }
+
+    /// Whether `scans` is still the rule set in use.
+    pub(crate) fn is_current(&self, scans: &Scans) -> bool {
+        self.scans.read().is(scans)
     }
 
     /// Takes a rule set into use, as a whole, and tells the driver at once if its digest is new.
-    pub fn use_engine(&self, engine: Arc<dyn Engine>) {
-        *self.engine.write() = engine;
+    /// Scans that run keep the one they began with.
+    pub fn use_engine(&self, next: impl Into<Scans>) {
+        let next = next.into();
+        // The one before ends outside of the lock: its workers may have to be waited for.
+        let before = std::mem::replace(&mut *self.scans.write(), next);
         self.stats.rule_sets.one();
         self.answer_poll();
+        drop(before);
     }
 
     /// Tells the driver something with the answer to its next poll.

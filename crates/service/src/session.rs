@@ -14,17 +14,17 @@ use parking_lot::Mutex;
 use siloscan_core::tally::Tally;
 use siloscan_core::wire::{
     Chunk, ChunkReply, ContainerCounts, Counts, ExclusionHits, ExclusionsAsk, ExclusionsReply,
-    Header, HitRow, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply,
-    Stop, VERSION, WireError,
+    HitRow, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply, Stop,
+    StopReply, WireError,
 };
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 use crate::engine::{Digest, Finding};
 use crate::events::Event;
-use crate::job::{Job, Outcome};
+use crate::job::{Job, Outcome, name_text};
 use crate::pieces::Pieces;
 use crate::platform::{Delivery, Platform, Port, PortError};
-use crate::scan::Bench;
+use crate::scan::{self, Hands};
 use crate::service::Service;
 
 /// What a refused message is answered with.
@@ -110,30 +110,30 @@ impl<P: Platform> Session<P> {
     }
 
     /// What each thread of the connection does until the connection or the service ends.
+    ///
+    /// A file is copied before anybody looks whether the rules are new: no section is held while a
+    /// scanner is made.
     pub(crate) fn work(&self) {
-        let mut bench = Bench::default();
-        let mut waiting: Option<Arc<Job>> = None;
+        let mut message = Vec::new();
+        let mut begun = None;
         loop {
-            let engine = self.service.engine();
-            let mut scanner = engine.scanner();
+            let scans = self.service.scans();
+            let mut hands = Hands::of(&scans);
             loop {
-                let next = match waiting.take() {
-                    Some(job) => Next::Scan(job),
-                    None => self.next(&mut bench.message),
-                };
-                match next {
-                    Next::Scan(job) if !self.service.is_current(&engine) => {
-                        waiting = Some(job);
-                        break;
-                    }
-                    Next::Scan(job) => {
-                        let outcome = bench.scan(self, &job, &mut *scanner);
-                        self.answer(&job, &outcome, engine.digest());
-                        self.leave_scan(&job);
-                    }
-                    Next::Listen if !self.service.is_current(&engine) => break,
-                    Next::Listen => {}
-                    Next::Leave => return,
+                if begun.is_none() {
+                    begun = match self.next(&mut message) {
+                        Next::Scan(job) => Some((scan::copy(self, &job), job)),
+                        Next::Listen => None,
+                        Next::Leave => return,
+                    };
+                }
+                if !self.service.is_current(&scans) {
+                    break;
+                }
+                if let Some((copied, job)) = begun.take() {
+                    let outcome = scan::look(self, &job, copied, &mut hands);
+                    self.leave_scan(&job);
+                    self.answer(&job, &outcome, scans.digest());
                 }
             }
         }
@@ -192,7 +192,7 @@ impl<P: Platform> Session<P> {
 
     fn receive(&self, delivery: Delivery, message: &[u8]) -> Next {
         self.service.stats.messages.one();
-        let handled = match kind_of(message) {
+        let handled = match Kind::of(message) {
             Ok(Kind::SCAN) => return self.receive_scan(delivery, message),
             Ok(Kind::CHUNK) => {
                 self.receive_chunk(delivery, message);
@@ -200,7 +200,7 @@ impl<P: Platform> Session<P> {
             }
             Ok(Kind::POLL) => Poll::view(message).map(|poll| self.receive_poll(delivery, poll)),
             Ok(Kind::STOP) => Stop::view(message)
-                .map(|stop| self.receive_stop(stop.request.get(), stop.section.get())),
+                .map(|stop| self.receive_stop(delivery, stop.request.get(), stop.section.get())),
             Ok(Kind::EXCLUSIONS) => {
                 ExclusionsAsk::view(message).map(|_| self.receive_exclusions_ask(delivery))
             }
@@ -283,26 +283,19 @@ impl<P: Platform> Session<P> {
             self.service.platform.now(),
         ));
         match self.admit(&job) {
-            Admission::Scan => Next::Scan(job),
-            Admission::Wait => Next::Listen,
-            Admission::Busy => {
-                self.let_go(&job);
-                self.answer(&job, &Outcome::Busy, self.service.engine().digest());
-                Next::Listen
+            Admission::Scan => return Next::Scan(job),
+            Admission::Wait => {}
+            Admission::Busy => self.turn_away(&job, &Outcome::Busy),
+            Admission::Stopped { closed: false } => self.turn_away(&job, &Outcome::Stopped),
+            Admission::Stopped { closed: true } => {
+                self.answer(&job, &Outcome::Stopped, self.service.digest());
             }
-            Admission::Stopped { closed } => {
-                if !closed {
-                    self.let_go(&job);
-                }
-                self.answer(&job, &Outcome::Stopped, self.service.engine().digest());
-                Next::Listen
-            }
+            // The number is in use, so the section may be too: it is left alone.
             Admission::Twice => {
-                // The number is in use, so the section may be too: it is left alone.
-                self.refuse(delivery, message, "scan request: its number is in use");
-                Next::Listen
+                self.refuse(delivery, message, "scan request: its number is in use")
             }
         }
+        Next::Listen
     }
 
     fn receive_hits(&self, containers: &[HitRow], layers: &[HitRow]) {
@@ -326,6 +319,9 @@ impl<P: Platform> Session<P> {
         let early = |stop: &EarlyStop| stop.request == job.request.request;
         if let Some(at) = board.early.iter().position(early) {
             let closed = board.early.remove(at).is_some_and(|stop| stop.closed);
+            if !closed {
+                board.jobs.insert(job.request.request, Arc::clone(job));
+            }
             return Admission::Stopped { closed };
         }
         let settings = &self.service.settings;
@@ -334,10 +330,10 @@ impl<P: Platform> Session<P> {
             board.jobs.insert(job.request.request, Arc::clone(job));
             return Admission::Scan;
         }
+        board.jobs.insert(job.request.request, Arc::clone(job));
         if board.backlog.len() >= settings.backlog_max {
             return Admission::Busy;
         }
-        board.jobs.insert(job.request.request, Arc::clone(job));
         board.backlog.push_back(Arc::clone(job));
         Admission::Wait
     }
@@ -349,8 +345,9 @@ impl<P: Platform> Session<P> {
     }
 
     /// Lets go of a request's section. `section` is not zero where the driver's question ended
-    /// without an answer: if it was never read, nobody else knows of the handle.
-    fn receive_stop(&self, request: u64, section: u64) {
+    /// without an answer: if it was never read, nobody else knows of the handle. Where the driver
+    /// waits for it, it is told when the section is let go.
+    fn receive_stop(&self, delivery: Delivery, request: u64, section: u64) {
         self.service.stats.stop_requests.one();
         let (job, was_waiting) = {
             let mut board = self.board.lock();
@@ -360,24 +357,42 @@ impl<P: Platform> Session<P> {
                 .position(|job| job.request.request == request);
             if let Some(at) = waiting {
                 board.backlog.remove(at);
-                (board.jobs.remove(&request), true)
-            } else {
-                (board.jobs.get(&request).cloned(), false)
             }
+            (board.jobs.get(&request).cloned(), waiting.is_some())
         };
         let Some(job) = job else {
             if !self.pieces.lock().forget(request) {
                 self.service.stats.stop_misses.one();
             }
             self.stop_unknown(request, section);
-            return;
+            return self.reply_to_stop(delivery, request);
         };
+        let released = job.stop(delivery);
         if was_waiting {
-            self.let_go(&job);
+            self.turn_away(&job, &Outcome::Stopped);
+        } else if released {
+            self.note_released(&job);
+            self.answer(&job, &Outcome::Stopped, self.service.digest());
         }
-        if job.stop() {
-            self.answer(&job, &Outcome::Stopped, self.service.engine().digest());
+    }
+
+    /// Ends a request that no thread has begun. It stays known until its section is let go: a stop
+    /// that another thread hears meanwhile is answered then, and no sooner.
+    fn turn_away(&self, job: &Job, outcome: &Outcome) {
+        self.let_go(job);
+        self.board.lock().jobs.remove(&job.request.request);
+        self.answer(job, outcome, self.service.digest());
+    }
+
+    /// Section and view of a job are let go: whoever wanted them back is told.
+    pub(crate) fn note_released(&self, job: &Job) {
+        if let Some(delivery) = job.note_released() {
+            self.reply_to_stop(delivery, job.request.request);
         }
+    }
+
+    fn reply_to_stop(&self, delivery: Delivery, request: u64) {
+        self.reply(delivery, 0, StopReply::new(request).as_bytes());
     }
 
     /// Lets go of bytes that no engine is going to look at: closes the section, or frees what was
@@ -388,7 +403,7 @@ impl<P: Platform> Session<P> {
         } else {
             self.port.close_section(job.request.section);
         }
-        job.note_released();
+        self.note_released(job);
     }
 
     /// A stop of a request that is over, or has not come yet, or never will.
@@ -435,7 +450,7 @@ impl<P: Platform> Session<P> {
 
     /// Answers the poll that is held, if there is news or it has been held long enough.
     pub(crate) fn answer_poll_if_due(&self) {
-        let digest = self.service.engine().digest();
+        let digest = self.service.digest();
         let exclusions = self.service.excluded().number;
         let now = self.service.platform.now();
         let due = {
@@ -459,7 +474,7 @@ impl<P: Platform> Session<P> {
     }
 
     fn reply_to_poll(&self, poll: &HeldPoll, news: News) {
-        let digest = self.service.engine().digest();
+        let digest = self.service.digest();
         let exclusions = self.service.excluded().number;
         let reply = PollReply::new(poll.sequence, digest.0, news).excluding(exclusions);
         self.service.stats.polls.one();
@@ -525,9 +540,10 @@ impl<P: Platform> Session<P> {
                     Finding::Infected { .. } => stats.infected.one(),
                 }
             }
-            Outcome::TooLarge | Outcome::Engine(_) | Outcome::Section(_) => stats.unscannable.one(),
+            Outcome::TooLarge | Outcome::Killer => stats.unscannable.one(),
+            Outcome::Engine(_) | Outcome::Section(_) => stats.unscannable.one(),
             Outcome::Stopped | Outcome::Late => stats.stopped.one(),
-            Outcome::Busy => stats.refused.one(),
+            Outcome::Busy | Outcome::NoWorker(_) => stats.refused.one(),
             Outcome::Excluded(_) => stats.excluded.one(),
         }
     }
@@ -554,7 +570,7 @@ impl<P: Platform> Session<P> {
         self.pieces.lock().clear();
         for job in jobs {
             self.let_go(&job);
-            self.answer(&job, &Outcome::Stopped, self.service.engine().digest());
+            self.answer(&job, &Outcome::Stopped, self.service.digest());
         }
         if let Some(poll) = poll {
             self.reply_to_poll(&poll, News::Nothing);
@@ -580,19 +596,4 @@ fn remember<T>(list: &mut VecDeque<T>, entry: T) {
         list.pop_front();
     }
     list.push_back(entry);
-}
-
-/// The kind of a message of this version.
-fn kind_of(message: &[u8]) -> Result<Kind, WireError> {
-    let (header, _) = Header::read_from_prefix(message).map_err(|_| WireError::Length)?;
-    if header.version.get() != VERSION {
-        return Err(WireError::Version);
-    }
-    Ok(Kind(header.kind.get()))
-}
-
-fn name_text(scan: &Scan) -> String {
-    char::decode_utf16(scan.name())
-        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
 }

@@ -118,6 +118,12 @@ counts! {
     late_replies,
     /// Calls of the port that failed in a way that has no other count here.
     port_failures,
+    /// Workers that ended by themselves, or talked nonsense and were ended.
+    workers_crashed,
+    /// Workers that were ended because a scan took too long.
+    workers_hung,
+    /// Requests that were refused because their file's content had ended workers.
+    killers_refused,
     /// Rule sets taken into use.
     rule_sets,
 }

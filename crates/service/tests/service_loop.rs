@@ -1,7 +1,9 @@
 //! The service behind its port: every request answered once, nothing held, nothing believed.
+#![cfg(unix)]
 
 mod driver_side;
 mod sent;
+mod stops;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,9 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use driver_side::{DriverSide, FileBytes, Running};
-use siloscan_core::wire::{
-    Hello, Kind, News, PollReply, Scan, ScanFlags, ScanReply, ScanRequest, Stop, WireVerdict,
-};
+use siloscan_core::wire::{Hello, Kind, News, PollReply, Scan, ScanRequest, Stop, WireVerdict};
 use siloscan_service::engine::{
     Digest, EICAR_RULE, Engine, EngineError, Finding, Scanner, eicar_test_file,
 };
@@ -19,7 +19,7 @@ use siloscan_service::events::Event;
 use siloscan_service::platform::ConnectError;
 use siloscan_service::rules::load;
 use siloscan_service::settings::Settings;
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::IntoBytes;
 
 fn quick() -> Settings {
     Settings {
@@ -46,6 +46,8 @@ struct Gate {
     most_inside: AtomicUsize,
     views: Option<DriverSide>,
     number: u8,
+    /// Making a scanner takes until this is false.
+    unmade: AtomicBool,
 }
 
 impl Engine for Gate {
@@ -54,6 +56,9 @@ impl Engine for Gate {
     }
 
     fn scanner(&self) -> Box<dyn Scanner + '_> {
+        while self.unmade.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
         Box::new(Through(self))
     }
 }
@@ -352,11 +357,8 @@ fn a_stop_ends_a_scan_and_lets_go_of_its_section() {
         (2, 0, 2)
     );
     assert_eq!(driver.replies(scanning).len(), 1);
-    let reported = events
-        .all()
-        .iter()
-        .any(|event| matches!(event, Event::Detection { .. }));
-    assert!(!reported, "a stopped scan is no detection");
+    let detection = |event: &Event| matches!(event, Event::Detection { .. });
+    assert!(!events.all().iter().any(detection), "it was stopped");
 }
 
 #[test]
@@ -502,6 +504,35 @@ fn a_scan_keeps_the_rules_that_it_began_with() {
 }
 
 #[test]
+fn no_section_is_held_while_the_scanner_of_new_rules_is_made() {
+    let settings = Settings {
+        // Nobody looks up, so whoever hears of the request is the first to see the new rules.
+        idle: Duration::from_hours(1),
+        ..quick()
+    };
+    let running = Running::start(Arc::new(Gate::default()), settings);
+    let driver = &running.driver;
+    let next = Arc::new(Gate {
+        unmade: true.into(),
+        number: 2,
+        ..Gate::default()
+    });
+    running.service.use_engine(next.clone());
+    let request = driver.ask(file(b"!"), 1);
+    driver.wait(|| (driver.sections_left() == (0, 0)).then_some(()));
+    assert_eq!(driver.replies(request), []);
+    next.unmade.store(false, Ordering::SeqCst);
+    let answer = driver.answer(request);
+    assert_eq!(
+        (answer.verdict, answer.digest),
+        (WireVerdict::INFECTED, [2; 32])
+    );
+    running.service.stop();
+    driver.disconnect();
+    running.finish();
+}
+
+#[test]
 fn a_lost_connection_is_made_anew() {
     let running = Running::start(Arc::new(Gate::default()), quick());
     let driver = &running.driver;
@@ -522,79 +553,5 @@ fn a_lost_connection_is_made_anew() {
     let request = driver.ask(file(b"!"), 1);
     assert_eq!(driver.answer(request).verdict, WireVerdict::INFECTED);
     assert_eq!(running.service.figures().connections, 2);
-    running.finish();
-}
-
-#[test]
-fn a_stop_without_a_request_is_counted() {
-    let running = Running::start(Arc::new(Gate::default()), quick());
-    running.driver.send(Stop::new(0, 0).as_bytes(), 0);
-    let service = running.service.clone();
-    running
-        .driver
-        .wait(|| (service.figures().stop_misses == 1).then_some(()));
-    running.finish();
-}
-
-/// A request to scan, as the driver's bytes.
-fn scan_request(request: u64, section: u64) -> Vec<u8> {
-    let fields = ScanRequest {
-        request,
-        section,
-        size: 1,
-        key: None,
-        container: [0; 16],
-        process: 1,
-        flags: ScanFlags(ScanFlags::OPEN),
-        deadline_ms: 30_000,
-        list: 0,
-    };
-    let mut scan = Scan::new_zeroed();
-    scan.fill(&fields, "x".encode_utf16());
-    scan.as_bytes().to_vec()
-}
-
-#[test]
-fn a_stop_that_overtakes_its_request_ends_it_and_every_section_is_closed_once() {
-    let running = Running::start(Arc::new(Gate::default()), quick());
-    let driver = &running.driver;
-    let verdict = |message: u64, request: u64| {
-        let (status, bytes) = driver.reply(message);
-        assert_eq!(status, 0);
-        ScanReply::decode(&bytes, request).expect("a reply").verdict
-    };
-    let ask = |request: u64, section: u64| {
-        let room = size_of::<ScanReply>() as u32;
-        driver.send(&scan_request(request, section), room)
-    };
-    let misses = |count: u64| {
-        driver.wait(|| (running.service.figures().stop_misses == count).then_some(()));
-    };
-
-    // The request comes after its stop: it is answered, its section closed.
-    driver.stop(500);
-    misses(1);
-    let message = ask(500, driver.offer(file(b"!")));
-    assert_eq!(verdict(message, 500), WireVerdict::STOPPED);
-    assert_eq!(driver.sections_left(), (0, 0));
-
-    // The request never comes: the stop brings the section.
-    let lost = driver.offer(file(b"!"));
-    driver.send(Stop::new(600, lost).as_bytes(), 0);
-    misses(2);
-    driver.wait(|| (driver.sections_left() == (0, 0)).then_some(()));
-    // It was only on its way: the section is not closed again.
-    let message = ask(600, lost);
-    assert_eq!(verdict(message, 600), WireVerdict::STOPPED);
-
-    // A request that came and is over: its section's number may be another one's by now.
-    let message = ask(700, driver.offer(file(b"a")));
-    assert_eq!(verdict(message, 700), WireVerdict::CLEAN);
-    let another = driver.offer(file(b"a"));
-    driver.send(Stop::new(700, another).as_bytes(), 0);
-    misses(3);
-    assert_eq!(driver.sections_left(), (1, 0));
-    let message = ask(800, another);
-    assert_eq!(verdict(message, 800), WireVerdict::CLEAN);
     running.finish();
 }

@@ -1,6 +1,7 @@
 //! A process in the scan service's place that does what a scenario says: it has the service's
 //! identity, speaks to the port itself, and may answer anything, or nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use filterhost::fltmgr::port::security;
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use siloscan_core::reason::Counted;
 use siloscan_core::wire::{
     Chunk, ChunkReply, ChunkState, Counts as Told, ExclusionsReply, Hello, Message, News, Piece,
-    Poll, PollReply, Scan, ScanReply, ScanRequest, Stop, WireVerdict,
+    Poll, PollReply, Scan, ScanReply, ScanRequest, Stop, StopReply, WireVerdict,
 };
 use siloscan_service::platform::PORT_NAME;
 use zerocopy::IntoBytes;
@@ -64,6 +65,8 @@ pub struct Puppet {
 #[derive(Default)]
 struct Seen {
     messages: Vec<Delivered>,
+    /// The numbers of all of them, counters included; the driver's are 1, 2, 3…
+    numbers: BTreeSet<u64>,
     counts: Counts,
 }
 
@@ -93,6 +96,7 @@ impl Puppet {
             let delivered = delivered(&message);
             {
                 let mut seen = self.seen.lock();
+                seen.numbers.insert(delivered.id);
                 if let Asked::Counts(counts) = &delivered.asked {
                     seen.counts = counts.clone();
                 } else {
@@ -169,18 +173,28 @@ impl Puppet {
     /// When the driver has ended the connection.
     pub fn await_counts(&self) {
         let sched = self.process.machine().sched();
-        for _ in 0..2 {
-            let polls = |seen: &Seen| {
-                let is_poll = |it: &&Delivered| matches!(it.asked, Asked::Poll(_));
-                seen.messages.iter().filter(is_poll).count()
-            };
-            let before = polls(&self.seen.lock());
-            let alive = || self.port.connection().is_alive();
-            let more = || (polls(&self.seen.lock()) > before || !alive()).then_some(());
-            // Without a deadline the wait cannot time out.
-            let _polled = sched.wait_until("the next poll", None, more);
-            assert!(alive(), "the driver has ended the connection");
-        }
+        let polls = |seen: &Seen| {
+            let polls = seen.messages.iter().filter_map(|it| match it.asked {
+                Asked::Poll(_) => Some(it.id),
+                _ => None,
+            });
+            polls.collect::<Vec<_>>()
+        };
+        let alive = || self.port.connection().is_alive();
+        let before = polls(&self.seen.lock()).len();
+        let told = || {
+            let seen = self.seen.lock();
+            let later = polls(&seen).split_off(before);
+            // The counters come after a poll, and another thread may still have them in its hands.
+            // A message that the driver gave up on never comes.
+            let whole = later.get(1).is_some_and(|second| {
+                (1..*second).all(|number| seen.numbers.contains(&number)) || later.len() > 4
+            });
+            (whole || !alive()).then_some(())
+        };
+        // Without a deadline the wait cannot time out.
+        let _polled = sched.wait_until("the next polls", None, told);
+        assert!(alive(), "the driver has ended the connection");
     }
 
     /// Sends bytes as the reply to a message.
@@ -201,6 +215,9 @@ impl Puppet {
                 scan_reply(scan.request, verdict)
             }
             Asked::Chunk(piece) => chunk_reply(piece, ChunkState::TAKEN),
+            Asked::Stop(request) if message.room.is_some_and(|room| room > 0) => {
+                stop_reply(*request)
+            }
             Asked::Stop(_) | Asked::Counts(_) | Asked::Nonsense(_) => return,
         };
         // The driver may have gone, or not wait any more.
@@ -287,6 +304,12 @@ pub fn scan_reply(request: u64, verdict: WireVerdict) -> Vec<u8> {
     ScanReply::new(request, DIGEST, verdict, 0, "puppet")
         .as_bytes()
         .to_vec()
+}
+
+/// The word that the section of a request is let go.
+#[must_use]
+pub fn stop_reply(request: u64) -> Vec<u8> {
+    StopReply::new(request).as_bytes().to_vec()
 }
 
 /// A reply to a piece that says so of it, and that the file is held up to its end.

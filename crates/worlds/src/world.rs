@@ -26,6 +26,8 @@ pub const SERVICE: &str = "siloscan";
 pub const INSTANCE: &str = "siloscan Instance";
 /// Altitude for tests; a vendor gets its own from Microsoft.
 pub const ALTITUDE: &str = "320999.5";
+/// Load order group of its service, as the INF has it.
+pub const GROUP: &str = "FSFilter Anti-Virus";
 
 /// Numbers of `NT SERVICE\siloscand` after `S-1-5`: 80 and the SHA-1 of the name in upper-case
 /// UTF-16, as five little-endian words.
@@ -109,7 +111,9 @@ impl World {
     /// Why the driver does not load.
     pub fn boot(m: &Arc<Machine>, options: &WorldOptions) -> Result<Self, LoadError> {
         let system = Volume::mount_kind(m, FsKind::Ntfs);
-        let mut load = LoadOptions::new(&options.image, SERVICE).instance(INSTANCE, ALTITUDE);
+        let mut load = LoadOptions::new(&options.image, SERVICE)
+            .group(GROUP)
+            .instance(INSTANCE, ALTITUDE);
         for (name, value) in &options.parameters {
             load = load.value("Parameters", name, Value::dword(*value));
         }

@@ -5,10 +5,14 @@ mod command;
 mod demo;
 mod driver;
 mod files;
+mod fuzz;
 mod kit;
 mod link;
+mod orders;
 mod package;
 mod packages;
+mod proofs;
+mod reasons;
 mod say;
 mod suite;
 mod tidy;
@@ -61,14 +65,43 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Fuzz what is read from outside, the cache and the ledger, steered by what their code covers.
+    Fuzz(fuzz::Line),
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
+    /// Run cache, ledger and flights under the model checker: every interleaving that it allows.
+    Model {
+        /// Instead, break core once for each patch of `proofs/model/mutants`: each must be noticed.
+        #[arg(long)]
+        planted: bool,
+        /// Instead, weaken each memory order in turn: each must be noticed, unless
+        /// `proofs/model/orders.toml` says why it is stronger than it needs to be.
+        #[arg(long, conflicts_with = "planted")]
+        orders: bool,
+    },
+    /// Record histories of the cache under real threads and check that they are linearisable.
+    Stress(StressLine),
+    /// Run core's tests under Miri, where a toolchain has it.
+    Miri,
+}
+
+#[derive(Args)]
+struct StressLine {
+    /// How long.
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// Under this sanitizer, with the tests of races.
+    #[arg(long, value_enum)]
+    sanitizer: Option<proofs::Sanitizer>,
 }
 
 /// What is measured. `cargo xtask bench open -- --help` lists what is passed on.
 #[derive(Subcommand)]
 enum Bench {
+    /// The cache against its peers: ratios with their spread.
+    #[command(flatten)]
+    Cache(proofs::Measure),
     /// What the driver adds to one open, per route and step.
     Open {
         /// Passed on: `--quick`, `--check`.
@@ -118,8 +151,14 @@ fn main() -> ExitCode {
         Task::Package { with_service } => package::run(&own_root(), with_service),
         Task::Demo { arguments } => demo::run(&own_root(), &arguments),
         Task::Sim { arguments } => demo::simulate(&own_root(), &arguments),
+        Task::Bench(Bench::Cache(what)) => proofs::measure(&own_root(), &what),
+        Task::Fuzz(line) => fuzz::run(&own_root(), &line),
         Task::Bench(Bench::Open { arguments }) => bench::open(&own_root(), &arguments),
         Task::Bench(Bench::Fleet { arguments }) => bench::fleet(&own_root(), &arguments),
+        Task::Model { orders: true, .. } => orders::run(&own_root()),
+        Task::Model { planted, .. } => proofs::model(&own_root(), planted),
+        Task::Stress(line) => proofs::stress(&own_root(), line.minutes, line.sanitizer),
+        Task::Miri => proofs::miri(&own_root()),
     };
     match done {
         Ok(code) => code,

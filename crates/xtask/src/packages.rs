@@ -30,12 +30,18 @@ pub const WINE: &[&str] = &["wine", "wine64", "libwine"];
 pub const LAYER: &[&str] = &["libwine"];
 /// The C compiler that the service's dependencies need when they are checked for Windows.
 pub const SERVICE: &[&str] = &["gcc-mingw-w64-x86-64-win32"];
+/// ClamAV's daemon, which the service can ask: its test brings signatures of its own.
+pub const CLAMD: &[&str] = &["clamav-daemon"];
 /// Python, for the linters of what runs on Windows.
 pub const PYTHON: &[&str] = &["python3", "python3-venv"];
 /// Signs images, and makes the certificate for it.
 pub const SIGN: &[&str] = &["osslsigncode", "openssl"];
 /// The C compiler and linker that build the filter host's own small minifilters.
 pub const CONFORMANCE: &[&str] = &["clang-19", "lld-19", "llvm-19"];
+/// Makers of real container images and disks, for the tests of scans at rest.
+pub const AT_REST: &[&str] = &["umoci", "skopeo", "qemu-utils", "ntfs-3g"];
+/// The C++ compiler that builds LLVM's fuzzer from its source.
+pub const FUZZ: &[&str] = &["g++"];
 
 /// Those of `wanted` that are not installed.
 pub fn missing<'a>(wanted: &[&'a str]) -> Vec<&'a str> {

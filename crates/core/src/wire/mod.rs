@@ -17,7 +17,7 @@ pub use chunk::{Chunk, ChunkReply, ChunkState, Piece, Taken};
 pub use counts::{COUNT_PLACES, Counts};
 pub use exclusion::{ExclusionHits, ExclusionsAsk, ExclusionsReply, HitRow, List};
 pub use poll::{Command, News, Poll, PollAnswer, PollFlags, PollReply};
-pub use scan::{Scan, ScanAnswer, ScanFlags, ScanReply, ScanRequest, Stop, WireVerdict};
+pub use scan::{Scan, ScanAnswer, ScanFlags, ScanReply, ScanRequest, Stop, StopReply, WireVerdict};
 pub use tallies::{ContainerCounts, ContainerRow};
 
 use zerocopy::little_endian::{U16, U32};
@@ -47,7 +47,7 @@ impl Kind {
     pub const POLL: Self = Self(4);
     /// Service to driver: the reply to [`Self::POLL`].
     pub const POLL_REPLY: Self = Self(5);
-    /// Driver to service: let go of the section of this request. Has no reply.
+    /// Driver to service: let go of the section of this request. Has a reply where it names one.
     pub const STOP: Self = Self(6);
     /// Driver to service: all counters. Has no reply.
     pub const COUNTS: Self = Self(7);
@@ -63,6 +63,23 @@ impl Kind {
     pub const EXCLUSIONS_REPLY: Self = Self(12);
     /// Driver to service: how often each excluded container and layer was hit. Has no reply.
     pub const EXCLUSION_HITS: Self = Self(13);
+    /// Service to driver: the reply to a [`Self::STOP`] that names a section: it is let go.
+    pub const STOP_REPLY: Self = Self(14);
+}
+
+impl Kind {
+    /// The kind of a message of this version, known or not; the rest of it is not looked at.
+    ///
+    /// # Errors
+    /// Shorter than a header, or of another version.
+    pub fn of(message: &[u8]) -> Result<Self, WireError> {
+        let (header, _) = Header::read_from_prefix(message).map_err(|_| WireError::Length)?;
+        if header.version.get() == VERSION {
+            Ok(Self(header.kind.get()))
+        } else {
+            Err(WireError::Version)
+        }
+    }
 }
 
 /// The first 8 bytes of every message.
@@ -174,6 +191,7 @@ message! {
     Poll POLL,
     PollReply POLL_REPLY,
     Stop STOP,
+    StopReply STOP_REPLY,
     Counts COUNTS,
     Chunk CHUNK,
     ChunkReply CHUNK_REPLY,

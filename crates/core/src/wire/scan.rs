@@ -133,13 +133,25 @@ pub struct Stop {
     /// The request of the scan.
     pub request: U64,
     /// The section handle that the scan request named, where nobody waits for its answer any
-    /// more: the receiver closes it unless it has seen the request. Else zero.
+    /// more: the receiver closes it unless it has seen the request, and replies when it has let go
+    /// of it. Else zero, and there is no reply.
     pub section: U64,
+}
+
+/// The section of this request is let go.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct StopReply {
+    /// Version, kind, size.
+    pub header: Header,
+    /// The request that was stopped.
+    pub request: U64,
 }
 
 const _: () = {
     assert!(size_of::<Scan>() == 1128 && size_of::<Scan>().is_multiple_of(8));
     assert!(size_of::<Stop>() == 24 && size_of::<Stop>().is_multiple_of(8));
+    assert!(size_of::<StopReply>() == 16 && size_of::<StopReply>().is_multiple_of(8));
     assert!(size_of::<ScanReply>() == 120 && size_of::<ScanReply>().is_multiple_of(8));
     assert!(core::mem::offset_of!(Scan, volume) == 32);
     assert!(core::mem::offset_of!(Scan, process) == 80);
@@ -260,6 +272,30 @@ impl Stop {
             header: Self::expected_header(),
             request: U64::new(request),
             section: U64::new(section),
+        }
+    }
+}
+
+impl StopReply {
+    /// A reply.
+    #[must_use]
+    pub fn new(request: u64) -> Self {
+        Self {
+            header: Self::expected_header(),
+            request: U64::new(request),
+        }
+    }
+
+    /// Checks that the section of this request is let go.
+    ///
+    /// # Errors
+    /// Not a reply of this version, or to another request.
+    pub fn decode(bytes: &[u8], request: u64) -> Result<(), WireError> {
+        let reply = Self::view(bytes)?;
+        if reply.request.get() == request {
+            Ok(())
+        } else {
+            Err(WireError::Mismatch)
         }
     }
 }

@@ -9,6 +9,7 @@ use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::coverage;
 use crate::image::{Registers, is_in_image};
 use crate::memory::Block;
 use crate::record;
@@ -174,7 +175,7 @@ extern "C" fn on_fault(
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     // SAFETY: the kernel passes valid information to a handler with SA_SIGINFO.
     let told = unsafe { &*info };
-    if record::is_ours(signal, told, context) {
+    if coverage::is_ours(signal, told, context) || record::is_ours(signal, told, context) {
         return;
     }
     let registers = registers(context);

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::kernel;
 use crate::layout::PVOID;
 use crate::machine::{self, Machine};
 use crate::pool::Request;
@@ -36,6 +37,7 @@ pub(crate) fn allocate(m: &Arc<Machine>, wanted: &Wanted) -> PVOID {
 
 /// Frees what [`allocate`] gave.
 pub(crate) fn free(m: &Arc<Machine>, address: PVOID, tag: u32) {
+    kernel::pool::locks_gone(m, address.addr());
     if let Err(error) = m.pool().free(address.addr(), tag) {
         verifier::violation(error.rule(), error.to_string());
     }

@@ -12,9 +12,10 @@ use crate::irql::{self, Irql};
 use crate::layout::{
     CompletedAsyncIo, ConnectNotify, ContextAllocate, ContextCleanup, ContextFree,
     DeferredIoRoutine, DisconnectNotify, EcpCleanup, EtwEnable, FLT_CALLBACK_DATA,
-    FLT_RELATED_OBJECTS, FilterUnload, GUID, GenericWorkItemRoutine, InstanceQueryTeardown,
-    InstanceSetup, InstanceTeardown, MessageNotify, PS_CREATE_NOTIFY_INFO, PVOID, PostOperation,
-    PreOperation, ProcessNotify, SectionNotification, TransactionNotification, Zeroed,
+    FLT_IO_PARAMETER_BLOCK, FLT_RELATED_OBJECTS, FilterUnload, GUID, GenericWorkItemRoutine,
+    InstanceQueryTeardown, InstanceSetup, InstanceTeardown, MessageNotify, OperationStatus,
+    PS_CREATE_NOTIFY_INFO, PVOID, PostOperation, PreOperation, ProcessNotify, SectionNotification,
+    TransactionNotification, Zeroed,
 };
 use crate::machine;
 use crate::status::NtStatus;
@@ -189,6 +190,19 @@ pub(crate) fn section_conflict(
         // SAFETY: registered by the driver; context and data are referenced during the call.
         unsafe { callback(instance, context, data) }
     })
+}
+
+pub(crate) fn operation_status(
+    callback: OperationStatus,
+    objects: &FLT_RELATED_OBJECTS,
+    block: &mut FLT_IO_PARAMETER_BLOCK,
+    status: NtStatus,
+    context: PVOID,
+) {
+    guarded("operation status callback", || {
+        // SAFETY: given by the driver with its context; objects and block live during the call.
+        unsafe { callback(objects, block, status, context) }
+    });
 }
 
 pub(crate) fn transaction(

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use filter::Filter;
+pub use filter::{Filter, InstanceDefinition};
 pub use instance::{Instance, InstanceRef};
 pub use native::{NativeFilter, Pre};
 pub use volume::AttachedVolume;

@@ -12,13 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+pub(crate) use map::Mapping;
 pub use parse::{ImageError, Import, Plan, Protection, Section};
-pub(crate) use ranges::is_in_image;
+pub(crate) use ranges::{in_armed_image, is_in_image};
+pub(crate) use symbols::{code_of, functions, writes_of};
 pub use unwind::Registers;
 pub(crate) use unwind::walk;
 
+use crate::coverage;
 use crate::verifier::Frame;
-use map::Mapping;
 
 /// Why an image could not be made ready to run.
 #[derive(Debug, thiserror::Error)]
@@ -117,8 +119,9 @@ impl Image {
         if let Some(cookie) = plan.cookie {
             mapping.write(cookie, &0x0000_5eed_c001_d00d_u64.to_le_bytes());
         }
+        let armed = coverage::arm(&mapping, data);
         mapping.protect(&plan).map_err(memory)?;
-        let range = ranges::register(mapping.address(), mapping.size());
+        let range = ranges::register(mapping.address(), mapping.size(), armed);
         Ok(Self {
             name: name.to_owned(),
             plan,

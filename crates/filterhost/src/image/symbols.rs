@@ -1,11 +1,16 @@
 //! Functions, files and lines of an image, from the PDB beside it.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
-use pdb_addr2line::pdb::PDB;
+use iced_x86::{
+    Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register,
+};
+use pdb_addr2line::pdb::{self, FallibleIterator, PDB};
 use pdb_addr2line::{ContextPdbData, TypeFormatterFlags};
 
+use super::Plan;
 use crate::verifier::Frame;
 
 /// A place in source code.
@@ -74,4 +79,95 @@ pub fn frames(module: &str, base: usize, pdb: &Path, addresses: &[usize]) -> Vec
             .collect()
     };
     addresses.iter().zip(found).map(all).collect()
+}
+
+/// The ranges of all functions of a PDB.
+pub(crate) fn functions(file: File) -> Result<Vec<Range<u32>>, pdb::Error> {
+    let mut pdb = PDB::open(file)?;
+    let map = pdb.address_map()?;
+    let information = pdb.debug_information()?;
+    let mut modules = information.modules()?;
+    let mut found = Vec::new();
+    while let Some(module) = modules.next()? {
+        let Some(module) = pdb.module_info(&module)? else {
+            continue;
+        };
+        let mut symbols = module.symbols()?;
+        while let Some(symbol) = symbols.next()? {
+            if let Ok(pdb::SymbolData::Procedure(procedure)) = symbol.parse()
+                && let Some(rva) = procedure.offset.to_rva(&map)
+            {
+                found.push(rva.0..rva.0.saturating_add(procedure.len));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A function's bytes in the image's file.
+pub(crate) fn code_of<'a>(plan: &Plan, data: &'a [u8], function: &Range<u32>) -> Option<&'a [u8]> {
+    let section = plan.sections.iter().find(|section| {
+        let end = section.rva.saturating_add(section.size);
+        section.rva <= function.start && function.end <= end
+    })?;
+    let start = section.file.start + (function.start - section.rva) as usize;
+    data.get(start..start + (function.end - function.start) as usize)
+}
+
+/// Relative addresses of the instructions that write memory other than the stack and whose
+/// function, or one that is inlined there, has this text in its name; in order. What only computes
+/// is left out: the compiler may move it to before the function begins. `None` where image or PDB
+/// cannot be read.
+pub(crate) fn writes_of(data: &[u8], pdb: &Path, name: &str) -> Option<Vec<u32>> {
+    let plan = Plan::parse(data).ok()?;
+    let functions = functions(File::open(pdb).ok()?).ok()?;
+    let symbols = ContextPdbData::try_from_pdb(PDB::open(File::open(pdb).ok()?).ok()?).ok()?;
+    let flags = TypeFormatterFlags::NO_ARGUMENTS | TypeFormatterFlags::NO_FUNCTION_RETURN;
+    let context = symbols.make_context_with_formatter_flags(flags).ok()?;
+    let wanted = |rva: u32| {
+        let frames = context.find_frames(rva).ok().flatten();
+        let frames = frames.map(|found| found.frames).unwrap_or_default();
+        let mut functions = frames.into_iter().filter_map(|frame| frame.function);
+        functions.any(|function| function.contains(name))
+    };
+    let mut factory = InstructionInfoFactory::new();
+    let mut found = Vec::new();
+    for function in functions {
+        let code = code_of(&plan, data, &function).unwrap_or_default();
+        let mut decoder = Decoder::new(64, code, DecoderOptions::NONE);
+        decoder.set_ip(u64::from(function.start));
+        let instructions: Vec<Instruction> = decoder.into_iter().collect();
+        let framed = instructions.iter().any(makes_frame);
+        let writes = instructions
+            .iter()
+            .filter(|it| writes(&mut factory, it, framed));
+        found.extend(writes.map(|it| it.ip() as u32).filter(|at| wanted(*at)));
+    }
+    found.sort_unstable();
+    found.dedup();
+    Some(found)
+}
+
+/// Whether an instruction makes RBP point into the stack. Without one it is a register like others.
+fn makes_frame(instruction: &Instruction) -> bool {
+    instruction.op0_register() == Register::RBP
+        && match instruction.mnemonic() {
+            Mnemonic::Mov => instruction.op1_register() == Register::RSP,
+            Mnemonic::Lea => instruction.memory_base() == Register::RSP,
+            _ => false,
+        }
+}
+
+/// Whether an instruction writes memory that is not reached through the stack's registers, which
+/// RBP is only in a function with a frame, or writes any under the bus lock.
+fn writes(factory: &mut InstructionInfoFactory, instruction: &Instruction, framed: bool) -> bool {
+    let used = factory.info(instruction).used_memory();
+    let written = |access: OpAccess| {
+        use OpAccess::{CondWrite, ReadCondWrite, ReadWrite, Write};
+        [Write, CondWrite, ReadWrite, ReadCondWrite].contains(&access)
+    };
+    let of_stack = |base| base == Register::RSP || (framed && base == Register::RBP);
+    let locked = instruction.has_lock_prefix() || instruction.mnemonic() == Mnemonic::Xchg;
+    used.iter()
+        .any(|memory| written(memory.access()) && (locked || !of_stack(memory.base())))
 }

@@ -37,10 +37,10 @@ exports! {
         }
     }
 
-    /// Whether normal kernel APCs are held off.
+    /// Whether a region holds normal kernel APCs off; a raised level is not told.
     [DISPATCH, 0, "wdm/nf-wdm-keareapcsdisabled"]
     fn KeAreApcsDisabled(c) -> u8 {
-        u8::from(c.thread.critical_region() > 0 || c.thread.guarded_region() > 0)
+        u8::from(c.thread.is_in_region())
     }
 
     /// Whether all kernel APCs are held off.

@@ -67,4 +67,20 @@ exports! {
     fn RtlCompareMemory(_c, one: *const u8, two: *const u8, size: usize) -> usize {
         memory::common_prefix(one, two, size)
     }
+
+    /// Units of a string before its terminator.
+    [ANY, 0, "https://learn.microsoft.com/cpp/c-runtime-library/reference/strlen-wcslen-mbslen-mbslen-l-mbstrlen-mbstrlen-l"]
+    fn wcslen(_c, text: *const u16) -> usize {
+        let ends = |at: &usize| memory::read(text.wrapping_add(*at)) == 0;
+        (0..).find(ends).unwrap_or(0)
+    }
+
+    /// Where exceptions of `__try` blocks arrive. The host raises none: what would be one ends the
+    /// run with the crash that it is, also within `__try`.
+    [ANY, 0, "https://learn.microsoft.com/cpp/build/exception-handling-x64"]
+    fn __C_specific_handler(
+        c, record: *mut u8, frame: *mut u8, _context: *mut u8, _dispatcher: *mut u8,
+    ) -> i32 {
+        c.stop("unsupported", format!("exception {record:p} of frame {frame:p} is to be handled"));
+    }
 }

@@ -158,8 +158,8 @@ exports! {
     EXPORTS = "ntoskrnl.exe";
 
     /// Adds or removes a routine that hears of processes. Removing waits for calls that run.
-    [PASSIVE, 0, "ntddk/nf-ntddk-pssetcreateprocessnotifyroutineex",
-        fails STATUS_INVALID_PARAMETER]
+    /// Only adding can be made to fail: what is there can be removed.
+    [PASSIVE, 0, "ntddk/nf-ntddk-pssetcreateprocessnotifyroutineex"]
     fn PsSetCreateProcessNotifyRoutineEx(
         c, routine: Option<ProcessNotify>, remove: u8,
     ) -> NTSTATUS {
@@ -184,6 +184,9 @@ exports! {
             let gone = || (!known.runs(address)).then_some(());
             let _never_late = c.m.sched().wait_until("process notify", None, gone);
             return STATUS_SUCCESS;
+        }
+        if c.is_to_fail() {
+            return STATUS_INVALID_PARAMETER;
         }
         let signed = c.m.state::<Images>().all().iter()
             .any(|image| image.contains(address) && image.plan().force_integrity);

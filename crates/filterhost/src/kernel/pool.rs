@@ -6,6 +6,7 @@ use crate::crash;
 use crate::exports;
 use crate::exports::Call;
 use crate::irql;
+use crate::machine::Machine;
 use crate::pool::{PoolError, Request, tag_text};
 use crate::verifier;
 
@@ -70,11 +71,17 @@ fn allocate(c: &Call<'_>, wanted: &Wanted) -> *mut c_void {
     }
 }
 
+/// Notes that a block of pool is about to go, with the locks that are in it.
+pub(crate) fn locks_gone(m: &Machine, block: usize) {
+    if let Some(found) = m.pool().find(block) {
+        verifier::lock_order::forget(m, found.address, found.request.size);
+        super::resource::memory_gone(m, found.address, found.request.size);
+    }
+}
+
 fn free(c: &Call<'_>, block: *mut c_void, tag: u32) {
     let found = c.m.pool().find(block.addr());
-    if let Some(found) = &found {
-        verifier::lock_order::forget(c.m, found.address, found.request.size);
-    }
+    locks_gone(c.m, block.addr());
     let paged = found.is_some_and(|found| found.request.paged);
     let level = c.thread.irql();
     if paged && level > irql::APC {
@@ -162,5 +169,39 @@ exports! {
     [DISPATCH, 19041, "wdm/nf-wdm-exfreepool2"]
     fn ExFreePool2(c, block: *mut c_void, tag: u32, _extended: *const c_void, _count: u32) {
         free(c, block, tag);
+    }
+}
+
+/// The Filter Manager's way to memory for I/O past the cache.
+pub mod flt {
+    use core::ffi::c_void;
+
+    use super::{allocate, free, with_type};
+    use crate::exports;
+    use crate::fltmgr::instance;
+    use crate::layout::PVOID;
+    use crate::volume::kind::SECTOR_BYTES;
+
+    exports! {
+        EXPORTS = "fltmgr.sys";
+
+        /// Allocates a block that is aligned as the volume's device needs it.
+        [DISPATCH, 0, "fltkernel/nf-fltkernel-fltallocatepoolalignedwithtag"]
+        fn FltAllocatePoolAlignedWithTag(
+            c, by: PVOID, kind: u32, size: usize, tag: u32,
+        ) -> *mut c_void {
+            instance::expect(c.m, c.info.name, by);
+            // A sector covers what any device of the host asks for.
+            let mut wanted = with_type(kind, size.max(1), tag);
+            wanted.align = usize::try_from(SECTOR_BYTES).unwrap_or(usize::MAX);
+            allocate(c, &wanted)
+        }
+
+        /// Frees it.
+        [DISPATCH, 0, "fltkernel/nf-fltkernel-fltfreepoolalignedwithtag"]
+        fn FltFreePoolAlignedWithTag(c, by: PVOID, block: *mut c_void, tag: u32) {
+            instance::expect(c.m, c.info.name, by);
+            free(c, block, tag);
+        }
     }
 }

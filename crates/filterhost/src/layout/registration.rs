@@ -1,7 +1,10 @@
 //! What a minifilter registers, and the shapes of its callbacks.
 
 use super::GUID;
-use super::{FLT_CALLBACK_DATA, FLT_RELATED_OBJECTS, PVOID, UNICODE_STRING, Zeroed, layout, plain};
+use super::{
+    FLT_CALLBACK_DATA, FLT_IO_PARAMETER_BLOCK, FLT_RELATED_OBJECTS, PVOID, UNICODE_STRING, Zeroed,
+    layout, plain,
+};
 use crate::status::NtStatus;
 
 /// Called before an operation goes down; returns an `FLT_PREOP_*` value.
@@ -38,6 +41,14 @@ pub type ContextFree = unsafe extern "win64" fn(PVOID, u16);
 /// A section under scan conflicts with somebody's operation.
 pub type SectionNotification =
     unsafe extern "win64" fn(PVOID, PVOID, *mut FLT_CALLBACK_DATA) -> NtStatus;
+
+/// (related objects, the operation as it was, its status, context).
+pub type OperationStatus = unsafe extern "win64" fn(
+    *const FLT_RELATED_OBJECTS,
+    *mut FLT_IO_PARAMETER_BLOCK,
+    NtStatus,
+    PVOID,
+);
 
 /// A transaction that the filter enlisted in changed its state.
 pub type TransactionNotification =

@@ -4,9 +4,12 @@
 //! Instructions are counted by the processor's trap flag, which is on only while the thread runs
 //! driver code: what the host does in a call is neither counted nor slowed down.
 
+mod dispatch;
 mod profile;
 mod step;
 
+pub use dispatch::{DispatchCode, DispatchCount};
+pub(crate) use dispatch::{judge_level, watch, watched};
 pub use profile::Profile;
 pub use step::Step;
 pub(crate) use step::{is_ours, to_driver};

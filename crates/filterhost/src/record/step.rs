@@ -12,8 +12,10 @@ use core::arch::asm;
 use core::cell::{Cell, RefCell};
 use core::ptr::null;
 
+use super::dispatch::Watched;
 use super::{Event, Recording, What};
 use crate::image::is_in_image;
+use crate::machine;
 
 /// `TRAP_TRACE`: the trap flag's own signal, not a breakpoint's.
 const TRAP_TRACE: libc::c_int = 2;
@@ -51,6 +53,7 @@ pub(super) struct Tape {
     place: Cell<Place>,
     full: Cell<bool>,
     events: RefCell<Vec<Event>>,
+    watched: Option<Watched>,
 }
 
 impl Tape {
@@ -61,6 +64,15 @@ impl Tape {
             place: Cell::new(Place::Host),
             full: Cell::new(false),
             events: RefCell::default(),
+            watched: None,
+        }
+    }
+
+    /// A tape that keeps nothing and looks at each instruction.
+    pub fn watching(watched: Watched) -> Self {
+        Self {
+            watched: Some(watched),
+            ..Self::new(0)
         }
     }
 
@@ -77,6 +89,9 @@ impl Tape {
     }
 
     fn push(&self, step: Step) {
+        if let Some(watched) = &self.watched {
+            return watched.step(step.rip);
+        }
         let used = self.used.get();
         match self.steps.get(used) {
             Some(place) => {
@@ -112,9 +127,22 @@ fn on_tape<R>(run: impl FnOnce(&Tape) -> R) -> Option<R> {
     tape.map(run)
 }
 
+/// Whether the calling thread has a tape.
+pub(super) fn is_on_tape() -> bool {
+    !TAPE.get().is_null()
+}
+
+/// Runs this with what the calling thread's tape watches, if it does.
+pub(super) fn on_watched<R>(run: impl FnOnce(&Watched) -> R) -> Option<R> {
+    on_tape(|tape| tape.watched.as_ref().map(run)).flatten()
+}
+
 /// Notes an event on the calling thread's tape, if it has one.
 pub(super) fn note(what: What) {
     on_tape(|tape| {
+        if tape.watched.is_some() {
+            return;
+        }
         let at = tape.used.get();
         tape.events.borrow_mut().push(Event { at, what });
     });
@@ -125,9 +153,12 @@ pub(super) fn note(what: What) {
 #[inline(always)]
 pub(crate) fn to_driver() {
     let steps = on_tape(|tape| {
-        let wanted = !tape.steps.is_empty();
+        let wanted = !tape.steps.is_empty() || tape.watched.is_some();
         if wanted {
             tape.place.set(Place::Way);
+        }
+        if let Some(watched) = &tape.watched {
+            watched.set_level(machine::current_thread().irql());
         }
         wanted
     });

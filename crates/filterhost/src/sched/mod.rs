@@ -43,6 +43,12 @@ impl Time {
         let units = u64::try_from(by.as_nanos() / 100).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(units))
     }
+
+    /// How long ago `earlier` was at this moment; zero if it was not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0).saturating_mul(100))
+    }
 }
 
 /// A deadline passed before the awaited thing came true.

@@ -193,6 +193,19 @@ impl SimThread {
         self.terminating.load(Ordering::Acquire)
     }
 
+    /// Whether no normal kernel APC reaches the thread: it is in a critical or guarded region, or
+    /// raised. `KeAreApcsDisabled` tells of the regions alone.
+    #[must_use]
+    pub fn holds_apcs_off(&self) -> bool {
+        self.irql() >= crate::irql::APC || self.is_in_region()
+    }
+
+    /// Whether the thread is in a critical or a guarded region.
+    #[must_use]
+    pub fn is_in_region(&self) -> bool {
+        self.critical_region() > 0 || self.guarded_region() > 0
+    }
+
     /// Asks for the thread to end, as killing its process does. Cancellable waits end; the
     /// caller must call [`crate::sched::Sched::notify`].
     pub fn terminate(&self) {
@@ -214,10 +227,7 @@ impl SimThread {
 
     /// True where a wait of the thread must not end now: it is frozen.
     pub(crate) fn is_frozen(&self) -> bool {
-        self.suspended.load(Ordering::Acquire)
-            && self.irql() == crate::irql::PASSIVE
-            && self.critical_region() == 0
-            && self.guarded_region() == 0
+        self.suspended.load(Ordering::Acquire) && !self.holds_apcs_off()
     }
 
     /// True once the thread's function has returned.

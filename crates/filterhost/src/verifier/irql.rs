@@ -17,6 +17,11 @@ super::rules! {
     LOWER = "irql-lower": "Lowering goes to the same or a lower level."
         ["KeLowerIrql function", "wdm/nf-wdm-kelowerirql"]
         off: "The level is raised.";
+    CODE = "irql-code":
+        "Code that is written for DISPATCH_LEVEL, as whoever built the machine says, is run there."
+        ["IRQL annotations for drivers",
+         "https://learn.microsoft.com/windows-hardware/drivers/devtest/irql-annotations-for-drivers"]
+        off: "The code runs, and may be preempted.";
     PAGED_POOL = "irql-paged-pool": "Paged pool is allocated and freed at APC_LEVEL or below."
         ["ExAllocatePoolWithTag function", "wdm/nf-wdm-exallocatepoolwithtag"]
         off: "The pool serves the call.";

@@ -25,7 +25,9 @@ pub mod push_lock;
 pub mod reference;
 pub mod region;
 pub mod registers;
+pub mod registry;
 mod report;
+pub mod resource;
 mod rule;
 pub mod section;
 pub mod special_pool;
@@ -51,6 +53,7 @@ pub static FAMILIES: &[&Family] = &[
     &wait::FAMILY,
     &spin_lock::FAMILY,
     &push_lock::FAMILY,
+    &resource::FAMILY,
     &lock_order::FAMILY,
     &region::FAMILY,
     &sync::FAMILY,
@@ -75,6 +78,7 @@ pub static FAMILIES: &[&Family] = &[
     &work_item::FAMILY,
     &own_io::FAMILY,
     &irp::FAMILY,
+    &registry::FAMILY,
     &lifetime::FAMILY,
 ];
 

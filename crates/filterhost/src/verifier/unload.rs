@@ -27,6 +27,7 @@ pub(crate) fn check(m: &Arc<Machine>, image: &Arc<Image>, since: u64) {
     check_references(m, image);
     check_handles(m, image);
     check_locks(m, image);
+    crate::kernel::resource::image_gone(m, image);
     check_providers(m, image);
     check_routines(m, image);
     let leaked: Vec<_> = m

@@ -65,23 +65,11 @@ fn topics(sources: &Path) -> Vec<String> {
 }
 
 fn import_libraries(out: &Path) -> Vec<PathBuf> {
-    let mut modules: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for export in filterhost::exports::all() {
-        let names = modules.entry(export.info.module).or_default();
-        names.push(export.info.name.to_owned());
-    }
-    for (module, name) in filterhost::kernel::data::names() {
-        modules
-            .entry(module)
-            .or_default()
-            .push(format!("{name} DATA"));
-    }
-    modules
+    filterhost::exports::definitions()
         .into_iter()
-        .map(|(module, names)| {
+        .map(|(module, text)| {
             let definition = out.join(format!("{module}.def"));
             let library = out.join(format!("{module}.lib"));
-            let text = format!("LIBRARY \"{module}\"\nEXPORTS\n{}\n", names.join("\n"));
             fs::write(&definition, text).expect("a writable folder");
             run(Command::new(LINKER)
                 .args(["/lib", "/machine:x64"])
@@ -97,7 +85,13 @@ fn compile(sources: &Path, out: &Path, name: &str) -> Result<PathBuf, String> {
     let object = out.join(format!("{name}.obj"));
     run(Command::new(CLANG)
         .args(["--target=x86_64-pc-windows-msvc", "-ffreestanding", "-O1"])
-        .args(["-gcodeview", "-Wall", "-Wextra", "-Wno-unused-parameter"])
+        .args([
+            "-g",
+            "-gcodeview",
+            "-Wall",
+            "-Wextra",
+            "-Wno-unused-parameter",
+        ])
         .args(["-Werror", "-c"])
         .arg(sources.join(format!("{name}.c")))
         .arg("-o")

@@ -6,10 +6,13 @@
 //! run twice must give one trace hash.
 
 mod client;
+#[path = "../support/committed.rs"]
+mod committed;
 mod complete;
 mod gate;
 mod guest;
 mod images;
+mod page;
 mod show;
 mod situation;
 mod table;
@@ -42,6 +45,10 @@ fn main() -> ExitCode {
         complete_trial("every_result_is_shown", {
             let (table, images) = (table.clone(), images.clone());
             move || complete::every_result_is_shown(&table, &images)
+        }),
+        complete_trial("the_page_is_current", {
+            let table = table.clone();
+            move || page::differences(&table)
         }),
         complete_trial("every_case_is_named", {
             let (table, images) = (table.clone(), images.clone());

@@ -25,6 +25,17 @@ WRONG(passive, irql_lower)
     KeLowerIrql(PASSIVE_LEVEL);
     return 0;
 }
+// The test names this function as one for DISPATCH_LEVEL.
+static __attribute__((noinline)) void at_dispatch_level(volatile ULONG *counted) { ++*counted; }
+WRONG(passive, irql_code)
+{
+    static volatile ULONG counted;
+    KIRQL old = KfRaiseIrql(DISPATCH_LEVEL);
+    at_dispatch_level(&counted);
+    KeLowerIrql(old);
+    at_dispatch_level(&counted);
+    return 0;
+}
 WRONG(passive, irql_paged_pool)
 {
     KIRQL old = KfRaiseIrql(DISPATCH_LEVEL);

@@ -7,6 +7,8 @@
 
 #[path = "../conform/client.rs"]
 mod client;
+#[path = "../support/committed.rs"]
+mod committed;
 #[path = "../conform/gate.rs"]
 mod gate;
 #[path = "../conform/guest.rs"]
@@ -95,8 +97,12 @@ fn or_fail(said: &[String]) -> Result<(), Failed> {
     Err(Failed::from(said.join("\n")))
 }
 
-fn machine() -> MachineBuilder {
-    Machine::builder().scheduler(Mode::Seeded(1))
+fn machine(rule: &Rule) -> MachineBuilder {
+    let machine = Machine::builder().scheduler(Mode::Seeded(1));
+    if rule.name == verifier::irql::CODE.name {
+        return machine.dispatch_code(&["at_dispatch_level"]);
+    }
+    machine
 }
 
 /// Runs a driver; gives what the world and the driver found wrong, or the report.
@@ -109,7 +115,7 @@ fn play(driver: &Wrong, machine: MachineBuilder) -> Result<Result<(), String>, R
 fn judge(rule: &'static Rule, driver: &Wrong) -> Vec<String> {
     let mut said = Vec::new();
     let case = &driver.case;
-    match play(driver, machine()) {
+    match play(driver, machine(rule)) {
         Ok(ended) => said.push(format!("{case}: nobody noticed ({ended:?})")),
         Err(report) if report.rule() != rule.name => {
             said.push(format!(
@@ -119,7 +125,7 @@ fn judge(rule: &'static Rule, driver: &Wrong) -> Vec<String> {
         }
         Err(_) => {}
     }
-    let off = machine().without_rules(&[rule.name]);
+    let off = machine(rule).without_rules(&[rule.name]);
     match (play(driver, off), crash_of(rule)) {
         (Ok(_), None) => {}
         (Err(report), Some(crash)) if report.rule() == crash => {}

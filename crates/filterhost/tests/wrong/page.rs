@@ -3,9 +3,11 @@
 //! `SILOSCAN_WRITE_DOCS=1` writes the page instead of comparing it.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use filterhost::verifier::{FAMILIES, Family, Rule, rules};
+
+use crate::committed;
 
 const HEAD: &str = "\
 # What the filter host judges
@@ -31,28 +33,18 @@ const TAIL: &str = "\
 
 | what | where |
 | --- | --- |
-| INF and altitude | `crates/inf`, 26 rules; `tests/inf/broken.toml` makes an INF that breaks each |
+| the text of an INF | `crates/inf`, 26 rules; `tests/inf/broken.toml` breaks each |
 | imports that a supported Windows lacks | `tests/imports.toml` and `tests/image` |
-| the cache's write section entered below `DISPATCH_LEVEL` | the compiler: see below |
 
-The cache is the driver's own memory and its write section is inlined, so nobody sees from outside
-at which level it is entered. The core's functions that write take a `WriteToken`; only
-`src/kernel/lock.rs` makes one, while it holds a spin lock at `DISPATCH_LEVEL`.
+Rule `irql-code` needs to be told which code it is about (`MachineBuilder::dispatch_code`).
+siloscan's is the write section of the cache and its neighbours, in `tests/write_sections.rs`: what
+takes a `WriteToken` is inlined and makes no call that tells its level. The compiler helps: only
+`src/kernel/lock.rs` makes a token, while it holds a spin lock at `DISPATCH_LEVEL`.
 ";
-
-fn path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/verifier.md")
-}
 
 /// What the committed page lacks; writes it instead where that is asked for.
 pub fn differences() -> Vec<String> {
-    let page = page();
-    if std::env::var_os("SILOSCAN_WRITE_DOCS").is_some() {
-        std::fs::write(path(), &page).expect("the page can be written");
-    }
-    let there = std::fs::read_to_string(path()).unwrap_or_default();
-    let differs = there != page;
-    Vec::from_iter(differs.then(|| "docs/verifier.md: run with SILOSCAN_WRITE_DOCS=1".to_owned()))
+    Vec::from_iter(committed::differs("verifier.md", &page()))
 }
 
 fn page() -> String {

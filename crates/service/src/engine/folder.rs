@@ -1,8 +1,10 @@
 //! Reads a folder of rules, bounded and in an order that depends on the names alone.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// At most so many rule files are read from one folder.
 pub const RULE_FILES_MAX: usize = 20_000;
@@ -92,6 +94,39 @@ impl RuleFolder {
         }
         Ok(found)
     }
+}
+
+/// What a folder looks like: names, sizes and change times of its files, a line each.
+pub(super) fn look(folder: &Path) -> String {
+    let mut lines = Vec::new();
+    // What cannot be listed looks empty; reading it then says why.
+    let _ = look_below(folder, 0, &mut lines);
+    lines.sort();
+    lines.concat()
+}
+
+fn look_below(folder: &Path, depth: usize, lines: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            if depth < RULE_FOLDER_DEPTH_MAX {
+                let _ = look_below(&path, depth + 1, lines);
+            }
+        } else if lines.len() <= RULE_FILES_MAX {
+            // A link whose target is gone has neither size nor time, which is a look as well.
+            let about = fs::metadata(&path).ok();
+            let size = about.as_ref().map_or(0, fs::Metadata::len);
+            let changed = about.and_then(|about| about.modified().ok());
+            let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let mut line = String::new();
+            let nanos = changed.unwrap_or_default().as_nanos();
+            // Writing to a string cannot fail.
+            let _ = writeln!(line, "{} {size} {nanos}", path.display());
+            lines.push(line);
+        }
+    }
+    Ok(())
 }
 
 fn list(

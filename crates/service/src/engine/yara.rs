@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use yara_x::{Compiler, Rules, SourceCode};
 
+use crate::rules::load;
+
 use super::{
-    BUILTIN_ORIGIN, BUILTIN_RULES, Digest, Engine, EngineError, Finding, RuleSource, Scanner,
+    BUILTIN_ORIGIN, BUILTIN_RULES, Digest, Engine, EngineError, EngineKind, Finding, Packed,
+    RuleSource, Scanner,
 };
 
 /// A rule file that does not compile, and where.
@@ -150,6 +154,35 @@ fn digest_of<'a>(sources: impl Iterator<Item = &'a RuleSource>) -> Digest {
         part(&source.text);
     }
     Digest(hash.finalize().into())
+}
+
+/// YARA-X with the built-in rules and those of the rules folder.
+pub struct Yara;
+
+impl EngineKind for Yara {
+    fn pack(&self, folder: Option<&Path>) -> Packed {
+        let loaded = load(folder);
+        let mut problems = loaded.problems;
+        let mut bytes = Vec::new();
+        if let Err(cause) = loaded.engine.rules.serialize_into(&mut bytes) {
+            problems.push(format!("the compiled rules cannot be packed: {cause}"));
+        }
+        Packed {
+            digest: loaded.engine.digest,
+            rules: loaded.engine.rule_count(),
+            bytes,
+            problems,
+        }
+    }
+
+    fn unpack(&self, packed: &[u8]) -> Result<Box<dyn Scanner>, String> {
+        let rules = Rules::deserialize(packed)
+            .map_err(|cause| format!("the packed rules cannot be used: {cause}"))?;
+        // A worker has one rule set for as long as it lives.
+        let rules: &'static Rules = Box::leak(Box::new(rules));
+        let scanner = None;
+        Ok(Box::new(YaraScanner { rules, scanner }))
+    }
 }
 
 impl Engine for YaraEngine {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use siloscan_core::wire::{
     Chunk, ChunkReply, Piece, Poll, PollAnswer, PollFlags, PollReply, Scan, ScanAnswer, ScanFlags,
-    ScanReply, ScanRequest, Stop,
+    ScanReply, ScanRequest, Stop, StopReply,
 };
-use siloscan_service::engine::Engine;
 use siloscan_service::events::{Event, EventSink};
 use siloscan_service::platform::{
     ConnectError, Delivery, Platform, Port, PortError, Section, SectionError, Work,
 };
+use siloscan_service::scans::Scans;
 use siloscan_service::service::Service;
 use siloscan_service::settings::Settings;
 use zerocopy::{FromZeros, IntoBytes};
@@ -161,6 +161,12 @@ impl DriverSide {
 
     pub fn stop(&self, request: u64) {
         self.send(Stop::new(request, 0).as_bytes(), 0);
+    }
+
+    /// Wants the section of a request back; returns the message's number.
+    pub fn take_back(&self, request: u64, section: u64) -> u64 {
+        let stop = Stop::new(request, section);
+        self.send(stop.as_bytes(), size_of::<StopReply>() as u32)
     }
 
     pub fn poll(&self, sequence: u64) -> u64 {
@@ -387,11 +393,11 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(engine: Arc<dyn Engine>, settings: Settings) -> Self {
+    pub fn start(engine: impl Into<Scans>, settings: Settings) -> Self {
         Self::start_with(DriverSide::default(), engine, settings)
     }
 
-    pub fn start_with(driver: DriverSide, engine: Arc<dyn Engine>, settings: Settings) -> Self {
+    pub fn start_with(driver: DriverSide, engine: impl Into<Scans>, settings: Settings) -> Self {
         let events = Events::default();
         let platform = TestPlatform {
             start: Instant::now(),

@@ -22,7 +22,7 @@ use filterhost::{Container, LoadOptions, Machine};
 use crate::layer::LayerFolder;
 use crate::opens;
 use crate::report::figures::{Figures, RouteRow, StartRow};
-use crate::world::{ALTITUDE, INSTANCE, SERVICE, SERVICE_SID};
+use crate::world::{ALTITUDE, GROUP, INSTANCE, SERVICE, SERVICE_SID};
 use outside::Outside;
 
 /// What a day is made of.
@@ -75,6 +75,7 @@ fn day(
     tell("loading siloscan.sys");
     let share = u32::from(!options.optimised);
     let load = LoadOptions::new(&options.image, SERVICE)
+        .group(GROUP)
         .instance(INSTANCE, ALTITUDE)
         .value("Parameters", "LayerVerdicts", Value::dword(share));
     let before = m.pool().mark();

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::coverage::Coverage;
 use super::{Bench, Found, programs};
 use crate::command::{self, Ended};
 use crate::files;
 use crate::packages;
+use crate::proofs;
 use crate::toolchain::{self, Wish};
 use crate::trouble::Outcome;
 
@@ -110,18 +112,47 @@ pub fn tail(log: &Path) {
     }
 }
 
-/// `cargo test` as on any machine: no driver, no Windows target.
+/// `cargo test` as on any machine: no driver, no Windows target. Then the test that needs a clamd.
 pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     packages::need(
         &mut bench.say,
         "the filter host's tests",
         packages::CONFORMANCE,
     )?;
+    packages::need(
+        &mut bench.say,
+        "the tests of scans at rest",
+        packages::AT_REST,
+    )?;
     let mut test = host(bench, "test");
     // The feature adds the filter host's tests with drivers in C, whose compiler is there now.
     test.args(["--workspace", "--locked", "--no-fail-fast"]);
     test.args(["--features", "filterhost/clang"]);
-    counted(bench, "unit", &mut test)
+    let mut found = counted(bench, "unit", &mut test)?;
+    packages::need(
+        &mut bench.say,
+        "the service's test of ClamAV",
+        packages::CLAMD,
+    )?;
+    let mut clamd = host(bench, "test");
+    clamd.args(["--workspace", "--locked", "--features", "filterhost/clang"]);
+    clamd.args(["--test", "clamd", "--", "--ignored"]);
+    let with_clamd = counted(bench, "clamd", &mut clamd)?;
+    found.passed += with_clamd.passed;
+    found.ignored = found.ignored.saturating_sub(with_clamd.passed);
+    found.failed.extend(with_clamd.failed);
+    Ok(found)
+}
+
+/// Every interleaving of small stories of the cache, the ledger and the flights; and whether a
+/// broken core is noticed.
+pub fn model(bench: &mut Bench) -> Outcome<Found> {
+    let mut test = proofs::model_command(&bench.root);
+    let mut found = counted(bench, "model", &mut test)?;
+    for (breaks, noticed) in proofs::model_planted(&bench.root, &mut bench.say)? {
+        found.check(noticed, || format!("not noticed: {breaks}"));
+    }
+    Ok(found)
 }
 
 /// The tests that load the built driver.
@@ -129,7 +160,10 @@ pub fn image(bench: &mut Bench) -> Outcome<Found> {
     packages::need(&mut bench.say, "the layout tests", packages::LAYOUTS)?;
     let image = bench.built()?.image;
     let programs = programs::of_the_image(bench)?;
-    programs::run(bench, programs, &image)
+    let coverage = Coverage::begin(bench, &image)?;
+    let mut found = programs::run(bench, programs, &image, &coverage.marks)?;
+    coverage.end(&bench.root, &mut found)?;
+    Ok(found)
 }
 
 /// The root's integration tests, by their files.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Bench;
 use crate::command;
 use crate::driver::Request;
 use crate::files;
 use crate::packages;
+use crate::say::Say;
 use crate::trouble::{Outcome, Trouble};
 
 /// A copy of the tree's sources. It keeps its own target folder from run to run.
@@ -21,11 +21,10 @@ const WITHOUT: &[&str] = &["target", ".git"];
 
 impl Copy {
     /// Makes the copy equal to the tree; a file that is the same already is not touched.
-    pub fn new(bench: &Bench) -> Outcome<Self> {
-        let root = bench.root.join("target/mutants/tree");
+    pub fn new(source: &Path) -> Outcome<Self> {
         let copy = Self {
-            root,
-            source: bench.root.clone(),
+            root: source.join("target/mutants/tree"),
+            source: source.to_owned(),
         };
         copy.restore()?;
         Ok(copy)
@@ -72,8 +71,8 @@ impl Copy {
 }
 
 /// Makes sure that there is something to apply patches with.
-pub fn need(bench: &mut Bench) -> Outcome<()> {
-    packages::need(&mut bench.say, "changing a copy of the sources", &["patch"])
+pub fn need(say: &mut Say) -> Outcome<()> {
+    packages::need(say, "changing a copy of the sources", &["patch"])
 }
 
 fn mirror(from: &Path, to: &Path) -> Outcome<()> {
@@ -95,11 +94,25 @@ fn mirror(from: &Path, to: &Path) -> Outcome<()> {
     }
     for name in names {
         let (source, target) = (from.join(&name), to.join(&name));
-        if source.is_dir() {
+        if source.is_symlink() {
+            link(&source, &target)?;
+        } else if source.is_dir() {
             mirror(&source, &target)?;
         } else {
             files::write(&target, files::bytes(&source)?)?;
         }
     }
     Ok(())
+}
+
+/// A link of the tree is one of the copy, so that a patched file is seen through it, too.
+fn link(source: &Path, target: &Path) -> Outcome<()> {
+    let to = std::fs::read_link(source).map_err(|e| Trouble::file("read", source, &e))?;
+    if std::fs::read_link(target).is_ok_and(|old| old == to) {
+        return Ok(());
+    }
+    if target.is_dir() && !target.is_symlink() {
+        files::remove_folder(target)?;
+    }
+    std::os::unix::fs::symlink(&to, target).map_err(|e| Trouble::file("make", target, &e))
 }

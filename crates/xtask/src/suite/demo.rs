@@ -21,7 +21,7 @@ const BROKEN: &str = "own-key-not-dropped.patch";
 /// Runs the demo with the good driver, which must pass, and with a broken one, which must not.
 pub fn check(bench: &mut Bench) -> Outcome<Found> {
     packages::need(&mut bench.say, "the demo's base layer", packages::LAYER)?;
-    copy::need(bench)?;
+    copy::need(&mut bench.say)?;
     let good = bench.built()?.image;
     let mut build = host(bench, "build");
     // With the feature of the stages before, so that nothing is compiled twice.
@@ -50,7 +50,7 @@ pub fn check(bench: &mut Bench) -> Outcome<Found> {
     let whole = page.contains("</html>") && !needs.iter().any(|it| page.contains(it));
     found.check(whole, || "its report needs other files".into());
 
-    let copy = Copy::new(bench)?;
+    let copy = Copy::new(&bench.root)?;
     copy.patch(&bench.root.join("tests/mutants").join(BROKEN))?;
     let broken = copy.request().prepare(&mut bench.say)?;
     let broken = broken.build(&mut bench.say);

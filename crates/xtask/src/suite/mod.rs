@@ -1,13 +1,15 @@
 //! `cargo xtask test`: every check there is, one stage after the other, each with a time limit, a
 //! log and a line in the summary. A stage that fails does not keep the later ones from running.
 
-mod cargo;
-mod copy;
+pub mod cargo;
+pub mod copy;
+mod coverage;
 mod demo;
 mod disk;
 mod driver;
 mod format;
-mod mutants;
+mod fuzz;
+pub mod mutants;
 mod package;
 mod programs;
 mod windows;
@@ -35,6 +37,8 @@ pub enum Stage {
     Build,
     /// All tests of all crates that need no driver, as `cargo test` runs them.
     Unit,
+    /// Cache, ledger and flights under the model checker.
+    Model,
     /// The built driver as a file, in the filter host, and its layouts.
     Image,
     /// The main job passes, and does not with a broken driver.
@@ -47,10 +51,12 @@ pub enum Stage {
     Windows,
     /// Clippy for everything that runs on this host.
     Lint,
-    /// Three builds, two folders, one image.
+    /// Two builds, two folders, one image.
     Repro,
     /// Clippy for the driver on its own target; a planted lint is seen.
     LintDriver,
+    /// The quick targets of the fuzzer for a few seconds each; each planted defect is found.
+    Fuzz,
     /// Each deliberately broken driver makes its test fail.
     Mutants,
     /// The service checks for Windows.
@@ -160,6 +166,7 @@ fn perform(stage: Stage, bench: &mut Bench) -> Outcome<Found> {
         Stage::Tidy => tidy::check(&bench.root),
         Stage::Build => driver::build(bench),
         Stage::Unit => cargo::unit(bench),
+        Stage::Model => cargo::model(bench),
         Stage::Image => cargo::image(bench),
         Stage::Demo => demo::check(bench),
         Stage::Wine => wine::run(bench),
@@ -168,6 +175,7 @@ fn perform(stage: Stage, bench: &mut Bench) -> Outcome<Found> {
         Stage::Lint => cargo::lint(bench),
         Stage::Repro => driver::repro(bench),
         Stage::LintDriver => driver::lint(bench),
+        Stage::Fuzz => fuzz::run(bench),
         Stage::Mutants => mutants::run(bench),
         Stage::Service => cargo::service(bench),
     }

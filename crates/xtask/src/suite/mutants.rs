@@ -30,10 +30,13 @@ const CORE: &str = "crates/core/tests/mutants";
 
 /// What a patch says of itself.
 #[derive(Debug, PartialEq, Eq)]
-struct Mutant {
-    breaks: String,
-    file: String,
-    test: String,
+pub struct Mutant {
+    /// What it breaks.
+    pub breaks: String,
+    /// The test program that notices; `fuzz` for a target of the fuzzer.
+    pub file: String,
+    /// The test, or the target.
+    pub test: String,
 }
 
 /// A test program, and the driver that it loads, if it loads one.
@@ -65,10 +68,10 @@ struct Whole {
 /// Builds each broken product and runs its test, which must fail; it must pass with the good one.
 /// While one is built, those before it are tested.
 pub fn run(bench: &mut Bench) -> Outcome<Found> {
-    copy::need(bench)?;
+    copy::need(&mut bench.say)?;
     let driver = patches(&bench.root, DRIVER)?;
     let core = patches(&bench.root, CORE)?;
-    let copy = Copy::new(bench)?;
+    let copy = Copy::new(&bench.root)?;
     let core_tests = core_programs(bench, &copy, None)?;
     let whole = Whole {
         image: bench.built()?.image,
@@ -118,7 +121,7 @@ pub fn run(bench: &mut Bench) -> Outcome<Found> {
 }
 
 /// The patches of a folder, relative to the root.
-fn patches(root: &Path, folder: &str) -> Outcome<Vec<String>> {
+pub fn patches(root: &Path, folder: &str) -> Outcome<Vec<String>> {
     let names = files::names(&root.join(folder))?;
     let patches: Vec<String> = names
         .iter()
@@ -137,7 +140,7 @@ fn stem(patch: &str) -> String {
 }
 
 /// Applies a patch to the copy, whatever was in it before.
-fn patched(copy: &Copy, root: &Path, patch: &str) -> Outcome<Mutant> {
+pub fn patched(copy: &Copy, root: &Path, patch: &str) -> Outcome<Mutant> {
     let path = root.join(patch);
     let mutant = parse(&files::read(&path)?)
         .ok_or_else(|| Trouble::new("it does not begin with `breaks:` and `test: FILE NAME`"))?;

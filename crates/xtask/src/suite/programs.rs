@@ -11,13 +11,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cargo::{COMPILE, Counts, host, names, tail};
-use super::{Bench, Found};
+use super::{Bench, Found, coverage};
 use crate::command::{self, Ended};
 use crate::files;
 use crate::trouble::{Outcome, Trouble};
 
 /// One program with all its tests: minutes, on a machine that does nothing else.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// Those that take longest begin first, so that none of them is left alone at the end.
+const LONGEST: &[&str] = &["memory", "failure", "unload", "changes"];
 /// Programs that run at the same time, for each processor.
 const FOR_EACH_PROCESSOR: usize = 2;
 
@@ -54,6 +56,10 @@ pub fn of_the_image(bench: &mut Bench) -> Outcome<Vec<Program>> {
     let mut programs = compiled(bench, &mut build, "image-build")?;
     // Another package's test may have the name of one of the root's.
     programs.retain(|program| program.folder == bench.root);
+    programs.sort_by_key(|program| {
+        let place = LONGEST.iter().position(|name| *name == program.name);
+        place.unwrap_or(LONGEST.len())
+    });
     Ok(programs)
 }
 
@@ -97,8 +103,13 @@ fn program(line: &str) -> Option<Program> {
     })
 }
 
-/// Runs all tests of all programs against a driver.
-pub fn run(bench: &mut Bench, programs: Vec<Program>, image: &Path) -> Outcome<Found> {
+/// Runs all tests of all programs against a driver; what of it is run goes into a file of marks.
+pub fn run(
+    bench: &mut Bench,
+    programs: Vec<Program>,
+    image: &Path,
+    marks: &Path,
+) -> Outcome<Found> {
     let folder = bench.logs.join("image");
     files::make_folder(&folder)?;
     let work = |program: Program, tell: &Sender<String>| {
@@ -106,6 +117,7 @@ pub fn run(bench: &mut Bench, programs: Vec<Program>, image: &Path) -> Outcome<F
         let mut counts = Counts::default();
         let mut command = program.command();
         command.env("SILOSCAN_IMAGE", image);
+        command.env(coverage::VARIABLE, marks);
         let ended = command::limited(&mut command, &log, LIMIT, |line| {
             counts.read(line);
             tell.send(format!("{} {line}", program.name)).ok();

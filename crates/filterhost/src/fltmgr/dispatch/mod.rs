@@ -4,6 +4,7 @@
 //! [`call`] is the only way in. Who sends an operation owns its callback data and keeps it
 //! alive until the call returns.
 
+mod asked;
 mod down;
 mod functions;
 mod node;
@@ -18,6 +19,7 @@ pub use operation::{Operation, Stage, cancel_io, is_cancel_asked};
 pub(crate) use operation::{Resume, bind_packet, find, of_file};
 pub(crate) use up::drain;
 
+pub use asked::EXPORTS as ASKED_EXPORTS;
 pub use functions::EXPORTS;
 
 use super::instance::InstanceRef;
@@ -150,5 +152,8 @@ impl Run<'_> {
         }
         let information = guest::data::io_status(self.data).information;
         guest::data::set_status(self.data, status, information);
+        for asked in self.operation.take_asked() {
+            asked.answer(status);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::asked::Asked;
 use crate::fltmgr::ecp::OpenPacket;
 use crate::fltmgr::guest;
 use crate::fltmgr::instance::Instance;
@@ -44,6 +45,7 @@ struct State {
     cancelled: bool,
     cancel_asked: bool,
     packet: Option<Arc<OpenPacket>>,
+    asked: Vec<Asked>,
 }
 
 /// One operation in flight.
@@ -133,6 +135,16 @@ impl Operation {
         true
     }
 
+    /// Somebody wants to hear what the file system answers.
+    pub(super) fn ask(&self, asked: Asked) {
+        self.state.lock().asked.push(asked);
+    }
+
+    /// Everybody who wants to hear it.
+    pub(super) fn take_asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.state.lock().asked)
+    }
+
     pub(crate) fn take_resume(&self) -> Option<Resume> {
         self.state.lock().resume.take()
     }
@@ -206,6 +218,7 @@ fn new(
             cancelled: false,
             cancel_asked: false,
             packet,
+            asked: Vec::new(),
         }),
     })
 }

@@ -1,6 +1,7 @@
 //! Registration of filters, the start of filtering, and unloading.
 
 mod functions;
+mod judge;
 mod leaks;
 mod service;
 
@@ -43,6 +44,9 @@ fn register(
     }
     let callbacks = Callbacks::read(record);
     check_contexts(&callbacks)?;
+    if let Some(driver) = service::driver_of(m, driver) {
+        judge::service(m, driver.service());
+    }
     let service = service::instances(m, driver)?;
     let manager = FilterManager::of(m);
     let filter = Arc::new(Filter::new(

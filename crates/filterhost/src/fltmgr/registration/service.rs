@@ -10,7 +10,7 @@ use crate::driver::{Driver, Drivers};
 use crate::fltmgr::altitude::Altitude;
 use crate::fltmgr::filter::InstanceDefinition;
 use crate::machine::Machine;
-use crate::registry::{Key, REG_DWORD};
+use crate::registry::Key;
 use crate::status::{NtStatus, STATUS_OBJECT_NAME_NOT_FOUND};
 
 /// First build that looks below `Parameters`.
@@ -34,6 +34,15 @@ pub(super) fn driver_of(m: &Machine, object: usize) -> Option<Arc<Driver>> {
         .find(|driver| driver.object_address() == object)
 }
 
+/// The key of the instances, below the service's.
+pub(super) fn instances_key(m: &Machine) -> &'static str {
+    if m.build_number() >= PARAMETERS_BUILD {
+        r"Parameters\Instances"
+    } else {
+        "Instances"
+    }
+}
+
 /// The instances of a driver's service.
 ///
 /// # Errors
@@ -41,16 +50,10 @@ pub(super) fn driver_of(m: &Machine, object: usize) -> Option<Arc<Driver>> {
 pub(super) fn instances(m: &Machine, driver: usize) -> Result<ServiceInstances, NtStatus> {
     let driver = driver_of(m, driver).ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?;
     let name = driver.service().to_owned();
-    let new = m.build_number() >= PARAMETERS_BUILD;
-    let path = if new {
-        r"Parameters\Instances"
-    } else {
-        "Instances"
-    };
     let key = m
         .registry()
         .service(&name)
-        .find(path)
+        .find(instances_key(m))
         .ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?;
     let definitions: Vec<_> = key
         .subkeys()
@@ -72,12 +75,10 @@ pub(super) fn instances(m: &Machine, driver: usize) -> Result<ServiceInstances, 
 fn definition(instances: &Arc<Key>, name: &str) -> Option<InstanceDefinition> {
     let key = instances.find(name)?;
     let altitude = Altitude::parse(&key.value("Altitude")?.text()?)?;
-    let flags = key.value("Flags").filter(|value| value.kind == REG_DWORD);
-    let flags = flags.and_then(|value| <[u8; 4]>::try_from(value.data.as_slice()).ok());
-    let flags = flags.map_or(0, u32::from_le_bytes);
+    let flags = key.value("Flags").and_then(|value| value.number());
     Some(InstanceDefinition {
         name: name.to_owned(),
         altitude,
-        flags,
+        flags: flags.unwrap_or(0),
     })
 }

@@ -301,3 +301,11 @@ IMPORT NTSTATUS FltVetoBypassIo(FLT_CALLBACK_DATA *, const FLT_RELATED_OBJECTS *
 IMPORT NTSTATUS FltRequestFileInfoOnCreateCompletion(PFLT_FILTER, FLT_CALLBACK_DATA *, ULONG);
 IMPORT NTSTATUS FltRetrieveFileInfoOnCreateCompletionEx(PFLT_FILTER, FLT_CALLBACK_DATA *, ULONG,
     ULONG *, PVOID *);
+IMPORT void FltAcquireResourceExclusive(ERESOURCE *);
+IMPORT void FltAcquireResourceShared(ERESOURCE *);
+IMPORT void FltReleaseResource(ERESOURCE *);
+IMPORT PVOID FltAllocatePoolAlignedWithTag(PFLT_INSTANCE, POOL_TYPE, SIZE_T, ULONG);
+IMPORT void FltFreePoolAlignedWithTag(PFLT_INSTANCE, PVOID, ULONG);
+IMPORT const CHAR *FltGetIrpName(UCHAR);
+IMPORT NTSTATUS FltRequestOperationStatusCallback(FLT_CALLBACK_DATA *,
+    void (*)(const FLT_RELATED_OBJECTS *, FLT_IO_PARAMETER_BLOCK *, NTSTATUS, PVOID), PVOID);

@@ -92,3 +92,21 @@ static inline OBJECT_ATTRIBUTES attributes(UNICODE_STRING *name, ULONG flags)
     OBJECT_ATTRIBUTES made = { sizeof(made), NULL, name, flags, NULL, NULL };
     return made;
 }
+// Starts a thread.
+static inline NTSTATUS start_thread(THREAD_START *routine, PVOID context, HANDLE *out)
+{
+    OBJECT_ATTRIBUTES how = attributes(NULL, OBJ_KERNEL_HANDLE);
+    return PsCreateSystemThread(out, 0x1FFFFF, &how, NULL, NULL, routine, context);
+}
+// Waits for its end: the host must not keep a thread of ours running when the case returns. 0, or
+// the line of the check that failed.
+static inline ULONG finish_thread(HANDLE thread)
+{
+    PVOID object = NULL;
+    EXPECT(ObReferenceObjectByHandle(thread, 0x100000, PsThreadType, KernelMode, &object, NULL),
+        STATUS_SUCCESS);
+    EXPECT(KeWaitForSingleObject(object, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
+    ObfDereferenceObject(object);
+    EXPECT(ZwClose(thread), STATUS_SUCCESS);
+    return 0;
+}

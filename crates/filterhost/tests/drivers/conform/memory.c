@@ -80,3 +80,51 @@ CASE(passive, RtlZeroMemory, VOID)
     CHECK(Bytes[1] == 0 && Bytes[4] == 0 && Bytes[5] == 5);
     return 0;
 }
+CASE(passive, wcslen, NUMBER)
+{
+    UNUSED(in);
+    typedef SIZE_T COUNT(const WCHAR *);
+    COUNT *volatile count = find(L"wcslen");
+    CHECK(count != NULL && count(L"") == 0 && count(L"four") == 4);
+    return 0;
+}
+CASE(passive, MmMapLockedPagesSpecifyCache, POINTER)
+{
+    UNUSED(in);
+    fill();
+    MDL list = { NULL, sizeof(MDL), 4, NULL, NULL, NULL, 8, 0 };
+    list.StartVa = (PVOID)((ULONG_PTR)Bytes & ~0xFFFull);
+    list.ByteOffset = (ULONG)((ULONG_PTR)Bytes & 0xFFF);
+    UCHAR *view = MmMapLockedPagesSpecifyCache(&list, KernelMode, 1, NULL, 0, 0x40000010);
+    CHECK(view != NULL && view[7] == 7 && list.MappedSystemVa == view && (list.MdlFlags & 1));
+    return 0;
+}
+CASE(fault_passive, MmMapLockedPagesSpecifyCache, NULL_POINTER)
+{
+    UNUSED(in);
+    MDL list = { NULL, sizeof(MDL), 4, NULL, NULL, Bytes, 8, 0 };
+    CHECK(MmMapLockedPagesSpecifyCache(&list, KernelMode, 1, NULL, 0, 16) == NULL);
+    CHECK(list.MappedSystemVa == NULL);
+    return 0;
+}
+CASE(pre_read, FltAllocatePoolAlignedWithTag, POINTER)
+{
+    UCHAR *block = FltAllocatePoolAlignedWithTag(in->Instance, NonPagedPoolNx, 24, TAG);
+    CHECK(block != NULL && ((ULONG_PTR)block & 511) == 0);
+    block[23] = 1;
+    FltFreePoolAlignedWithTag(in->Instance, block, TAG);
+    return 0;
+}
+CASE(starved_passive, FltAllocatePoolAlignedWithTag, NULL_POINTER)
+{
+    UNUSED(in);
+    CHECK(FltAllocatePoolAlignedWithTag(TheInstance, NonPagedPoolNx, 24, TAG) == NULL);
+    return 0;
+}
+CASE(pre_read, FltFreePoolAlignedWithTag, VOID)
+{
+    PVOID block = FltAllocatePoolAlignedWithTag(in->Instance, NonPagedPoolNx, 0, TAG);
+    CHECK(block != NULL);
+    FltFreePoolAlignedWithTag(in->Instance, block, TAG);
+    return 0;
+}

@@ -162,7 +162,9 @@ typedef struct { PVOID Address; } MM_COPY_ADDRESS;
 #define PASSIVE_LEVEL 0
 #define APC_LEVEL 1
 #define DISPATCH_LEVEL 2
+#define REG_SZ 1
 #define REG_DWORD 4
+#define REG_MULTI_SZ 7
 #define KeyValuePartialInformation 2
 #define MM_COPY_MEMORY_PHYSICAL 1
 #define MM_COPY_MEMORY_VIRTUAL 2
@@ -192,6 +194,21 @@ IMPORT KIRQL KeGetCurrentIrql(void);
 IMPORT BOOLEAN KeAreAllApcsDisabled(void);
 IMPORT void KeEnterGuardedRegion(void);
 IMPORT void KeLeaveGuardedRegion(void);
+typedef struct { ULONGLONG Opaque[13]; } ERESOURCE;
+_Static_assert(sizeof(ERESOURCE) == 0x68, "ERESOURCE");
+IMPORT NTSTATUS ExInitializeResourceLite(ERESOURCE *);
+IMPORT NTSTATUS ExDeleteResourceLite(ERESOURCE *);
+IMPORT BOOLEAN ExAcquireResourceExclusiveLite(ERESOURCE *, BOOLEAN);
+IMPORT BOOLEAN ExAcquireResourceSharedLite(ERESOURCE *, BOOLEAN);
+IMPORT void ExReleaseResourceLite(ERESOURCE *);
+typedef struct _MDL {
+    struct _MDL *Next;
+    short Size, MdlFlags;
+    PVOID Process, MappedSystemVa, StartVa;
+    ULONG ByteCount, ByteOffset;
+} MDL;
+_Static_assert(sizeof(MDL) == 0x30, "MDL");
+IMPORT PVOID MmMapLockedPagesSpecifyCache(MDL *, KPROCESSOR_MODE, int, PVOID, ULONG, ULONG);
 IMPORT void KeEnterCriticalRegion(void);
 IMPORT void KeLeaveCriticalRegion(void);
 IMPORT ULONGLONG KeQueryUnbiasedInterruptTime(void);

@@ -18,19 +18,8 @@ static void note_and_end(PVOID context)
 }
 static NTSTATUS start(THREAD_START *routine, HANDLE *out)
 {
-    OBJECT_ATTRIBUTES how = attributes(NULL, OBJ_KERNEL_HANDLE);
     KeInitializeEvent(&Started, NotificationEvent, FALSE);
-    return PsCreateSystemThread(out, 0x1FFFFF, &how, NULL, NULL, routine, &Started);
-}
-static ULONG finish(HANDLE thread)
-{
-    PVOID object = NULL;
-    EXPECT(ObReferenceObjectByHandle(thread, 0x100000, PsThreadType, KernelMode, &object, NULL),
-        STATUS_SUCCESS);
-    EXPECT(KeWaitForSingleObject(object, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
-    ObfDereferenceObject(object);
-    EXPECT(ZwClose(thread), STATUS_SUCCESS);
-    return 0;
+    return start_thread(routine, &Started, out);
 }
 static NTSTATUS make_event(HANDLE *out)
 {
@@ -46,14 +35,14 @@ CASE(passive, PsCreateSystemThread, STATUS_SUCCESS)
     EXPECT(start(note, &thread), STATUS_SUCCESS);
     EXPECT(KeWaitForSingleObject(&Started, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
     CHECK(SeenContext == &Started);
-    return finish(thread);
+    return finish_thread(thread);
 }
 CASE(passive, PsTerminateSystemThread, NO_RETURN)
 {
     HANDLE thread = NULL;
     SeenContext = NULL;
     EXPECT(start(note_and_end, &thread), STATUS_SUCCESS);
-    ULONG line = finish(thread);
+    ULONG line = finish_thread(thread);
     CHECK(line == 0 && SeenContext == &Started);
     return 0;
 }
@@ -484,7 +473,7 @@ CASE(passive, PsGetCurrentThreadId, NUMBER)
 {
     HANDLE thread = NULL;
     EXPECT(start(note_id, &thread), STATUS_SUCCESS);
-    ULONG line = finish(thread);
+    ULONG line = finish_thread(thread);
     CHECK(line == 0 && PsGetCurrentThreadId() != NULL && OtherThread != PsGetCurrentThreadId());
     return 0;
 }

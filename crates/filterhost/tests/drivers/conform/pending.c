@@ -102,3 +102,52 @@ CASE(pre_create, FltGetRequestorProcessIdEx, NULL)
     CHECK(id == NULL);
     return 0;
 }
+
+static BOOLEAN is_text(const CHAR *one, const CHAR *other)
+{
+    while (*one && *one == *other) one++, other++;
+    return *one == *other;
+}
+CASE(passive, FltGetIrpName, NAME)
+{
+    UNUSED(in);
+    CHECK(is_text(FltGetIrpName(0), "IRP_MJ_CREATE"));
+    CHECK(is_text(FltGetIrpName(0x1b), "IRP_MJ_PNP"));
+    CHECK(is_text(FltGetIrpName(0xec), "IRP_MJ_VOLUME_DISMOUNT"));
+    return 0;
+}
+CASE(passive, FltGetIrpName, INVALID)
+{
+    UNUSED(in);
+    CHECK(is_text(FltGetIrpName(0x40), "<invalid IRP code>"));
+    return 0;
+}
+// The case says that it failed; only who hears the right answer takes that back.
+static void heard(const FLT_RELATED_OBJECTS *objects, FLT_IO_PARAMETER_BLOCK *block,
+    NTSTATUS status, PVOID context)
+{
+    BOOLEAN right = status == 0 && block->MajorFunction == 3 && context == &Held &&
+        block->TargetFileObject == objects->FileObject && block->Parameters.Read.Length != 0;
+    if (right) Armed.Line = 0;
+}
+CASE(pre_read, FltRequestOperationStatusCallback, STATUS_SUCCESS)
+{
+    EXPECT(FltRequestOperationStatusCallback(in->Data, heard, &Held), 0);
+    return __LINE__;
+}
+CASE(pre_close, FltRequestOperationStatusCallback, STATUS_INVALID_PARAMETER)
+{
+    EXPECT(FltRequestOperationStatusCallback(in->Data, heard, &Held), STATUS_INVALID_PARAMETER);
+    return 0;
+}
+CASE(post_create, FltRequestOperationStatusCallback, STATUS_INVALID_PARAMETER_POST)
+{
+    EXPECT(FltRequestOperationStatusCallback(in->Data, heard, &Held), STATUS_INVALID_PARAMETER);
+    return 0;
+}
+CASE(fault_pre_read, FltRequestOperationStatusCallback, STATUS_INSUFFICIENT_RESOURCES)
+{
+    EXPECT(FltRequestOperationStatusCallback(in->Data, heard, &Held),
+        STATUS_INSUFFICIENT_RESOURCES);
+    return 0;
+}

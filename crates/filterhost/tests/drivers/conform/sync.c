@@ -8,21 +8,6 @@ static LARGE_INTEGER milliseconds(LONGLONG n)
     LARGE_INTEGER made = { MILLISECONDS(n) };
     return made;
 }
-static NTSTATUS start(THREAD_START *routine, PVOID context, HANDLE *out)
-{
-    OBJECT_ATTRIBUTES how = attributes(NULL, OBJ_KERNEL_HANDLE);
-    return PsCreateSystemThread(out, 0x1FFFFF, &how, NULL, NULL, routine, context);
-}
-static ULONG finish(HANDLE thread)
-{
-    PVOID object = NULL;
-    EXPECT(ObReferenceObjectByHandle(thread, 0x100000, PsThreadType, KernelMode, &object, NULL),
-        STATUS_SUCCESS);
-    EXPECT(KeWaitForSingleObject(object, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
-    ObfDereferenceObject(object);
-    EXPECT(ZwClose(thread), STATUS_SUCCESS);
-    return 0;
-}
 static KMUTEX Mutex;
 static NTSTATUS Tried;
 static void try_mutex(PVOID context)
@@ -47,12 +32,12 @@ CASE(passive, KeReleaseMutex, ZERO)
     HANDLE thread;
     KeInitializeMutex(&Mutex, 0);
     EXPECT(KeWaitForSingleObject(&Mutex, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
-    EXPECT(start(try_mutex, NULL, &thread), STATUS_SUCCESS);
-    ULONG line = finish(thread);
+    EXPECT(start_thread(try_mutex, NULL, &thread), STATUS_SUCCESS);
+    ULONG line = finish_thread(thread);
     CHECK(line == 0 && Tried == STATUS_TIMEOUT);
     CHECK(KeReleaseMutex(&Mutex, FALSE) == 0);
-    EXPECT(start(try_mutex, NULL, &thread), STATUS_SUCCESS);
-    line = finish(thread);
+    EXPECT(start_thread(try_mutex, NULL, &thread), STATUS_SUCCESS);
+    line = finish_thread(thread);
     CHECK(line == 0 && Tried == STATUS_SUCCESS);
     return 0;
 }
@@ -255,14 +240,14 @@ CASE(passive, KeTryToAcquireSpinLockAtDpcLevel, FALSE)
     KeInitializeSpinLock(&Spin);
     KeInitializeEvent(&Taken, NotificationEvent, FALSE);
     KeInitializeEvent(&LetGo, NotificationEvent, FALSE);
-    EXPECT(start(hold_spin, NULL, &thread), STATUS_SUCCESS);
+    EXPECT(start_thread(hold_spin, NULL, &thread), STATUS_SUCCESS);
     EXPECT(KeWaitForSingleObject(&Taken, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
     KIRQL before = KeRaiseIrqlToDpcLevel();
     BOOLEAN got = KeTryToAcquireSpinLockAtDpcLevel(&Spin);
     if (got) KeReleaseSpinLockFromDpcLevel(&Spin);
     KeLowerIrql(before);
     KeSetEvent(&LetGo, 0, FALSE);
-    ULONG line = finish(thread);
+    ULONG line = finish_thread(thread);
     CHECK(line == 0 && got == FALSE);
     return 0;
 }

@@ -9,22 +9,6 @@ static LARGE_INTEGER milliseconds(LONGLONG n)
     LARGE_INTEGER made = { MILLISECONDS(n) };
     return made;
 }
-// The host must not keep a thread of ours running when the case returns.
-static NTSTATUS start(THREAD_START *routine, PVOID context, HANDLE *out)
-{
-    OBJECT_ATTRIBUTES how = attributes(NULL, OBJ_KERNEL_HANDLE);
-    return PsCreateSystemThread(out, 0x1FFFFF, &how, NULL, NULL, routine, context);
-}
-static ULONG finish(HANDLE thread)
-{
-    PVOID object = NULL;
-    EXPECT(ObReferenceObjectByHandle(thread, 0x100000, PsThreadType, KernelMode, &object, NULL),
-        STATUS_SUCCESS);
-    EXPECT(KeWaitForSingleObject(object, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
-    ObfDereferenceObject(object);
-    EXPECT(ZwClose(thread), STATUS_SUCCESS);
-    return 0;
-}
 static void set_soon(PVOID event)
 {
     LARGE_INTEGER pause = milliseconds(5);
@@ -91,9 +75,9 @@ CASE(passive, KeWaitForSingleObject, STATUS_SUCCESS)
     KEVENT event;
     HANDLE thread;
     KeInitializeEvent(&event, SynchronizationEvent, FALSE);
-    EXPECT(start(set_soon, &event, &thread), STATUS_SUCCESS);
+    EXPECT(start_thread(set_soon, &event, &thread), STATUS_SUCCESS);
     EXPECT(KeWaitForSingleObject(&event, 0, KernelMode, FALSE, NULL), STATUS_SUCCESS);
-    return finish(thread);
+    return finish_thread(thread);
 }
 CASE(passive, KeWaitForSingleObject, STATUS_TIMEOUT)
 {
@@ -187,9 +171,9 @@ CASE(post_create, FltCancellableWaitForSingleObject, STATUS_SUCCESS)
     KEVENT event;
     HANDLE thread;
     KeInitializeEvent(&event, SynchronizationEvent, FALSE);
-    EXPECT(start(set_soon, &event, &thread), STATUS_SUCCESS);
+    EXPECT(start_thread(set_soon, &event, &thread), STATUS_SUCCESS);
     EXPECT(FltCancellableWaitForSingleObject(&event, NULL, in->Data), STATUS_SUCCESS);
-    return finish(thread);
+    return finish_thread(thread);
 }
 CASE(post_create, FltCancellableWaitForSingleObject, STATUS_TIMEOUT)
 {
@@ -276,11 +260,11 @@ CASE(passive, FltAcquirePushLockExclusive, VOID)
     HANDLE thread;
     prepare(&Shared);
     FltAcquirePushLockExclusive(&Shared.Lock);
-    EXPECT(start(take_shared, &Shared, &thread), STATUS_SUCCESS);
+    EXPECT(start_thread(take_shared, &Shared, &thread), STATUS_SUCCESS);
     EXPECT(through(&Shared, 20), STATUS_TIMEOUT);
     FltReleasePushLock(&Shared.Lock);
     EXPECT(through(&Shared, 0), STATUS_SUCCESS);
-    ULONG line = finish(thread);
+    ULONG line = finish_thread(thread);
     FltDeletePushLock(&Shared.Lock);
     return line;
 }
@@ -289,16 +273,16 @@ CASE(passive, FltAcquirePushLockShared, VOID)
     HANDLE thread, writer;
     prepare(&Shared);
     FltAcquirePushLockShared(&Shared.Lock);
-    EXPECT(start(take_shared, &Shared, &thread), STATUS_SUCCESS);
+    EXPECT(start_thread(take_shared, &Shared, &thread), STATUS_SUCCESS);
     EXPECT(through(&Shared, 0), STATUS_SUCCESS);
-    ULONG line = finish(thread);
+    ULONG line = finish_thread(thread);
     // A second reader got through; a writer does not.
     KeClearEvent(&Shared.Through);
-    EXPECT(start(take_exclusive, &Shared, &writer), STATUS_SUCCESS);
+    EXPECT(start_thread(take_exclusive, &Shared, &writer), STATUS_SUCCESS);
     EXPECT(through(&Shared, 20), STATUS_TIMEOUT);
     FltReleasePushLock(&Shared.Lock);
     EXPECT(through(&Shared, 0), STATUS_SUCCESS);
-    ULONG last = finish(writer);
+    ULONG last = finish_thread(writer);
     FltDeletePushLock(&Shared.Lock);
     return line ? line : last;
 }
@@ -307,10 +291,10 @@ CASE(passive, FltReleasePushLock, VOID)
     HANDLE thread;
     prepare(&Shared);
     FltAcquirePushLockExclusive(&Shared.Lock);
-    EXPECT(start(take_exclusive, &Shared, &thread), STATUS_SUCCESS);
+    EXPECT(start_thread(take_exclusive, &Shared, &thread), STATUS_SUCCESS);
     FltReleasePushLock(&Shared.Lock);
     EXPECT(through(&Shared, 0), STATUS_SUCCESS);
-    ULONG line = finish(thread);
+    ULONG line = finish_thread(thread);
     FltDeletePushLock(&Shared.Lock);
     return line;
 }
@@ -341,9 +325,9 @@ CASE(passive, KeReleaseSpinLock, VOID)
     HANDLE one, other;
     prepare(&Shared);
     Counter = 0;
-    EXPECT(start(count_up, &Shared, &one), STATUS_SUCCESS);
-    EXPECT(start(count_up, &Shared, &other), STATUS_SUCCESS);
-    ULONG line = finish(one), last = finish(other);
+    EXPECT(start_thread(count_up, &Shared, &one), STATUS_SUCCESS);
+    EXPECT(start_thread(count_up, &Shared, &other), STATUS_SUCCESS);
+    ULONG line = finish_thread(one), last = finish_thread(other);
     CHECK(line == 0 && last == 0 && Counter == 400);
     CHECK(KeGetCurrentIrql() == PASSIVE_LEVEL);
     return 0;
@@ -428,11 +412,11 @@ CASE(passive, ExWaitForRundownProtectionRelease, VOID)
     HANDLE thread;
     prepare(&Shared);
     CHECK(ExAcquireRundownProtection(&Shared.Rundown) == TRUE);
-    EXPECT(start(run_down, &Shared, &thread), STATUS_SUCCESS);
+    EXPECT(start_thread(run_down, &Shared, &thread), STATUS_SUCCESS);
     EXPECT(through(&Shared, 20), STATUS_TIMEOUT);
     ExReleaseRundownProtection(&Shared.Rundown);
     EXPECT(through(&Shared, 0), STATUS_SUCCESS);
-    return finish(thread);
+    return finish_thread(thread);
 }
 CASE(passive, ExReleaseRundownProtection, VOID)
 {

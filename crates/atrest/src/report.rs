@@ -1,0 +1,268 @@
+//! What a scan says in the end.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::limits::REPORT_ROWS;
+use crate::meter::Refused;
+
+/// What was scanned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// One file.
+    File,
+    /// A folder and all below it.
+    Folder,
+    /// A folder in the layout that the OCI image specification describes.
+    OciLayout,
+    /// A tar archive: of `docker save`, of an OCI layout, or of a file system.
+    Archive,
+    /// A virtual disk.
+    Vhdx,
+}
+
+/// Where a file lies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// The layer, by its digest or name, or the volume of a disk. None in a folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+    /// The path in it, as its container spells it. Empty for the whole.
+    pub path: String,
+}
+
+impl Place {
+    /// A place in a folder.
+    #[must_use]
+    pub fn of(path: impl Into<String>) -> Self {
+        Self {
+            within: None,
+            path: path.into(),
+        }
+    }
+
+    /// A place in a layer or volume.
+    #[must_use]
+    pub fn within(within: &str, path: impl Into<String>) -> Self {
+        Self {
+            within: Some(within.to_owned()),
+            path: path.into(),
+        }
+    }
+}
+
+/// Whether images show a file of one of their layers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// The images that have the layer.
+    pub images: Vec<String>,
+    /// Those of them in which a layer above hides the file.
+    pub hidden_in: Vec<String>,
+    /// Images that have the layer and are not named.
+    pub more_images: u64,
+    /// Whether it is hidden in all of them, the unnamed ones too.
+    pub hidden: bool,
+}
+
+/// A file in which a rule matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The file.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The rule.
+    pub rule: String,
+    /// The file that the rule came from.
+    pub origin: String,
+    /// Whether layers above hide the file in every image that has its layer.
+    pub hidden: bool,
+    /// The images that have the layer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// The images in which the file is hidden.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hidden_in: Vec<String>,
+    /// Images that have the layer and are not named here.
+    #[serde(skip_serializing_if = "is_none")]
+    pub more_images: u64,
+}
+
+/// The names of what can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// The system would not let it be read.
+    Unreadable,
+    /// It ends before it should; what was there was scanned.
+    Truncated,
+    /// It is not what its format says it must be; what could be read was scanned.
+    Damaged,
+    /// Its digest or size is not the one under which it is known; it was scanned all the same.
+    WrongDigest,
+    /// Something that is referred to is not there.
+    Missing,
+    /// The file is larger than files may be, and was not scanned.
+    TooLarge,
+    /// A limit other than that was reached: what lies beyond was not scanned.
+    Limit,
+    /// It is in a form that cannot be read here.
+    Unsupported,
+    /// The engine gave no verdict.
+    Engine,
+    /// A rule file could not be used.
+    Rules,
+}
+
+impl ProblemKind {
+    /// The name that a report has for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Truncated => "truncated",
+            Self::Damaged => "damaged",
+            Self::WrongDigest => "wrong-digest",
+            Self::Missing => "missing",
+            Self::TooLarge => "too-large",
+            Self::Limit => "limit",
+            Self::Unsupported => "unsupported",
+            Self::Engine => "engine",
+            Self::Rules => "rules",
+        }
+    }
+}
+
+/// Something that was not scanned as it should have been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Its name.
+    pub kind: ProblemKind,
+    /// What it is about.
+    #[serde(flatten)]
+    pub place: Place,
+    /// A sentence on it.
+    pub text: String,
+}
+
+impl Problem {
+    /// A problem by its name.
+    #[must_use]
+    pub fn new(kind: ProblemKind, place: Place, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            place,
+            text: text.into(),
+        }
+    }
+
+    /// What an error of reading is called.
+    #[must_use]
+    pub fn io(place: Place, cause: &io::Error) -> Self {
+        let kind = if let Some(refused) = Refused::of(cause) {
+            refused.kind
+        } else {
+            match cause.kind() {
+                io::ErrorKind::UnexpectedEof => ProblemKind::Truncated,
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
+                    ProblemKind::Damaged
+                }
+                io::ErrorKind::NotFound => ProblemKind::Missing,
+                _ => ProblemKind::Unreadable,
+            }
+        };
+        Self::new(kind, place, cause.to_string())
+    }
+}
+
+/// Rows that a report would not hold any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Findings.
+    pub findings: u64,
+    /// Problems.
+    pub problems: u64,
+    /// Placeholders.
+    pub placeholders: u64,
+}
+
+/// What a scan found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What was scanned, as it was named.
+    pub target: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Files that were scanned, in part at least.
+    pub files: u64,
+    /// Bytes that the engine looked at.
+    pub bytes: u64,
+    /// Files in which a rule matched.
+    pub findings: Vec<Finding>,
+    /// What was not scanned, or not whole.
+    pub problems: Vec<Problem>,
+    /// Files whose bytes lie in a layer.
+    pub placeholders: Vec<Place>,
+    /// What was too much for this report.
+    pub left_out: LeftOut,
+}
+
+impl Report {
+    /// An empty report on `path`.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            target: path.display().to_string(),
+            kind: Kind::File,
+            files: 0,
+            bytes: 0,
+            findings: Vec::new(),
+            problems: Vec::new(),
+            placeholders: Vec::new(),
+            left_out: LeftOut::default(),
+        }
+    }
+
+    /// 0: all was scanned and nothing found. 1: something was found. 2: nothing was found, but
+    /// not all was scanned.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if !self.findings.is_empty() {
+            1
+        } else if !self.problems.is_empty() {
+            2
+        } else {
+            0
+        }
+    }
+
+    /// Adds a problem.
+    pub fn problem(&mut self, problem: Problem) {
+        keep(&mut self.problems, problem, &mut self.left_out.problems);
+    }
+
+    /// Adds a finding.
+    pub fn finding(&mut self, finding: Finding) {
+        keep(&mut self.findings, finding, &mut self.left_out.findings);
+    }
+
+    /// Adds a placeholder.
+    pub fn placeholder(&mut self, place: Place) {
+        let left_out = &mut self.left_out.placeholders;
+        keep(&mut self.placeholders, place, left_out);
+    }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+fn keep<T>(rows: &mut Vec<T>, row: T, left_out: &mut u64) {
+    if rows.len() < REPORT_ROWS {
+        rows.push(row);
+    } else {
+        *left_out = left_out.saturating_add(1);
+    }
+}

@@ -1,0 +1,328 @@
+//! Workers on Linux: the way between is a socket pair, the copy of a file comes as a sealed memfd.
+#![expect(
+    unsafe_code,
+    reason = "memory that is shared with another process has no safe wrapper"
+)]
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::ptr;
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
+};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+use zerocopy::IntoBytes;
+
+use super::wire::{ORDER_BYTES, Order};
+
+/// A copy as it reaches the worker.
+pub(super) type Owned = OwnedFd;
+
+/// Memory that is mapped into this process.
+#[derive(Debug)]
+struct Mapping {
+    start: *mut std::ffi::c_void,
+    room: usize,
+}
+
+// SAFETY: a mapping belongs to the process and not to a thread; it moves as a whole.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    fn new(memory: &OwnedFd, room: usize, access: ProtFlags) -> io::Result<Self> {
+        let (anywhere, flags) = (ptr::null_mut(), MapFlags::SHARED);
+        // SAFETY: a new mapping at a place of the system's choice replaces no other.
+        let start = unsafe { mmap(anywhere, room, access, flags, memory, 0) }?;
+        Ok(Self { start, room })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // It fails only for what was never mapped.
+        // SAFETY: this value owns the mapping and is about to go, so nobody reads it afterwards.
+        let _ = unsafe { munmap(self.start, self.room) };
+    }
+}
+
+/// The copy of one file, in memory that can be handed to a worker. A worker can neither change nor
+/// resize it: it is sealed against everybody but the mapping that this value has.
+///
+/// # Invariants
+/// `mapping` has at least `size` bytes, and nobody else writes to them.
+#[derive(Debug)]
+pub(crate) struct FileCopy {
+    memory: OwnedFd,
+    mapping: Mapping,
+    size: usize,
+}
+
+impl FileCopy {
+    /// Room for `size` bytes; [`FileCopy::part`] gives it memory. The caller takes `size` from the
+    /// memory budget before: nothing else bounds it, and the system ends processes where it has no
+    /// more.
+    pub(crate) fn new(size: usize) -> io::Result<Self> {
+        // Nothing cannot be mapped.
+        let room = size.max(1);
+        let memory = rustix::fs::memfd_create(
+            "siloscan-copy",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?;
+        rustix::fs::ftruncate(&memory, room as u64)?;
+        let mapping = Mapping::new(&memory, room, ProtFlags::READ | ProtFlags::WRITE)?;
+        rustix::fs::fcntl_add_seals(
+            &memory,
+            SealFlags::FUTURE_WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+        )?;
+        // INVARIANT: the seals keep the size, and writing to the mapping above.
+        Ok(Self {
+            memory,
+            mapping,
+            size,
+        })
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: by the type's invariant so many bytes are mapped and nobody else writes to them;
+        // this value keeps the mapping for as long as they are borrowed.
+        unsafe { std::slice::from_raw_parts(self.mapping.start.cast(), self.size) }
+    }
+
+    /// A part of the bytes, to be filled. Its memory is there when this returns, so that filling
+    /// it cannot fault; a part at a time, since a large file's takes longer than a stop may wait.
+    pub(crate) fn part(&mut self, offset: usize, length: usize) -> io::Result<&mut [u8]> {
+        // SAFETY: as above; the mapping can be written to and this value is borrowed alone.
+        let bytes =
+            unsafe { std::slice::from_raw_parts_mut(self.mapping.start.cast::<u8>(), self.size) };
+        let end = offset.saturating_add(length);
+        let part = bytes.get_mut(offset..end);
+        let part = part.ok_or(io::ErrorKind::InvalidInput)?;
+        if !part.is_empty() {
+            let (flags, at) = (FallocateFlags::empty(), offset as u64);
+            let give = || rustix::fs::fallocate(&self.memory, flags, at, length as u64);
+            rustix::io::retry_on_intr(give)?;
+        }
+        Ok(part)
+    }
+}
+
+/// The service's end of the way to one worker.
+pub(super) struct Link {
+    stream: UnixStream,
+}
+
+/// Starts a worker. It limits its own memory, before it has seen anything that is not ours.
+pub(super) fn spawn(mut command: Command, _memory: u64) -> io::Result<(Link, Child)> {
+    let (stream, theirs) = UnixStream::pair()?;
+    let child = command
+        .process_group(0)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .spawn()?;
+    Ok((Link { stream }, child))
+}
+
+/// Ends a worker and what it started.
+pub(super) fn kill(child: &mut Child) {
+    // Both fail only where nothing is left; a group of its own that it made is not ended.
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.kill();
+}
+
+impl Link {
+    /// Ends the way: what was sent can still be read, and nothing comes any more.
+    pub(super) fn cut(&self) {
+        // It fails only where it has ended already.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Sends the first order and the signatures.
+    pub(super) fn load(&self, order: &Order, packed: &[u8]) -> io::Result<()> {
+        let mut stream = &self.stream;
+        stream.write_all(order.as_bytes())?;
+        stream.write_all(packed)
+    }
+
+    /// Sends an order to scan, and the copy.
+    pub(super) fn send(&self, order: &Order, copy: &FileCopy) -> io::Result<()> {
+        let files = [copy.memory.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&files));
+        let parts = [IoSlice::new(order.as_bytes())];
+        let sent = sendmsg(&self.stream, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
+        // The descriptor went with the first byte; more than a part remains only where the worker
+        // does not read.
+        (&self.stream).write_all(order.as_bytes().get(sent..).unwrap_or_default())
+    }
+
+    /// Waits for an answer. Ends when the worker does.
+    pub(super) fn receive(&self, answer: &mut [u8]) -> io::Result<()> {
+        (&self.stream).read_exact(answer)
+    }
+
+    /// Whether the worker lives and has said nothing that it was not asked.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [0_u8; 1];
+        let looked = recv(
+            &self.stream,
+            &mut byte,
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        );
+        // What can be read is a word too many, or the end.
+        matches!(looked, Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+/// How a worker ended, in words.
+pub(super) fn ending(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(signal) => format!("signal {signal}"),
+        None => status.to_string(),
+    }
+}
+
+/// The worker's end.
+pub(super) struct Inside {
+    stream: UnixStream,
+}
+
+impl Inside {
+    /// The way to the service that started this process.
+    pub(super) fn open() -> io::Result<Self> {
+        // A worker whose service is killed ends too, even in the midst of a scan.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        let stream = UnixStream::from(stdin);
+        // It fails where the standard input is anything else.
+        stream.peer_addr()?;
+        Ok(Self { stream })
+    }
+
+    /// Limits what this process may take: no more memory than this, no picture of it on a disk.
+    pub(super) fn limit(order: &Order) -> io::Result<()> {
+        let most = |most| Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        rustix::process::setrlimit(Resource::Data, most(order.memory.get()))?;
+        rustix::process::setrlimit(Resource::Core, most(0))?;
+        Ok(())
+    }
+
+    /// Waits for an order, and the copy that came with it. Nothing when the service is gone.
+    pub(super) fn next(&self) -> io::Result<Option<(Order, Option<Owned>)>> {
+        let mut bytes = [0_u8; ORDER_BYTES];
+        let (mut have, mut file) = (0, None);
+        while have < ORDER_BYTES {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [IoSliceMut::new(bytes.get_mut(have..).unwrap_or_default())];
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            let got = match recvmsg(&self.stream, &mut parts, &mut ancillary, flags) {
+                Ok(message) => message.bytes,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            file = file.or(ancillary.drain().find_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+                _ => None,
+            }));
+            if got == 0 {
+                return Ok(None);
+            }
+            have += got;
+        }
+        let order = Order::decode(bytes).ok_or_else(super::inside::not_of_this_version)?;
+        Ok(Some((order, file)))
+    }
+
+    /// Reads what follows an order.
+    pub(super) fn read(&self, bytes: &mut [u8]) -> io::Result<()> {
+        (&self.stream).read_exact(bytes)
+    }
+
+    /// Answers.
+    pub(super) fn answer(&self, answer: &[u8]) -> io::Result<()> {
+        (&self.stream).write_all(answer)
+    }
+}
+
+/// A copy in the worker, read-only. Dropping it lets go of it.
+///
+/// # Invariants
+/// `mapping` has at least `size` bytes.
+pub(super) struct View {
+    mapping: Mapping,
+    size: usize,
+}
+
+impl View {
+    /// Maps `size` bytes of a copy.
+    pub(super) fn map(memory: &Owned, size: usize) -> io::Result<Self> {
+        let has = rustix::fs::fstat(memory)?.st_size;
+        if u64::try_from(has).unwrap_or(0) < size as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mapping = Mapping::new(memory, size.max(1), ProtFlags::READ)?;
+        // INVARIANT: the copy was just seen to have so many bytes, and is sealed.
+        Ok(Self { mapping, size })
+    }
+
+    /// The bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: by the type's invariant so many bytes are mapped; the service wrote them before
+        // it sent the order and nobody does afterwards.
+        unsafe { std::slice::from_raw_parts(self.mapping.start.cast(), self.size) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn whoever_is_handed_a_copy_can_read_it_and_no_more() {
+        let mut copy = FileCopy::new(5).expect("memory");
+        copy.part(0, 5).expect("memory").copy_from_slice(b"bytes");
+        assert!(copy.part(1, 5).is_err(), "so many are not there");
+        let theirs = copy.memory.try_clone().expect("a descriptor");
+        assert_eq!(View::map(&theirs, 5).expect("a view").bytes(), b"bytes");
+        assert!(View::map(&theirs, 6).is_err(), "so many are not there");
+        assert_eq!(rustix::io::pwrite(&theirs, b"other", 0), Err(Errno::PERM));
+        for size in [0, 4, 8192] {
+            assert_eq!(rustix::fs::ftruncate(&theirs, size), Err(Errno::PERM));
+        }
+        let writable = Mapping::new(&theirs, 5, ProtFlags::READ | ProtFlags::WRITE);
+        assert!(writable.is_err(), "nor by a mapping");
+        let unseal = rustix::fs::fcntl_add_seals(&theirs, SealFlags::WRITE);
+        assert_eq!(unseal, Err(Errno::PERM));
+        // Nor by opening it anew.
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&theirs));
+        let again = std::fs::File::options().write(true).open(path);
+        let written = again.and_then(|mut file| file.write_all(b"other"));
+        assert!(written.is_err());
+        assert_eq!(copy.bytes(), b"bytes");
+    }
+
+    #[test]
+    fn a_file_without_bytes_has_a_copy() {
+        let nothing = FileCopy::new(0).expect("memory");
+        assert_eq!(nothing.bytes(), b"");
+        let theirs = nothing.memory.try_clone().expect("a descriptor");
+        assert_eq!(View::map(&theirs, 0).expect("a view").bytes(), b"");
+    }
+}

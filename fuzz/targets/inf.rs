@@ -1,0 +1,4 @@
+//! INF files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| siloscan_fuzz::inf(data));

@@ -1,0 +1,4 @@
+//! Messages of the port.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| siloscan_fuzz::reply(data));
