@@ -94,25 +94,11 @@ fn mirror(from: &Path, to: &Path) -> Outcome<()> {
     }
     for name in names {
         let (source, target) = (from.join(&name), to.join(&name));
-        if source.is_symlink() {
-            link(&source, &target)?;
-        } else if source.is_dir() {
+        if source.is_dir() {
             mirror(&source, &target)?;
         } else {
             files::write(&target, files::bytes(&source)?)?;
         }
     }
     Ok(())
-}
-
-/// A link of the tree is one of the copy, so that a patched file is seen through it, too.
-fn link(source: &Path, target: &Path) -> Outcome<()> {
-    let to = std::fs::read_link(source).map_err(|e| Trouble::file("read", source, &e))?;
-    if std::fs::read_link(target).is_ok_and(|old| old == to) {
-        return Ok(());
-    }
-    if target.is_dir() && !target.is_symlink() {
-        files::remove_folder(target)?;
-    }
-    std::os::unix::fs::symlink(&to, target).map_err(|e| Trouble::file("make", target, &e))
 }
