@@ -49,8 +49,8 @@ pub struct Key {
     pub live: bool,
     /// What it does, for the reference.
     pub about: &'static str,
-    /// Puts a setting of its kind in; one of another kind changes nothing.
-    pub(crate) set: fn(&mut Configuration, Setting),
+    /// Puts a setting of its kind in, or none where the key can be absent.
+    pub(crate) set: fn(&mut Configuration, Option<Setting>),
     /// What a configuration says of it.
     pub(crate) get: fn(&Configuration) -> Option<Setting>,
 }
@@ -82,29 +82,26 @@ impl std::fmt::Display for Key {
 /// Ways in and out of one field of [`Configuration`], by its kind.
 macro_rules! field {
     (path $field:ident) => {
-        (
-            |all, value| {
-                if let Setting::Path(path) = value {
-                    all.$field = Some(path);
-                }
-            },
-            |all| all.$field.clone().map(Setting::Path),
-        )
+        field!(absent Path $field)
     };
     (text $field:ident) => {
+        field!(absent Text $field)
+    };
+    (absent $kind:ident $field:ident) => {
         (
             |all, value| {
-                if let Setting::Text(text) = value {
-                    all.$field = Some(text);
+                all.$field = match value {
+                    Some(Setting::$kind(value)) => Some(value),
+                    _ => None,
                 }
             },
-            |all| all.$field.clone().map(Setting::Text),
+            |all| all.$field.clone().map(Setting::$kind),
         )
     };
     (switch $field:ident) => {
         (
             |all, value| {
-                if let Setting::Switch(on) = value {
+                if let Some(Setting::Switch(on)) = value {
                     all.$field = on;
                 }
             },
@@ -114,7 +111,7 @@ macro_rules! field {
     (number $field:ident) => {
         (
             |all, value| {
-                if let Setting::Number(number) = value {
+                if let Some(Setting::Number(number)) = value {
                     // The bounds of the key are within those of the type.
                     all.$field = number.try_into().unwrap_or(all.$field);
                 }
@@ -125,7 +122,7 @@ macro_rules! field {
 }
 
 type Ways = (
-    fn(&mut Configuration, Setting),
+    fn(&mut Configuration, Option<Setting>),
     fn(&Configuration) -> Option<Setting>,
 );
 

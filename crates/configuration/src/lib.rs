@@ -54,17 +54,65 @@ impl Default for Configuration {
             events: None,
         };
         for key in KEYS {
-            if let Some(value) = key.kind.default() {
-                (key.set)(&mut all, value);
-            }
+            (key.set)(&mut all, key.kind.default());
         }
         all
     }
 }
 
-/// The names of the keys in which two configurations differ, as `section.name`.
-#[must_use]
-pub fn changed(one: &Configuration, other: &Configuration) -> Vec<&'static Key> {
-    let differ = |key: &&Key| (key.get)(one) != (key.get)(other);
-    KEYS.iter().filter(differ).collect()
+/// Settings that are right one by one and do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unfit {
+    /// Section and name of the keys that it is about.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// What became of a new configuration in a running service.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Keys that have their new settings.
+    pub now: Vec<&'static Key>,
+    /// Keys that keep their old settings until the next start.
+    pub at_the_next_start: Vec<&'static Key>,
+}
+
+impl Configuration {
+    /// What no key can know alone.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(&self) -> Result<(), Unfit> {
+        if self.memory_mib >= self.max_file_mib {
+            return Ok(());
+        }
+        Err(Unfit {
+            keys: &[("scan", "memory_mib"), ("scan", "max_file_mib")],
+            message: format!(
+                "files of {} MiB do not fit into scan.memory_mib = {}; allow more memory, or set \
+                 a smaller scan.max_file_mib",
+                self.max_file_mib, self.memory_mib
+            ),
+        })
+    }
+
+    /// Takes over what a running service can of `next`, and tells which keys those are.
+    pub fn adopt(&mut self, next: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for key in KEYS {
+            let setting = (key.get)(next);
+            if setting == (key.get)(self) {
+                continue;
+            }
+            if key.live {
+                (key.set)(self, setting);
+                changes.now.push(key);
+            } else {
+                changes.at_the_next_start.push(key);
+            }
+        }
+        changes
+    }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::Configuration;
 use crate::keys::{KEYS, Key, Kind, Setting};
+use crate::{Configuration, Unfit};
 
 /// A mistake, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,7 +117,7 @@ impl Reader<'_> {
                 continue;
             };
             match setting(key, value.get_ref(), self.folder) {
-                Ok(setting) => (key.set)(all, setting),
+                Ok(setting) => (key.set)(all, Some(setting)),
                 Err(said) => self.wrong(value.span().start, said),
             }
         }
@@ -125,16 +125,11 @@ impl Reader<'_> {
 
     /// What no key can know alone.
     fn together(&mut self, all: &Configuration, table: &DeTable<'_>) {
-        if all.memory_mib < all.max_file_mib {
-            let at = ["memory_mib", "max_file_mib"]
-                .into_iter()
-                .find_map(|name| place(table, "scan", name));
-            let said = format!(
-                "files of {} MiB do not fit into scan.memory_mib = {}; allow more memory, or set a \
-                 smaller scan.max_file_mib",
-                all.max_file_mib, all.memory_mib
-            );
-            self.wrong(at.unwrap_or(0), said);
+        if let Err(Unfit { keys, message }) = all.check() {
+            let at = keys
+                .iter()
+                .find_map(|(section, name)| place(table, section, name));
+            self.wrong(at.unwrap_or(0), message);
         }
     }
 }

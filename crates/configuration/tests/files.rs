@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use siloscan_configuration::{Configuration, KEYS, Kind, Setting, changed, parse};
+use siloscan_configuration::{Configuration, KEYS, Kind, parse};
 
 fn read(text: &str) -> Configuration {
     parse("siloscand.toml", Path::new("/etc/siloscan"), text).expect("the text is right")
@@ -100,27 +100,38 @@ fn what_does_not_fit_together_is_told_at_one_of_both() {
     read("[scan]\nmax_file_mib = 100\nmemory_mib = 100\n");
 }
 
-/// A value that is not the default.
-fn other(kind: Kind) -> (&'static str, Setting) {
+/// A value that is not the default, nor absent.
+fn other(key: &str, kind: Kind) -> &'static str {
     match kind {
-        Kind::Text => ("'x'", Setting::Text("x".into())),
-        Kind::Path => ("'/x'", Setting::Path("/x".into())),
-        Kind::Number { .. } => ("0x1_01", Setting::Number(257)),
-        Kind::Switch => ("true", Setting::Switch(true)),
+        Kind::Text | Kind::Path => "'/x'",
+        Kind::Number { .. } if key == "threads" => "255",
+        Kind::Number { .. } => "0x1_01",
+        Kind::Switch => "true",
     }
 }
 
 #[test]
 fn each_key_is_read_and_a_change_of_it_is_seen() {
     for key in KEYS {
-        let (mut text, _) = other(key.kind);
-        if key.name == "threads" {
-            text = "255";
-        }
+        let text = other(key.name, key.kind);
         let all = read(&format!("[{}]\n{} = {text}\n", key.section, key.name));
-        let seen = changed(&Configuration::default(), &all);
-        let names: Vec<String> = seen.iter().map(ToString::to_string).collect();
-        assert_eq!(names, [key.to_string()]);
+        let mut running = Configuration::default();
+        let changes = running.adopt(&all);
+        let (told, silent, then) = match key.live {
+            true => (changes.now, changes.at_the_next_start, &all),
+            false => (
+                changes.at_the_next_start,
+                changes.now,
+                &Configuration::default(),
+            ),
+        };
+        assert_eq!(told.len(), 1, "{key}");
+        assert_eq!(told[0].to_string(), key.to_string());
+        assert!(silent.is_empty(), "{key}");
+        assert_eq!(&running, then, "{key}");
+        // And back: a key that is taken away again is as it was.
+        running.adopt(&Configuration::default());
+        assert_eq!(running, Configuration::default(), "{key}");
     }
 }
 

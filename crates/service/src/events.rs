@@ -102,6 +102,18 @@ pub enum Event {
         /// How many layers.
         layers: usize,
     },
+    /// The file of configuration has changed, and was taken up.
+    Configuration {
+        /// Keys that have their new settings.
+        now: Vec<String>,
+        /// Keys that keep their old ones until the next start.
+        at_the_next_start: Vec<String>,
+    },
+    /// The file of configuration has changed, and nothing of it was taken up.
+    BrokenConfiguration {
+        /// All that is wrong, each with its line.
+        cause: String,
+    },
     /// The runtime told which image a container was started from. Only while images are excluded.
     ContainerImage {
         /// The container's id, as the driver knows it.
@@ -339,6 +351,11 @@ fn log(event: &Event) {
             images,
             layers,
         } => tracing::info!(containers, images, layers, "excluded"),
+        Event::Configuration {
+            now,
+            at_the_next_start,
+        } => tracing::info!(?now, ?at_the_next_start, "configured anew"),
+        Event::BrokenConfiguration { cause } => tracing::error!("{cause}"),
         Event::ContainerImage {
             container, image, ..
         } => tracing::info!(container, image, "a container's image"),

@@ -87,7 +87,7 @@ impl Outcome {
         match self {
             Self::Scanned(_) | Self::Stopped | Self::Excluded(_) => None,
             Self::TooLarge => Some(format!(
-                "the file has more than {file_bytes_max} bytes; raise --max-file-mib to scan it"
+                "the file has more than {file_bytes_max} bytes; raise scan.max_file_mib to scan it"
             )),
             Self::Engine(error) => Some(error.to_string()),
             Self::Section(error) => Some(error.to_string()),

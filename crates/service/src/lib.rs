@@ -6,6 +6,7 @@
 //! turns a folder into an engine; what happened goes to an [`events::EventSink`].
 
 pub mod at_rest;
+mod configured;
 #[cfg(windows)]
 mod controller;
 pub mod engine;

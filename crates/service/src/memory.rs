@@ -9,7 +9,8 @@ use crate::worker::FileCopy;
 /// An amount of memory that several scans share.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    free: AtomicU64,
+    whole: AtomicU64,
+    taken: AtomicU64,
 }
 
 /// The copy of a file, and its part of the budget. Both go back when this is dropped.
@@ -40,8 +41,14 @@ pub(crate) struct Share {
 impl Budget {
     pub(crate) fn new(bytes: u64) -> Self {
         Self {
-            free: AtomicU64::new(bytes),
+            whole: AtomicU64::new(bytes),
+            taken: AtomicU64::new(0),
         }
+    }
+
+    /// Makes it larger or smaller. What is taken already stays taken.
+    pub(crate) fn resize(&self, bytes: u64) {
+        self.whole.store(bytes, Ordering::Release);
     }
 
     /// Memory for a copy of `bytes`, which is to be filled. The budget comes first: without it the
@@ -59,9 +66,10 @@ impl Budget {
 
     /// Takes `bytes`, or nothing when there are not so many left.
     pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Option<Share> {
-        self.free
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| {
-                free.checked_sub(bytes)
+        let whole = self.whole.load(Ordering::Acquire);
+        self.taken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                taken.checked_add(bytes).filter(|taken| *taken <= whole)
             })
             .ok()
             .map(|_| Share {
@@ -73,7 +81,7 @@ impl Budget {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.free.fetch_add(self.bytes, Ordering::AcqRel);
+        self.budget.taken.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -91,5 +99,20 @@ mod tests {
         assert!(second.is_some());
         drop(first);
         assert!(budget.take(7).is_some());
+    }
+
+    #[test]
+    fn a_budget_that_shrank_gives_nothing_until_enough_came_back() {
+        let budget = Arc::new(Budget::new(10));
+        let (large, small) = (budget.take(7), budget.take(3));
+        budget.resize(5);
+        drop(small);
+        assert!(budget.take(1).is_none(), "seven of five are taken");
+        drop(large);
+        assert!(budget.take(6).is_none());
+        let all = budget.take(5);
+        assert!(all.is_some());
+        budget.resize(6);
+        assert!(budget.take(1).is_some());
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The same program is the worker: the service starts itself with [`WORKER_ARGUMENT`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Parser;
+use siloscan_configuration::Configuration;
 use siloscan_core::reason::ENTRIES;
 
+use crate::configured::{Follower, Line, Source, bounds};
 use crate::engine::{EngineKind, WithClamd};
 use crate::events::{Event, EventQueue, EventSink};
-use crate::exclusions::ExclusionKeeper;
 use crate::platform::Platform;
 use crate::rules::RuleKeeper;
-use crate::runtime::Store;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::worker::{self, Program, WorkerSettings, Workers};
@@ -35,54 +35,21 @@ const RULES_EVERY: u32 = 10;
 #[derive(Parser)]
 #[command(name = "siloscand", version)]
 struct Options {
-    /// Folder with YARA rules (.yar, .yara), read with its subfolders and followed while running.
-    /// The built-in rules are always used
-    #[arg(long, value_name = "DIR")]
-    rules: Option<PathBuf>,
-
-    /// File with what is not to be scanned, one entry a line ("container" and an id, "image" and a
-    /// digest, "layer" and a folder), followed while running
+    /// Configuration in TOML, followed while running. What the options set goes before it
     #[arg(long, value_name = "FILE")]
-    exclusions: Option<PathBuf>,
+    config: Option<PathBuf>,
+
+    /// Tell what is wrong with the configuration, and end
+    #[arg(long, requires = "config")]
+    check: bool,
 
     #[command(flatten)]
-    beside: Beside,
-
-    /// Data folder of Docker, which tells the images of containers; only for exclusions by image,
-    /// or by a layer's id
-    #[arg(long, value_name = "DIR")]
-    runtime_store: Option<PathBuf>,
-
-    /// Threads that scan
-    #[arg(long, value_name = "N", default_value_t = default_threads())]
-    threads: usize,
+    line: Line,
 
     /// Socket of the filter host to serve
     #[cfg(unix)]
-    #[arg(long, value_name = "PATH")]
-    socket: PathBuf,
-
-    /// Append what happens to this file, one JSON object a line; "-" is the standard output
-    #[arg(long, value_name = "FILE")]
-    events: Option<PathBuf>,
-
-    /// Largest file that is scanned, in MiB; a larger one is answered "unscannable"
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    max_file_mib: u64,
-
-    /// Memory for the files that are being scanned, in MiB, all threads together
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    memory_mib: u64,
-
-    /// Memory that one worker process may take for its engine, in MiB; the copy of its file is not
-    /// counted
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    worker_memory_mib: u64,
-
-    /// A file's content that ended so many workers is not scanned again until the next
-    /// signatures, but answered "unscannable"; 0 scans it each time
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    worker_strikes: u32,
+    #[arg(long, value_name = "PATH", required_unless_present = "check")]
+    socket: Option<PathBuf>,
 
     /// Run under the service controller, as `sc create` is told to start it
     #[cfg(windows)]
@@ -95,16 +62,16 @@ struct Options {
 }
 
 /// Engines that are asked about what the first one does not find.
-#[derive(clap::Args)]
-struct Beside {
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Beside {
     /// Ask ClamAV's daemon about what the rules do not find: the path of its socket, or HOST:PORT
     #[arg(long, value_name = "ADDRESS")]
-    clamd: Option<String>,
+    pub(crate) clamd: Option<String>,
 
     /// Ask the antivirus that is registered with Windows about what the rules do not find
     #[cfg(windows)]
     #[arg(long)]
-    amsi: bool,
+    pub(crate) amsi: bool,
 }
 
 /// What the service tells a worker.
@@ -118,6 +85,15 @@ struct WorkerOptions {
 }
 
 impl Beside {
+    /// Those that are configured.
+    fn of(all: &Configuration) -> Self {
+        Self {
+            clamd: all.clamd.clone(),
+            #[cfg(windows)]
+            amsi: all.amsi,
+        }
+    }
+
     /// `first` with these beside it.
     fn around(&self, first: Arc<dyn EngineKind>) -> Arc<dyn EngineKind> {
         let mut kind = first;
@@ -143,10 +119,6 @@ impl Beside {
     }
 }
 
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(4, |cores| cores.get().clamp(2, 64))
-}
-
 /// The scan service with the engine that `kind` makes, or one of its workers: what this process is
 /// asked to be. To be called by a program's `main`, whose exit code this gives: 0 nothing was
 /// detected, 1 something was, 2 the service could not do its work.
@@ -170,12 +142,18 @@ pub fn main(kind: Arc<dyn EngineKind>) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let kind = options.beside.around(kind);
+    if options.check {
+        return ended(checked(&options));
+    }
     #[cfg(windows)]
     if options.service {
-        return crate::controller::run(Box::new(move || run(&options, &kind)));
+        return crate::controller::run(Box::new(move || run(&options, kind)));
     }
-    match run(&options, &kind) {
+    ended(run(&options, kind))
+}
+
+fn ended(outcome: Result<bool, String>) -> ExitCode {
+    match outcome {
         Ok(detected) => ExitCode::from(u8::from(detected)),
         Err(cause) => {
             eprintln!("siloscand: {cause}");
@@ -184,50 +162,72 @@ pub fn main(kind: Arc<dyn EngineKind>) -> ExitCode {
     }
 }
 
-fn settings(options: &Options) -> Settings {
+/// Whether the configuration is right.
+fn checked(options: &Options) -> Result<bool, String> {
+    source(options).read()?;
+    println!("nothing is wrong with it");
+    Ok(false)
+}
+
+fn source(options: &Options) -> Source {
+    Source {
+        file: options.config.clone(),
+        line: options.line.clone(),
+    }
+}
+
+fn settings(all: &Configuration, once: bool) -> Settings {
+    let (file_bytes_max, memory_bytes_max) = bounds(all);
     Settings {
-        threads: options.threads,
-        file_bytes_max: options.max_file_mib.saturating_mul(1 << 20),
-        memory_bytes_max: options.memory_mib.saturating_mul(1 << 20),
-        reconnect: !options.once,
+        threads: threads(all),
+        file_bytes_max,
+        memory_bytes_max,
+        reconnect: !once,
         ..Settings::default()
     }
 }
 
-fn worker_settings(options: &Options) -> Result<WorkerSettings, String> {
+fn threads(all: &Configuration) -> usize {
+    match all.threads {
+        0 => std::thread::available_parallelism().map_or(4, |cores| cores.get().clamp(2, 64)),
+        threads => threads,
+    }
+}
+
+pub(crate) fn worker_settings(all: &Configuration) -> Result<WorkerSettings, String> {
     let path = std::env::current_exe()
         .map_err(|cause| format!("cannot tell which program this is, to start workers: {cause}"))?;
     let program = Program {
         path,
         arguments: std::iter::once(WORKER_ARGUMENT.to_owned())
-            .chain(options.beside.arguments())
+            .chain(Beside::of(all).arguments())
             .collect(),
         variables: Vec::new(),
     };
     Ok(WorkerSettings {
-        memory_bytes_max: options.worker_memory_mib.saturating_mul(1 << 20),
-        strikes_max: options.worker_strikes,
-        ..WorkerSettings::new(program, options.threads)
+        memory_bytes_max: all.worker_memory_mib.saturating_mul(1 << 20),
+        strikes_max: all.worker_strikes,
+        ..WorkerSettings::new(program, threads(all))
     })
 }
 
 /// Serves until told to end. True when something was detected.
-fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
-    let settings = settings(options);
+fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
+    let source = source(options);
+    let (all, bytes) = source.read()?;
+    let kind = Beside::of(&all).around(kind);
+    let settings = settings(&all, options.once);
     settings.check().map_err(|cause| cause.to_string())?;
-    let (events, writer) = EventQueue::start(options.events.as_deref()).map_err(|cause| {
-        let file = options
-            .events
-            .as_deref()
-            .unwrap_or_else(|| std::path::Path::new("-"));
+    let (events, writer) = EventQueue::start(all.events.as_deref()).map_err(|cause| {
+        let file = all.events.as_deref().unwrap_or_else(|| Path::new("-"));
         format!(
             "cannot write events to {}: {cause}; name another file with --events",
             file.display()
         )
     })?;
-    let rules = options.rules.as_deref();
-    let workers = worker_settings(options)?;
-    let keeper = RuleKeeper::new(Arc::clone(kind), rules, workers.clone());
+    let rules = all.rules.as_deref();
+    let workers = worker_settings(&all)?;
+    let keeper = RuleKeeper::new(Arc::clone(&kind), rules, workers.clone());
     let mut packed = kind.pack(rules);
     for cause in std::mem::take(&mut packed.problems) {
         events.report(Event::BrokenRules { cause });
@@ -241,7 +241,9 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
         .map_err(|cause| cause.to_string())?;
     let asked_to_end = Arc::new(AtomicBool::new(false));
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
-    let outcome = serve(&service, options, keeper, &asked_to_end);
+    let mut follower = Follower::new(source, all, bytes, keeper);
+    follower.begin(&service);
+    let outcome = serve(&service, follower, &asked_to_end);
     let counts = service.driver_counts();
     let pairs = ENTRIES.iter().zip(counts).filter(|(_, count)| *count > 0);
     let named = pairs.map(|(entry, count)| (format!("{}/{}", entry.kind, entry.name), count));
@@ -265,24 +267,15 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
     outcome.map(|()| figures.infected > 0)
 }
 
-/// Serves on this thread and its workers. One more thread follows the rules folder and sees when
+/// Serves on this thread and its workers. One more thread follows what is configured and sees when
 /// the program is asked to end.
 fn serve<P: Platform>(
     service: &Arc<Service<P>>,
-    options: &Options,
-    mut keeper: RuleKeeper,
+    mut follower: Follower,
     asked_to_end: &AtomicBool,
 ) -> Result<(), String> {
     let (done, ended) = channel::<()>();
     std::thread::scope(|scope| {
-        let store = options.runtime_store.as_deref().map(Store::new);
-        let mut exclusions = options
-            .exclusions
-            .as_deref()
-            .map(|file| ExclusionKeeper::new(file).with_store(store));
-        if let Some(exclusions) = &mut exclusions {
-            exclusions.check(service);
-        }
         scope.spawn(move || {
             let mut looks = 0_u32;
             while ended.recv_timeout(LOOK_UP) == Err(RecvTimeoutError::Timeout) {
@@ -290,10 +283,7 @@ fn serve<P: Platform>(
                 if asked_to_end.load(Ordering::SeqCst) {
                     service.stop();
                 } else if looks.is_multiple_of(RULES_EVERY) {
-                    if let Some(exclusions) = &mut exclusions {
-                        exclusions.check(service);
-                    }
-                    keeper.check(service);
+                    follower.check(service);
                 }
             }
         });
@@ -305,7 +295,9 @@ fn serve<P: Platform>(
 
 #[cfg(unix)]
 fn platform(options: &Options) -> crate::platform::BridgePlatform {
-    crate::platform::BridgePlatform::new(&options.socket)
+    let socket = options.socket.as_deref();
+    // It is there wherever the program serves.
+    crate::platform::BridgePlatform::new(socket.unwrap_or_else(|| Path::new("")))
 }
 
 #[cfg(windows)]

@@ -54,8 +54,11 @@ pub struct RuleKeeper {
     kind: Arc<dyn EngineKind>,
     folder: Option<PathBuf>,
     workers: WorkerSettings,
-    /// What the signatures looked like when they were last packed.
-    packed: String,
+    /// What the signatures looked like when they were last packed; nothing where they are to be
+    /// packed anew.
+    packed: Option<String>,
+    /// Workers are to be started anew even for the signatures in use.
+    anew: bool,
     /// What they looked like at the last check: a change is acted on when it has come to rest.
     seen: String,
     retry: Retry,
@@ -82,10 +85,20 @@ impl RuleKeeper {
             kind,
             folder: folder.map(Path::to_owned),
             workers,
-            packed: look.clone(),
+            packed: Some(look.clone()),
+            anew: false,
             seen: look,
             retry: Retry::default(),
         }
+    }
+
+    /// Follows `folder` from now on, with workers by `workers`. What runs stays until a check has
+    /// put the new set in its place.
+    pub fn follow(&mut self, folder: Option<&Path>, workers: WorkerSettings) {
+        self.folder = folder.map(Path::to_owned);
+        self.anew |= self.workers != workers;
+        self.workers = workers;
+        self.packed = None;
     }
 
     /// Reads the signatures if they have changed since, and takes them into use if all of them are
@@ -96,7 +109,8 @@ impl RuleKeeper {
         let look = self.kind.look(folder);
         let at_rest = look == self.seen;
         self.seen = look;
-        if !at_rest || (self.seen == self.packed && !self.retry.is_due()) {
+        let packed = self.packed.as_ref() == Some(&self.seen);
+        if !at_rest || (packed && !self.retry.is_due()) {
             return Checked::Unchanged;
         }
         let mut packed = self.kind.pack(folder);
@@ -104,17 +118,18 @@ impl RuleKeeper {
             // It changed while it was read: half of it may be of yesterday.
             return Checked::Unchanged;
         }
-        self.packed.clone_from(&self.seen);
+        self.packed = Some(self.seen.clone());
         if !packed.problems.is_empty() {
             return kept(service, std::mem::take(&mut packed.problems));
         }
-        if packed.digest == service.digest() {
+        if packed.digest == service.digest() && !self.anew {
             return Checked::Unchanged;
         }
         let (digest, rules) = (packed.digest.to_string(), packed.rules);
         match Workers::start(packed, self.workers.clone()) {
             Ok(workers) => {
                 self.retry = Retry::default();
+                self.anew = false;
                 service.use_engine(workers);
                 service.events.report(Event::Rules { digest, rules });
                 Checked::Replaced

@@ -69,7 +69,7 @@ fn room_for<P: Platform>(session: &Session<P>, job: &Job) -> Result<Room, Outcom
     if let Some(place) = service.excluding_layer(&job.request) {
         return Err(Outcome::Excluded(place));
     }
-    if job.request.size > service.settings.file_bytes_max {
+    if job.request.size > service.file_bytes_max() {
         return Err(Outcome::TooLarge);
     }
     if let Some(sent) = job.take_sent() {
@@ -81,6 +81,10 @@ fn room_for<P: Platform>(session: &Session<P>, job: &Job) -> Result<Room, Outcom
         }
         match service.memory.room(job.request.size) {
             Ok(room) => return Ok(Room::Empty(room)),
+            // The bounds may have been made narrower meanwhile.
+            Err(NoRoom::Now) if job.request.size > service.file_bytes_max() => {
+                return Err(Outcome::TooLarge);
+            }
             Err(NoRoom::Now) => service.platform.sleep(MEMORY_WAIT),
             Err(NoRoom::AtAll(cause)) => return Err(no_memory(&cause)),
         }

@@ -27,6 +27,8 @@ pub struct Service<P: Platform> {
     pub(crate) events: Box<dyn EventSink>,
     pub(crate) stats: Stats,
     pub(crate) memory: Arc<Budget>,
+    /// Larger files are "unscannable", in bytes; begins as the settings have it.
+    file_bytes_max: AtomicU64,
     /// The rule set in use. Replaced as a whole; scans that run keep the one they began with.
     scans: RwLock<Scans>,
     /// The connection that lives now.
@@ -54,6 +56,7 @@ impl<P: Platform> Service<P> {
         settings.check()?;
         Ok(Arc::new(Self {
             memory: Arc::new(Budget::new(settings.memory_bytes_max)),
+            file_bytes_max: AtomicU64::new(settings.file_bytes_max),
             platform,
             settings,
             events,
@@ -149,6 +152,29 @@ impl<P: Platform> Service<P> {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Bounds the files that are scanned, and the copies of them in memory, anew, both in bytes.
+    /// Scans that run are not touched.
+    ///
+    /// # Errors
+    /// When the largest file would not fit into the memory: nothing is changed.
+    pub fn bound(&self, file: u64, memory: u64) -> Result<(), SettingsError> {
+        if file > memory {
+            return Err(SettingsError::Memory { file, memory });
+        }
+        // A file that fits neither the old nor the new memory would wait for ever.
+        let smaller = file.min(self.file_bytes_max());
+        self.file_bytes_max.store(smaller, Ordering::SeqCst);
+        self.memory.resize(memory);
+        self.file_bytes_max.store(file, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Files that are larger are "unscannable", in bytes.
+    #[must_use]
+    pub fn file_bytes_max(&self) -> u64 {
+        self.file_bytes_max.load(Ordering::SeqCst)
     }
 
     /// The world that it runs in.

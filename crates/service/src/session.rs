@@ -241,7 +241,7 @@ impl<P: Platform> Session<P> {
             }
         };
         let now = self.service.platform.now();
-        let largest = self.service.settings.file_bytes_max;
+        let largest = self.service.file_bytes_max();
         let taken = self
             .pieces
             .lock()
@@ -522,7 +522,7 @@ impl<P: Platform> Session<P> {
                 rules: digest.to_string(),
                 scan: record(),
             });
-        } else if let Some(cause) = outcome.complaint(self.service.settings.file_bytes_max) {
+        } else if let Some(cause) = outcome.complaint(self.service.file_bytes_max()) {
             self.service.events.report(Event::Unscannable {
                 cause,
                 scan: record(),

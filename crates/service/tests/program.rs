@@ -1,8 +1,9 @@
 //! The program `siloscand`: what it says and how it ends when something is wrong from the start.
 #![cfg(unix)]
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 fn siloscand(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_siloscand"))
@@ -27,10 +28,6 @@ fn wrong_options_are_named() {
     fails_with(
         &["--socket", "/x", "--threads", "many"],
         &["--threads", "many"],
-    );
-    fails_with(
-        &["--socket", "/x", "--once", "--threads", "0"],
-        &["0 scanning threads", "1 to 256"],
     );
     fails_with(
         &["--socket", "/x", "--once", "--threads", "1000000"],
@@ -130,4 +127,152 @@ fn events_are_json_lines_and_end_with_a_summary() {
         (&"summary".into(), &0.into())
     );
     assert!(last["time_ms"].as_u64().unwrap() > 1_600_000_000_000);
+}
+
+#[test]
+fn a_wrong_configuration_is_told_line_by_line_and_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("siloscand.toml");
+    let name = file.to_str().unwrap();
+    fails_with(&["--check", "--config", name], &["cannot read", name]);
+    std::fs::write(&file, "[scan]\nthreads = 0\nmax_file = 1\n[rules]\n").unwrap();
+    let places = [format!("{name}:3:1: "), format!("{name}:4:2: ")];
+    let words: Vec<&str> = places.iter().map(String::as_str).collect();
+    fails_with(&["--check", "--config", name], &words);
+    fails_with(&["--config", name, "--once", "--socket", "/x"], &words);
+    std::fs::write(&file, [b'[', 0xff]).unwrap();
+    fails_with(&["--check", "--config", name], &[":1:", "UTF-8"]);
+
+    std::fs::write(&file, "[scan]\nmax_file_mib = 64\n").unwrap();
+    let output = siloscand(&["--check", "--config", name]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // The line goes before the file, and both have to fit together.
+    let line = ["--memory-mib", "32", "--check", "--config", name];
+    fails_with(&line, &["64 MiB do not fit into scan.memory_mib = 32"]);
+}
+
+/// A program that runs, and the events that it writes.
+struct Running {
+    program: Child,
+    events: PathBuf,
+    read: usize,
+}
+
+impl Running {
+    fn start(folder: &Path) -> Self {
+        let events = folder.join("events.json");
+        let mut program = Command::new(env!("CARGO_BIN_EXE_siloscand"));
+        program.arg("--config").arg(folder.join("siloscand.toml"));
+        // There is no driver; it goes on looking for one.
+        program.arg("--socket").arg(folder.join("absent.sock"));
+        program.stderr(Stdio::null());
+        let program = program.spawn().expect("it starts");
+        Self {
+            program,
+            events,
+            read: 0,
+        }
+    }
+
+    /// Waits for the next event of that name.
+    fn next(&mut self, name: &str) -> serde_json::Value {
+        loop {
+            let text = std::fs::read_to_string(&self.events).unwrap_or_default();
+            let whole = text
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
+            for line in whole.skip(self.read) {
+                self.read += 1;
+                let event: serde_json::Value = serde_json::from_str(line).unwrap();
+                if event["event"] == name {
+                    return event;
+                }
+            }
+            assert_eq!(
+                self.program.try_wait().unwrap(),
+                None,
+                "it has ended: {text}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until a change has been taken up, of these keys.
+    fn changes(&mut self, now: &[&str], at_the_next_start: &[&str]) {
+        let changed = self.next("configuration");
+        assert_eq!(changed["now"], serde_json::json!(now));
+        let waiting = serde_json::json!(at_the_next_start);
+        assert_eq!(changed["at_the_next_start"], waiting);
+    }
+
+    fn end(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.program);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(self.program.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// Two folders with a rule each, and an exclusion.
+fn rules_and_exclusions(folder: &Path) {
+    for name in ["one", "two"] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+        let text = format!("rule {name} {{ condition: false }}");
+        std::fs::write(folder.join(name).join("a.yar"), text).unwrap();
+    }
+    let excluded = "container 03020100-0504-0706-0809-0a0b0c0d0e0f\n";
+    std::fs::write(folder.join("excluded.txt"), excluded).unwrap();
+}
+
+fn configure(folder: &Path, text: &str) {
+    let text = format!("[events]\nfile = 'events.json'\n[scan]\n{text}\n");
+    std::fs::write(folder.join("siloscand.toml"), text).unwrap();
+}
+
+#[test]
+fn a_changed_configuration_is_taken_up_as_a_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    rules_and_exclusions(folder);
+    configure(folder, "threads = 1\n[engine]\nrules = 'one'");
+    let mut running = Running::start(folder);
+    let first = running.next("rules");
+    assert_eq!(first["rules"], 2);
+
+    configure(folder, "threads = 1\n[engine]\nrules = 'two'");
+    running.changes(&["engine.rules"], &[]);
+    let second = running.next("rules");
+    assert_ne!(second["digest"], first["digest"]);
+
+    let text = "threads = 2\nworker_memory_mib = 512\n[engine]\nrules = 'two'";
+    configure(folder, text);
+    running.changes(&["scan.worker_memory_mib"], &["scan.threads"]);
+    let again = running.next("rules");
+    assert_eq!(again["digest"], second["digest"], "new workers");
+
+    let text = "threads = 2\nworker_memory_mib = 1\n[engine]\nrules = 'one'";
+    configure(folder, text);
+    let broken = running.next("broken_configuration");
+    let cause = broken["cause"].as_str().unwrap();
+    let file = folder.join("siloscand.toml");
+    let place = format!("{}:5:21: ", file.display());
+    assert!(cause.starts_with(&place), "{cause}");
+    assert!(cause.ends_with("stays in use"), "{cause}");
+    std::fs::remove_file(&file).unwrap();
+    let gone = running.next("broken_configuration");
+    assert!(gone["cause"].as_str().unwrap().starts_with("cannot read"));
+
+    // What was wrong has changed nothing.
+    let text = "threads = 1\nmax_file_mib = 8\n[engine]\nrules = 'one'\n\
+                [exclusions]\nfile = 'excluded.txt'";
+    configure(folder, text);
+    let keys = [
+        "engine.rules",
+        "scan.max_file_mib",
+        "scan.worker_memory_mib",
+        "exclusions.file",
+    ];
+    running.changes(&keys, &[]);
+    assert_eq!(running.next("exclusions")["containers"], 1);
+    assert_eq!(running.next("rules")["digest"], first["digest"]);
+    running.end();
 }

@@ -176,6 +176,33 @@ fn what_is_too_large_or_breaks_the_engine_is_unscannable() {
 }
 
 #[test]
+fn bounds_that_change_hold_for_the_next_scans() {
+    let settings = Settings {
+        file_bytes_max: 1000,
+        memory_bytes_max: 1000,
+        ..quick()
+    };
+    let running = Running::start(Arc::new(Gate::default()), settings);
+    let verdict = |size: usize| {
+        let request = running.driver.ask(file(&vec![1; size]), size as u64);
+        running.driver.answer(request).verdict
+    };
+    assert_eq!(verdict(1001), WireVerdict::UNSCANNABLE);
+    assert!(running.service.bound(2000, 1999).is_err());
+    assert_eq!(
+        verdict(1001),
+        WireVerdict::UNSCANNABLE,
+        "nothing was changed"
+    );
+    running.service.bound(2000, 2000).unwrap();
+    assert_eq!(verdict(2000), WireVerdict::CLEAN);
+    running.service.bound(10, 10).unwrap();
+    assert_eq!(verdict(11), WireVerdict::UNSCANNABLE);
+    assert_eq!(verdict(10), WireVerdict::CLEAN);
+    running.finish();
+}
+
+#[test]
 fn garbage_of_every_length_is_refused_and_the_service_goes_on() {
     let running = Running::start(Arc::new(Gate::default()), quick());
     let driver = &running.driver;

@@ -1,0 +1,263 @@
+//! What the program is configured to: a file, what the command line sets over it, and how a
+//! running service follows the file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use siloscan_configuration::{Changes, Configuration, Key, parse};
+
+use crate::events::Event;
+use crate::exclusions::{Excluding, ExclusionKeeper};
+use crate::platform::Platform;
+use crate::program::{Beside, worker_settings};
+use crate::rules::RuleKeeper;
+use crate::runtime::Store;
+use crate::service::Service;
+use crate::worker::WorkerSettings;
+
+/// A configuration may have at most so many bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Bytes in a MiB.
+const MIB: u64 = 1 << 20;
+
+/// What the command line sets; each goes before the same key of the file.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Line {
+    /// Folder with YARA rules (.yar, .yara), read with its subfolders and followed while running.
+    /// The built-in rules are always used
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
+
+    /// File with what is not to be scanned, one entry a line ("container" and an id, "image" and a
+    /// digest, "layer" and a folder), followed while running
+    #[arg(long, value_name = "FILE")]
+    exclusions: Option<PathBuf>,
+
+    #[command(flatten)]
+    beside: Beside,
+
+    /// Data folder of Docker, which tells the images of containers; only for exclusions by image,
+    /// or by a layer's id
+    #[arg(long, value_name = "DIR")]
+    runtime_store: Option<PathBuf>,
+
+    /// Threads that scan; one for each processor without it
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    /// Append what happens to this file, one JSON object a line; "-" is the standard output
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+
+    /// Largest file that is scanned, in MiB; a larger one is answered "unscannable"
+    #[arg(long, value_name = "MIB")]
+    max_file_mib: Option<u64>,
+
+    /// Memory for the files that are being scanned, in MiB, all threads together
+    #[arg(long, value_name = "MIB")]
+    memory_mib: Option<u64>,
+
+    /// Memory that one worker process may take for its engine, in MiB; the copy of its file is not
+    /// counted
+    #[arg(long, value_name = "MIB")]
+    worker_memory_mib: Option<u64>,
+
+    /// A file's content that ended so many workers is not scanned again until the next
+    /// signatures, but answered "unscannable"; 0 scans it each time
+    #[arg(long, value_name = "N")]
+    worker_strikes: Option<u32>,
+}
+
+impl Line {
+    /// `all` with what the line sets.
+    fn over(&self, mut all: Configuration) -> Configuration {
+        let line = self.clone();
+        all.rules = line.rules.or(all.rules);
+        all.exclusions = line.exclusions.or(all.exclusions);
+        all.clamd = line.beside.clamd.or(all.clamd);
+        #[cfg(windows)]
+        {
+            all.amsi |= line.beside.amsi;
+        }
+        all.runtime_store = line.runtime_store.or(all.runtime_store);
+        all.threads = line.threads.unwrap_or(all.threads);
+        all.events = line.events.or(all.events);
+        all.max_file_mib = line.max_file_mib.unwrap_or(all.max_file_mib);
+        all.memory_mib = line.memory_mib.unwrap_or(all.memory_mib);
+        all.worker_memory_mib = line.worker_memory_mib.unwrap_or(all.worker_memory_mib);
+        all.worker_strikes = line.worker_strikes.unwrap_or(all.worker_strikes);
+        all
+    }
+}
+
+/// Where a configuration comes from.
+pub(crate) struct Source {
+    /// The file, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// What goes before it.
+    pub(crate) line: Line,
+}
+
+impl Source {
+    /// The configuration, and the bytes of the file that it was made from.
+    pub(crate) fn read(&self) -> Result<(Configuration, Vec<u8>), String> {
+        let bytes = self.bytes()?;
+        Ok((self.made_of(&bytes)?, bytes))
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        let Some(file) = &self.file else {
+            return Ok(Vec::new());
+        };
+        read(file).map_err(|cause| format!("cannot read {}: {cause}", file.display()))
+    }
+
+    fn made_of(&self, bytes: &[u8]) -> Result<Configuration, String> {
+        let file = self.file.as_deref().unwrap_or_else(|| Path::new(""));
+        let name = file.display().to_string();
+        let text = std::str::from_utf8(bytes).map_err(|cause| {
+            let line = bytes.get(..cause.valid_up_to()).unwrap_or_default();
+            let line = line.iter().filter(|byte| **byte == b'\n').count() + 1;
+            format!("{name}:{line}: this is no UTF-8; save the file as UTF-8")
+        })?;
+        let folder = file.parent().unwrap_or_else(|| Path::new(""));
+        let all = parse(&name, folder, text).map_err(|broken| broken.to_string())?;
+        let all = self.line.over(all);
+        all.check().map_err(|unfit| unfit.to_string())?;
+        Ok(all)
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let opened = File::open(file).map_err(|cause| cause.to_string())?;
+    let mut some = opened.take(FILE_BYTES_MAX + 1);
+    some.read_to_end(&mut bytes)
+        .map_err(|cause| cause.to_string())?;
+    match bytes.len() as u64 > FILE_BYTES_MAX {
+        true => Err(format!("it has more than {FILE_BYTES_MAX} bytes")),
+        false => Ok(bytes),
+    }
+}
+
+/// Follows the file of a running service. Call [`Follower::check`] every second or two.
+pub(crate) struct Follower {
+    source: Source,
+    /// What the service runs by. Keys that wait for the next start are as they were at this one.
+    running: Configuration,
+    /// What the file held at the last look.
+    seen: Result<Vec<u8>, String>,
+    /// What it held when it was last acted on.
+    done: Result<Vec<u8>, String>,
+    pub(crate) rules: RuleKeeper,
+    exclusions: Option<ExclusionKeeper>,
+}
+
+impl Follower {
+    /// Follows `source`, of which `bytes` were made `running`.
+    pub(crate) fn new(
+        source: Source,
+        running: Configuration,
+        bytes: Vec<u8>,
+        rules: RuleKeeper,
+    ) -> Self {
+        let exclusions = exclusions(&running);
+        Self {
+            source,
+            running,
+            seen: Ok(bytes.clone()),
+            done: Ok(bytes),
+            rules,
+            exclusions,
+        }
+    }
+
+    /// Puts the exclusions in force, as the service wants it before it connects.
+    pub(crate) fn begin<P: Platform>(&mut self, service: &Service<P>) {
+        if let Some(exclusions) = &mut self.exclusions {
+            exclusions.check(service);
+        }
+    }
+
+    /// Looks at the file, and at what it names.
+    pub(crate) fn check<P: Platform>(&mut self, service: &Service<P>) {
+        let found = self.source.bytes();
+        let at_rest = found == self.seen;
+        self.seen = found;
+        if at_rest && self.seen != self.done {
+            self.done = self.seen.clone();
+            self.take_up(service);
+        }
+        self.begin(service);
+        self.rules.check(service);
+    }
+
+    /// Takes the file up as a whole, or not at all.
+    fn take_up<P: Platform>(&mut self, service: &Service<P>) {
+        let made = match &self.done {
+            Ok(bytes) => self.source.made_of(bytes),
+            Err(cause) => Err(cause.clone()),
+        };
+        let changes = made.and_then(|next| self.adopt(&next, service));
+        match changes {
+            Ok(changes) => service.report(Event::Configuration {
+                now: names(&changes.now),
+                at_the_next_start: names(&changes.at_the_next_start),
+            }),
+            Err(cause) => service.report(Event::BrokenConfiguration {
+                cause: format!("{cause}. The configuration that was in use stays in use"),
+            }),
+        }
+    }
+
+    fn adopt<P: Platform>(
+        &mut self,
+        next: &Configuration,
+        service: &Service<P>,
+    ) -> Result<Changes, String> {
+        // What can fail comes before what is changed.
+        let mut running = self.running.clone();
+        let changes = running.adopt(next);
+        let workers = worker_settings(&running)?;
+        let (file, memory) = bounds(&running);
+        service
+            .bound(file, memory)
+            .map_err(|cause| cause.to_string())?;
+        let before = std::mem::replace(&mut self.running, running);
+        let old_workers = worker_settings(&before)?;
+        self.follow_rules(&before, (&old_workers, workers));
+        if before.exclusions != self.running.exclusions {
+            self.exclusions = exclusions(&self.running);
+            if self.exclusions.is_none() {
+                service.exclude(Excluding::default());
+            }
+        }
+        Ok(changes)
+    }
+
+    fn follow_rules(&mut self, before: &Configuration, workers: (&WorkerSettings, WorkerSettings)) {
+        let (old, new) = workers;
+        if before.rules != self.running.rules || *old != new {
+            self.rules.follow(self.running.rules.as_deref(), new);
+        }
+    }
+}
+
+fn names(keys: &[&Key]) -> Vec<String> {
+    keys.iter().map(ToString::to_string).collect()
+}
+
+/// The largest file and the memory for copies, in bytes.
+pub(crate) fn bounds(all: &Configuration) -> (u64, u64) {
+    (
+        all.max_file_mib.saturating_mul(MIB),
+        all.memory_mib.saturating_mul(MIB),
+    )
+}
+
+fn exclusions(all: &Configuration) -> Option<ExclusionKeeper> {
+    let store = all.runtime_store.as_deref().map(Store::new);
+    let file = all.exclusions.as_deref()?;
+    Some(ExclusionKeeper::new(file).with_store(store))
+}
