@@ -19,8 +19,8 @@ use crate::suite::copy::{self, Copy};
 use crate::suite::mutants;
 use crate::trouble::{Outcome, Trouble};
 
-/// The targets that are built in seconds, each a program of `fuzz/`.
-pub const QUICK: &[&str] = &[
+/// The targets, each a program of `fuzz/`.
+pub const TARGETS: &[&str] = &[
     "reply",
     "ecp",
     "parameters",
@@ -28,9 +28,10 @@ pub const QUICK: &[&str] = &[
     "image",
     "cache",
     "ledger",
+    SCENARIO,
 ];
-/// Those that need the filter host, which takes minutes to build.
-const SLOW: &[&str] = &["scenario"];
+/// The one that needs the whole filter host, which takes a minute to build.
+const SCENARIO: &str = "scenario";
 /// Defects of core that the fuzzer has to find.
 const PLANTED: &str = "fuzz/mutants";
 
@@ -55,7 +56,7 @@ pub struct Line {
     /// How long, in all.
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
-    /// Under the address sanitizer; without the targets that need the filter host.
+    /// Under the address sanitizer; without the target that needs the filter host.
     #[arg(long)]
     address: bool,
     /// Instead, break core once for each patch of `fuzz/mutants`: each must be found.
@@ -65,8 +66,8 @@ pub struct Line {
 
 impl Line {
     fn targets(&self) -> Outcome<Vec<&'static str>> {
-        let slow = if self.address { &[] } else { SLOW };
-        let all: Vec<&str> = QUICK.iter().chain(slow).copied().collect();
+        let mut all = TARGETS.to_vec();
+        all.retain(|target| !self.address || *target != SCENARIO);
         let Some(name) = &self.target else {
             return Ok(all);
         };
@@ -185,7 +186,7 @@ impl Fuzzer {
             .args(targets.iter().flat_map(|target| ["--bin", target]))
             .arg("--no-default-features")
             .env("RUSTFLAGS", flags);
-        if targets.iter().any(|target| SLOW.contains(target)) {
+        if targets.contains(&SCENARIO) {
             cargo.args(["--features", "host"]);
         }
         let log = self.logs.join("fuzz-build.log");

@@ -1,10 +1,9 @@
-//! The fuzzer, for a few seconds a target that is built quickly, and whether it would find
-//! anything.
+//! The fuzzer, for a few seconds a target, and whether it would find anything.
 
 use std::time::Duration;
 
 use super::{Bench, Found};
-use crate::fuzz::{Fuzzer, QUICK};
+use crate::fuzz::{Fuzzer, TARGETS};
 use crate::say::Say;
 use crate::trouble::Outcome;
 
@@ -16,8 +15,8 @@ pub fn run(bench: &mut Bench) -> Outcome<Found> {
     let mut fuzzer = Fuzzer::new(&bench.root, Say::new(false), false)?;
     let mut found = Found::default();
     let mut told = Vec::new();
-    fuzzer.build(&bench.root, QUICK)?;
-    for target in QUICK {
+    fuzzer.build(&bench.root, TARGETS)?;
+    for target in TARGETS {
         let fuzzed = fuzzer.fuzz(target, EACH)?;
         found.check(fuzzed.crash.is_none(), || {
             let log = fuzzed.log.display();

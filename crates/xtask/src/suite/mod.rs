@@ -55,7 +55,7 @@ pub enum Stage {
     Repro,
     /// Clippy for the driver on its own target; a planted lint is seen.
     LintDriver,
-    /// The quick targets of the fuzzer for a few seconds each; each planted defect is found.
+    /// Each target of the fuzzer for a few seconds; each planted defect is found.
     Fuzz,
     /// Each deliberately broken driver makes its test fail.
     Mutants,
