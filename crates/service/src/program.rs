@@ -16,6 +16,7 @@ use siloscan_core::reason::ENTRIES;
 use crate::engine::{EngineKind, WithClamd};
 use crate::events::{Event, EventQueue, EventSink};
 use crate::exclusions::ExclusionKeeper;
+use crate::kept::Keep;
 use crate::platform::Platform;
 use crate::rules::RuleKeeper;
 use crate::runtime::Store;
@@ -28,6 +29,8 @@ pub const WORKER_ARGUMENT: &str = "--worker";
 
 /// How often to see whether the program is asked to end.
 const LOOK_UP: Duration = Duration::from_millis(100);
+/// How long the end waits for verdicts to be written, at each store.
+const FLUSH: Duration = Duration::from_secs(2);
 /// The rules folder and the exclusions are looked at once in so many looks: every second.
 const RULES_EVERY: u32 = 10;
 
@@ -47,6 +50,9 @@ struct Options {
 
     #[command(flatten)]
     beside: Beside,
+
+    #[command(flatten)]
+    keep: Keep,
 
     /// Data folder of Docker, which tells the images of containers; only for exclusions by image,
     /// or by a layer's id
@@ -237,8 +243,20 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
         rules: packed.rules,
     });
     let workers = Workers::start(packed, workers).map_err(|cause| cause.to_string())?;
+    #[cfg(windows)]
+    if options.beside.amsi && options.keep.is_wanted() {
+        return Err(
+            "--amsi and --verdicts do not go together: AMSI does not tell the version of its \
+             signatures, so a verdict would be kept beyond their update"
+                .to_owned(),
+        );
+    }
+    let verdicts = options.keep.open(&events)?;
     let service = Service::new(platform(options), settings, workers, Box::new(events))
         .map_err(|cause| cause.to_string())?;
+    if let Some(verdicts) = verdicts {
+        service.keep_verdicts(verdicts);
+    }
     let asked_to_end = Arc::new(AtomicBool::new(false));
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
     let outcome = serve(&service, options, keeper, &asked_to_end);
@@ -253,6 +271,11 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
     }
     for tally in service.container_counts() {
         service.report(Event::of_container(&tally));
+    }
+    if let Some(verdicts) = service.verdicts() {
+        // What a slow Redis has not taken by then, another host scans.
+        verdicts.flush(FLUSH);
+        service.report(Event::Verdicts(verdicts.figures()));
     }
     let figures = service.figures();
     service.report(Event::Summary(figures));
