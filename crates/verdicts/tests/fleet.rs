@@ -66,7 +66,7 @@ impl Redis {
         format!("redis://:pass%20word@127.0.0.1:{}/3", self.port)
     }
 
-    /// Says something to it as anybody with the password can, and reads a first piece of the answer.
+    /// Says something to it as anybody with the password can, and reads the answer's beginning.
     fn say(&self, words: &[&[u8]]) -> Vec<u8> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it runs");
         let before: [&[&[u8]]; 2] = [&[b"AUTH", b"pass word"], &[b"SELECT", b"3"]];

@@ -112,8 +112,8 @@ pub fn tail(log: &Path) {
     }
 }
 
-/// `cargo test` as on any machine: no driver, no Windows target. Then the tests that need a clamd or
-/// a Redis.
+/// `cargo test` as on any machine: no driver, no Windows target. Then the tests that need a clamd
+/// or a Redis.
 pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     packages::need(
         &mut bench.say,
