@@ -66,7 +66,7 @@ pub struct Known {
 pub struct Settings {
     /// The file of this host's verdicts. Its key lies beside it, with `.key` appended.
     pub file: PathBuf,
-    /// Verdicts in the file at most; the oldest go first. One takes some 300 bytes.
+    /// Verdicts in the file at most; the oldest go first. One takes some 350 bytes.
     pub entries_max: u64,
     /// For so long verdicts are gathered before they are written, in one transaction.
     pub gather: Duration,
