@@ -231,6 +231,15 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
             file.display()
         )
     })?;
+    #[cfg(windows)]
+    if options.beside.amsi && options.keep.is_wanted() {
+        return Err(
+            "--amsi and --verdicts do not go together: AMSI does not tell the version of its \
+             signatures, so a verdict would be kept beyond their update"
+                .to_owned(),
+        );
+    }
+    let verdicts = options.keep.open(&events)?;
     let rules = options.rules.as_deref();
     let workers = worker_settings(options)?;
     let keeper = RuleKeeper::new(Arc::clone(kind), rules, workers.clone());
@@ -243,15 +252,6 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
         rules: packed.rules,
     });
     let workers = Workers::start(packed, workers).map_err(|cause| cause.to_string())?;
-    #[cfg(windows)]
-    if options.beside.amsi && options.keep.is_wanted() {
-        return Err(
-            "--amsi and --verdicts do not go together: AMSI does not tell the version of its \
-             signatures, so a verdict would be kept beyond their update"
-                .to_owned(),
-        );
-    }
-    let verdicts = options.keep.open(&events)?;
     let service = Service::new(platform(options), settings, workers, Box::new(events))
         .map_err(|cause| cause.to_string())?;
     if let Some(verdicts) = verdicts {

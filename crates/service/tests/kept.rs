@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod driver_side;
 mod own_worker;
+#[expect(dead_code, reason = "what this test needs of it is a part")]
 mod unruly;
 
 use std::fs;

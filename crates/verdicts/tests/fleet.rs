@@ -264,6 +264,11 @@ fn a_redis_that_goes_and_comes_back_costs_hits_alone() {
     assert_eq!(figures.fleet_failed, 1, "one was held up, nobody else");
     assert_eq!(figures.fleet_rested, 99);
     assert_eq!(host.recall(7), Some((Verdict::Clean, Place::Local)));
+    for number in 100..200 {
+        host.keep(number, &Verdict::Clean);
+    }
+    let figures = host.verdicts.figures();
+    assert_eq!((figures.fleet_puts_failed, figures.dropped), (1, 99));
 }
 
 #[test]
