@@ -197,3 +197,42 @@ pub(super) fn remove_others(
     transaction.commit()?;
     Ok(others.len() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(database: &Database) -> (u64, u64) {
+        let transaction = database.begin_read().expect("a reader");
+        let verdicts = transaction.open_table(VERDICTS).expect("a table");
+        let order = transaction.open_table(ORDER).expect("a table");
+        (verdicts.len().expect("told"), order.len().expect("told"))
+    }
+
+    #[test]
+    fn every_verdict_has_one_place_in_the_order_and_no_place_is_left_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::create(folder.path().join("verdicts")).expect("a file");
+        begin(&database).expect("begun");
+        let batch = |rules: u8| -> Vec<_> {
+            let key = |number| {
+                let mut key = [rules; KEY_BYTES];
+                key[KEY_BYTES - 1] = number;
+                key
+            };
+            (0..100).map(|number| (key(number), vec![7])).collect()
+        };
+        for rules in [1, 2, 1, 3] {
+            put(&database, &batch(rules), 250).expect("written");
+        }
+        assert_eq!(lengths(&database), (250, 250));
+        while remove_others(&database, &[2; 32], 30).expect("removed") > 0 {}
+        assert_eq!(lengths(&database), (100, 100));
+        // The order is gone: the bound holds all the same.
+        let transaction = database.begin_write().expect("a writer");
+        transaction.delete_table(ORDER).expect("deleted");
+        transaction.commit().expect("written");
+        assert_eq!(put(&database, &batch(4), 50).expect("written"), 150);
+        assert_eq!(lengths(&database).0, 50);
+    }
+}
