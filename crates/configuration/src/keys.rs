@@ -226,6 +226,33 @@ pub const KEYS: &[Key] = &[
          scans it each time. A change starts new workers",
     ),
     key(
+        "verdicts",
+        "file",
+        Kind::Path,
+        AT_START,
+        field!(path verdicts),
+        "Verdicts are kept in it, so that no content is scanned twice under the same rules. Not \
+         together with `engine.amsi`",
+    ),
+    key(
+        "verdicts",
+        "fleet",
+        Kind::Text,
+        AT_START,
+        field!(text fleet),
+        "Redis by which hosts share them: `redis://[[user]:password@]host[:port][/database]`. \
+         Wants `verdicts.file` and `verdicts.fleet_key`",
+    ),
+    key(
+        "verdicts",
+        "fleet_key",
+        Kind::Path,
+        AT_START,
+        field!(path fleet_key),
+        "The key that all hosts of the fleet have: 64 hexadecimal digits, in a file of the \
+         service's user alone",
+    ),
+    key(
         "exclusions",
         "file",
         Kind::Path,

@@ -32,6 +32,12 @@ pub struct Configuration {
     pub worker_strikes: u32,
     /// File with what is not to be scanned.
     pub exclusions: Option<PathBuf>,
+    /// File of kept verdicts.
+    pub verdicts: Option<PathBuf>,
+    /// The fleet's Redis. May hold a password.
+    pub fleet: Option<String>,
+    /// File with the fleet's key.
+    pub fleet_key: Option<PathBuf>,
     /// Docker's data folder.
     pub runtime_store: Option<PathBuf>,
     /// File for events; `-` is the standard output.
@@ -50,6 +56,9 @@ impl Default for Configuration {
             worker_memory_mib: 0,
             worker_strikes: 0,
             exclusions: None,
+            verdicts: None,
+            fleet: None,
+            fleet_key: None,
             runtime_store: None,
             events: None,
         };
@@ -85,6 +94,25 @@ impl Configuration {
     /// # Errors
     /// What does not fit.
     pub fn check(&self) -> Result<(), Unfit> {
+        let wrong = |keys, message: &str| {
+            let message = message.to_owned();
+            Err(Unfit { keys, message })
+        };
+        if self.fleet.is_some() && self.verdicts.is_none() {
+            let said =
+                "verdicts.fleet wants verdicts.file (--verdicts): what is shared is kept, too";
+            return wrong(&[("verdicts", "fleet")], said);
+        }
+        if self.fleet.is_some() != self.fleet_key.is_some() {
+            let said = "verdicts.fleet and verdicts.fleet_key (--fleet, --fleet-key) go together";
+            return wrong(&[("verdicts", "fleet"), ("verdicts", "fleet_key")], said);
+        }
+        if self.amsi && self.verdicts.is_some() {
+            let said = "engine.amsi and verdicts.file (--amsi, --verdicts) do not go together: \
+                        AMSI does not tell the version of its signatures, so a verdict would be \
+                        kept beyond their update";
+            return wrong(&[("engine", "amsi"), ("verdicts", "file")], said);
+        }
         if self.memory_mib >= self.max_file_mib {
             return Ok(());
         }

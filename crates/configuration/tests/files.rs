@@ -98,6 +98,12 @@ fn what_does_not_fit_together_is_told_at_one_of_both() {
         "{told:?}"
     );
     read("[scan]\nmax_file_mib = 100\nmemory_mib = 100\n");
+    let told = problems("verdicts.fleet = 'redis://h'\n");
+    assert!(told[0].starts_with("siloscand.toml:1:18: verdicts.fleet wants"));
+    let told = problems("[verdicts]\nfile = 'v'\nfleet_key = 'k'\n");
+    assert!(told[0].starts_with("siloscand.toml:3:13: verdicts.fleet and"));
+    let told = problems("engine.amsi = true\nverdicts.file = 'v'\n");
+    assert!(told[0].starts_with("siloscand.toml:1:15: engine.amsi and"));
 }
 
 /// A value that is not the default, nor absent.
@@ -110,28 +116,35 @@ fn other(key: &str, kind: Kind) -> &'static str {
     }
 }
 
+/// Keys that are nothing without each other.
+const TOGETHER: &str = "verdicts.file = 'v'\nverdicts.fleet = 'f'\nverdicts.fleet_key = 'k'";
+
 #[test]
 fn each_key_is_read_and_a_change_of_it_is_seen() {
     for key in KEYS {
         let text = other(key.name, key.kind);
-        let all = read(&format!("[{}]\n{} = {text}\n", key.section, key.name));
-        let mut running = Configuration::default();
+        let base: String = match key.section {
+            "verdicts" => TOGETHER.into(),
+            _ => String::new(),
+        };
+        let before = read(&base);
+        let own = format!("{key} = ");
+        let others = base.lines().filter(|line| !line.starts_with(&own));
+        let others: Vec<&str> = others.collect();
+        let all = read(&format!("{}\n{own}{text}\n", others.join("\n")));
+        let mut running = before.clone();
         let changes = running.adopt(&all);
         let (told, silent, then) = match key.live {
             true => (changes.now, changes.at_the_next_start, &all),
-            false => (
-                changes.at_the_next_start,
-                changes.now,
-                &Configuration::default(),
-            ),
+            false => (changes.at_the_next_start, changes.now, &before),
         };
         assert_eq!(told.len(), 1, "{key}");
         assert_eq!(told[0].to_string(), key.to_string());
         assert!(silent.is_empty(), "{key}");
         assert_eq!(&running, then, "{key}");
         // And back: a key that is taken away again is as it was.
-        running.adopt(&Configuration::default());
-        assert_eq!(running, Configuration::default(), "{key}");
+        running.adopt(&before);
+        assert_eq!(running, before, "{key}");
     }
 }
 

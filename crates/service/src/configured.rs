@@ -37,6 +37,20 @@ pub(crate) struct Line {
     #[command(flatten)]
     beside: Beside,
 
+    /// Keep verdicts in this file, so that no content is scanned twice under the same rules. A key
+    /// is made beside it
+    #[arg(long, value_name = "FILE")]
+    verdicts: Option<PathBuf>,
+
+    /// Share verdicts with other hosts through the Redis at redis://[[user]:password@]host[:port]
+    // Taken apart later: clap repeats what it does not understand, and that may be a password.
+    #[arg(long, value_name = "URL")]
+    fleet: Option<String>,
+
+    /// The key that all hosts of the fleet have: a file with 64 hexadecimal digits
+    #[arg(long, value_name = "FILE")]
+    fleet_key: Option<PathBuf>,
+
     /// Data folder of Docker, which tells the images of containers; only for exclusions by image,
     /// or by a layer's id
     #[arg(long, value_name = "DIR")]
@@ -80,6 +94,9 @@ impl Line {
         {
             all.amsi |= line.beside.amsi;
         }
+        all.verdicts = line.verdicts.or(all.verdicts);
+        all.fleet = line.fleet.or(all.fleet);
+        all.fleet_key = line.fleet_key.or(all.fleet_key);
         all.runtime_store = line.runtime_store.or(all.runtime_store);
         all.threads = line.threads.unwrap_or(all.threads);
         all.events = line.events.or(all.events);

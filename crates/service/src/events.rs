@@ -54,6 +54,9 @@ pub enum Event {
         rule: String,
         /// The rule's file.
         origin: String,
+        /// Where the verdict was kept, `local` or `fleet`, if the file was not scanned.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        known: Option<&'static str>,
         /// The digest of the rule set.
         rules: String,
         /// What was scanned.
@@ -86,6 +89,11 @@ pub enum Event {
     /// A rule file or folder was left out.
     BrokenRules {
         /// File, line and cause in one sentence.
+        cause: String,
+    },
+    /// Something is wrong with the verdicts that are kept; files are scanned instead.
+    BrokenVerdicts {
+        /// What and where, and the next step.
         cause: String,
     },
     /// An entry of the exclusions was left out.
@@ -156,6 +164,8 @@ pub enum Event {
     },
     /// The counts of this run, once, at its end.
     Summary(crate::stats::Figures),
+    /// What the verdicts that are kept were good for, once, at the end.
+    Verdicts(siloscan_verdicts::Figures),
     /// What the driver had counted when it told its counters last, once, at the end.
     DriverCounts {
         /// The counts that are not zero, each as `kind/reason`.
@@ -224,6 +234,7 @@ impl EventSink for NoEvents {
 }
 
 /// Writes records as JSON lines, and as log lines, on a thread of its own.
+#[derive(Clone)]
 pub struct EventQueue {
     sender: SyncSender<Option<Event>>,
     dropped: Arc<AtomicU64>,
@@ -345,6 +356,7 @@ fn log(event: &Event) {
         ),
         Event::Rules { digest, rules } => tracing::info!(rules, digest, "rule set in use"),
         Event::BrokenRules { cause } => tracing::error!("{cause}"),
+        Event::BrokenVerdicts { cause } => tracing::error!("{cause}"),
         Event::BrokenExclusions { cause } => tracing::error!("{cause}"),
         Event::Exclusions {
             containers,
@@ -367,6 +379,7 @@ fn log(event: &Event) {
         Event::BadMessage { cause, bytes } => tracing::warn!(cause, bytes, "bad message"),
         Event::WarmWanted { epoch } => tracing::info!(epoch, "a proactive scan is wanted"),
         Event::Summary(figures) => tracing::info!(?figures, "finished"),
+        Event::Verdicts(figures) => tracing::info!(?figures, "verdicts that are kept"),
         Event::DriverCounts { counts } => tracing::debug!(?counts, "the driver's counters"),
         Event::Container {
             container,

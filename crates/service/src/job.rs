@@ -6,10 +6,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use siloscan_core::wire::{Scan, ScanFlags, ScanRequest, WireVerdict};
 
+use siloscan_verdicts::{Known, Verdict};
+
 use crate::engine::{EngineError, Finding};
 use crate::events::ScanRecord;
 use crate::memory::Copied;
 use crate::platform::{Delivery, SectionError};
+use crate::stats::Stats;
 
 /// A request and how far it has come.
 pub(crate) struct Job {
@@ -35,11 +38,22 @@ struct Hold {
     wanted_back: Option<Delivery>,
 }
 
+/// A rule that matched.
+pub(crate) struct Detection<'o> {
+    pub(crate) rule: &'o str,
+    /// Empty where the verdict was kept: that goes without.
+    pub(crate) origin: &'o str,
+    /// Where the verdict was kept, if it was.
+    pub(crate) known: Option<&'static str>,
+}
+
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The engine looked at every byte.
     Scanned(Finding),
+    /// Not scanned: the verdict on these bytes was kept.
+    Known(Known),
     /// The file has more bytes than the service takes.
     TooLarge,
     /// The engine gave no verdict.
@@ -66,6 +80,10 @@ impl Outcome {
         match self {
             Self::Scanned(Finding::Clean) => (WireVerdict::CLEAN, 0),
             Self::Scanned(Finding::Infected { .. }) => (WireVerdict::INFECTED, 0),
+            Self::Known(known) => match known.verdict {
+                Verdict::Clean => (WireVerdict::CLEAN, 0),
+                Verdict::Infected { .. } => (WireVerdict::INFECTED, 0),
+            },
             Self::TooLarge => (WireVerdict::UNSCANNABLE, 1),
             Self::Engine(EngineError::TimedOut) => (WireVerdict::UNSCANNABLE, 2),
             Self::Engine(EngineError::Failed(_)) => (WireVerdict::UNSCANNABLE, 3),
@@ -85,7 +103,7 @@ impl Outcome {
     /// The cause in words, for an outcome without a verdict that is worth a record.
     pub(crate) fn complaint(&self, file_bytes_max: u64) -> Option<String> {
         match self {
-            Self::Scanned(_) | Self::Stopped | Self::Excluded(_) => None,
+            Self::Scanned(_) | Self::Known(_) | Self::Stopped | Self::Excluded(_) => None,
             Self::TooLarge => Some(format!(
                 "the file has more than {file_bytes_max} bytes; raise scan.max_file_mib to scan it"
             )),
@@ -99,6 +117,46 @@ impl Outcome {
                     .to_owned(),
             ),
             Self::NoWorker(cause) => Some(format!("no worker process: {cause}")),
+        }
+    }
+
+    /// What was found, if anything.
+    pub(crate) fn detection(&self) -> Option<Detection<'_>> {
+        match self {
+            Self::Scanned(Finding::Infected { rule, origin }) => Some(Detection {
+                rule,
+                origin,
+                known: None,
+            }),
+            Self::Known(known) => match &known.verdict {
+                Verdict::Clean => None,
+                Verdict::Infected { rule } => Some(Detection {
+                    rule,
+                    origin: "",
+                    known: Some(known.place.name()),
+                }),
+            },
+            _ => None,
+        }
+    }
+
+    /// Counts it, for a file of `size` bytes.
+    pub(crate) fn count(&self, size: u64, stats: &Stats) {
+        match self {
+            Self::Scanned(_) | Self::Known(_) => {
+                if matches!(self, Self::Scanned(_)) {
+                    stats.bytes.add(size);
+                }
+                match self.detection() {
+                    None => stats.clean.one(),
+                    Some(_) => stats.infected.one(),
+                }
+            }
+            Self::TooLarge | Self::Killer => stats.unscannable.one(),
+            Self::Engine(_) | Self::Section(_) => stats.unscannable.one(),
+            Self::Stopped | Self::Late => stats.stopped.one(),
+            Self::Busy | Self::NoWorker(_) => stats.refused.one(),
+            Self::Excluded(_) => stats.excluded.one(),
         }
     }
 }

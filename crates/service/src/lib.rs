@@ -13,6 +13,7 @@ pub mod engine;
 pub mod events;
 pub mod exclusions;
 mod job;
+mod kept;
 mod memory;
 mod pieces;
 pub mod platform;

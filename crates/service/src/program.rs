@@ -17,6 +17,7 @@ use siloscan_core::reason::ENTRIES;
 use crate::configured::{Follower, Line, Source, bounds};
 use crate::engine::{EngineKind, WithClamd};
 use crate::events::{Event, EventQueue, EventSink};
+use crate::kept;
 use crate::platform::Platform;
 use crate::rules::RuleKeeper;
 use crate::service::Service;
@@ -28,6 +29,8 @@ pub const WORKER_ARGUMENT: &str = "--worker";
 
 /// How often to see whether the program is asked to end.
 const LOOK_UP: Duration = Duration::from_millis(100);
+/// How long the end waits for verdicts to be written, at each store.
+const FLUSH: Duration = Duration::from_secs(2);
 /// The rules folder and the exclusions are looked at once in so many looks: every second.
 const RULES_EVERY: u32 = 10;
 
@@ -225,6 +228,7 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
             file.display()
         )
     })?;
+    let verdicts = kept::open(&all, &events)?;
     let rules = all.rules.as_deref();
     let workers = worker_settings(&all)?;
     let keeper = RuleKeeper::new(Arc::clone(&kind), rules, workers.clone());
@@ -239,6 +243,9 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     let workers = Workers::start(packed, workers).map_err(|cause| cause.to_string())?;
     let service = Service::new(platform(options), settings, workers, Box::new(events))
         .map_err(|cause| cause.to_string())?;
+    if let Some(verdicts) = verdicts {
+        service.keep_verdicts(verdicts);
+    }
     let asked_to_end = Arc::new(AtomicBool::new(false));
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
     let mut follower = Follower::new(source, all, bytes, keeper);
@@ -255,6 +262,11 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     }
     for tally in service.container_counts() {
         service.report(Event::of_container(&tally));
+    }
+    if let Some(verdicts) = service.verdicts() {
+        // What a slow Redis has not taken by then, another host scans.
+        verdicts.flush(FLUSH);
+        service.report(Event::Verdicts(verdicts.figures()));
     }
     let figures = service.figures();
     service.report(Event::Summary(figures));

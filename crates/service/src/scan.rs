@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
+use siloscan_verdicts::{Key, Verdict};
 
-use crate::engine::{EngineError, Scanner};
+use crate::engine::{EngineError, Finding, Scanner};
 use crate::events::Event;
 use crate::job::{Job, Outcome};
+use crate::kept;
 use crate::memory::{Copied, NoRoom};
 use crate::platform::{Platform, Port, Section};
 use crate::scans::Scans;
 use crate::session::Session;
-use crate::worker::{Content, Ending, FileCopy, Workers};
+use crate::worker::{Ending, FileCopy, Workers};
 
 /// Bytes that are copied before looking whether the driver wants the section back.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -149,40 +150,70 @@ fn look_by<P: Platform>(
     job: &Job,
     copied: &Copied,
 ) -> Outcome {
-    let stats = &session.service.stats;
+    let service = &session.service;
+    let stats = &service.stats;
     let bytes = copied.bytes.bytes();
-    if workers.may_know(bytes.len() as u64) && workers.is_killer(&content_of(bytes)) {
-        stats.killers_refused.one();
-        return Outcome::Killer;
+    let verdicts = service.verdicts();
+    let mut content = None;
+    if verdicts.is_some() || workers.may_know(bytes.len() as u64) {
+        content = kept::content_of(bytes, || job.is_stopped());
+        match &content {
+            None => return Outcome::Stopped,
+            Some(content) if workers.is_killer(content) => {
+                stats.killers_refused.one();
+                return Outcome::Killer;
+            }
+            Some(_) => {}
+        }
     }
-    let left = job
-        .deadline()
-        .saturating_sub(session.service.platform.now());
+    // A set that has taken the place of this one since has another digest.
+    let key = content.map(|content| Key {
+        rules: workers.digest().0,
+        hash: content.hash,
+        size: content.size,
+    });
+    let kept = verdicts.zip(key);
+    let left = || job.deadline().saturating_sub(service.platform.now());
+    if let Some((verdicts, key)) = &kept {
+        if let Some(known) = verdicts.recall(key, left() / 8) {
+            return Outcome::Known(known);
+        }
+        if let Some(outcome) = over_before_it_began(session, job) {
+            return outcome;
+        }
+    }
+    let left = left();
     // A file that had little time is not known to hang.
     let had_time = left >= job.time() / 2;
     // The last eighth is for what follows a worker's end: the driver is to hear of it in time.
     let error = match workers.scan(&copied.bytes, left * 7 / 8, stats) {
-        Ending::Said(said) => return said.map_or_else(Outcome::Engine, Outcome::Scanned),
+        Ending::Said(Ok(finding)) => {
+            if let Some((verdicts, key)) = &kept {
+                verdicts.remember(key, &verdict_of(&finding));
+            }
+            return Outcome::Scanned(finding);
+        }
+        Ending::Said(Err(error)) => return Outcome::Engine(error),
         Ending::NoWorker(cause) => return Outcome::NoWorker(cause),
         Ending::Hung if !had_time => return Outcome::Engine(EngineError::TimedOut),
         Ending::Hung => EngineError::TimedOut,
         Ending::Crashed(how) => EngineError::Failed(how),
     };
     if workers.remembers() {
-        let content = content_of(bytes);
-        if workers.strike(content) {
+        let content = content.or_else(|| kept::content_of(bytes, || false));
+        if let Some(content) = content.filter(|content| workers.strike(*content)) {
             let sha256 = crate::engine::Digest(content.hash).to_string();
-            let scan = job.record(session.service.platform.now());
-            session.service.report(Event::Killer { sha256, scan });
+            let scan = job.record(service.platform.now());
+            service.report(Event::Killer { sha256, scan });
         }
     }
     Outcome::Engine(error)
 }
 
-fn content_of(bytes: &[u8]) -> Content {
-    Content {
-        size: bytes.len() as u64,
-        hash: Sha256::digest(bytes).into(),
+fn verdict_of(finding: &Finding) -> Verdict {
+    match finding {
+        Finding::Clean => Verdict::Clean,
+        Finding::Infected { rule, .. } => Verdict::Infected { rule: rule.clone() },
     }
 }
 

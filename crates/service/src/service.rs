@@ -1,11 +1,12 @@
 //! The service itself: one running rule set, one connection to the driver at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use siloscan_core::wire::{Hello, News, PollFlags, ScanFlags, ScanRequest};
+use siloscan_verdicts::Verdicts;
 use zerocopy::IntoBytes;
 
 use crate::engine::Digest;
@@ -40,6 +41,8 @@ pub struct Service<P: Platform> {
     /// What the driver is to leave out. Never locked over a call of the platform.
     excluded: Mutex<Lists>,
     stopping: AtomicBool,
+    /// Verdicts of earlier scans, if they are kept.
+    verdicts: OnceLock<Verdicts>,
 }
 
 impl<P: Platform> Service<P> {
@@ -67,7 +70,28 @@ impl<P: Platform> Service<P> {
             warm_wanted: AtomicBool::new(false),
             excluded: Mutex::default(),
             stopping: AtomicBool::new(false),
+            verdicts: OnceLock::new(),
         }))
+    }
+
+    /// Answers from `verdicts` where it can, and keeps what workers find there. Only for scans by
+    /// worker processes; to be called once, before [`Service::run`].
+    pub fn keep_verdicts(&self, verdicts: Verdicts) {
+        // There is one already: it stays.
+        let _ = self.verdicts.set(verdicts);
+        self.forget_older_verdicts();
+    }
+
+    /// The verdicts that are kept, if any are.
+    #[must_use]
+    pub fn verdicts(&self) -> Option<&Verdicts> {
+        self.verdicts.get()
+    }
+
+    fn forget_older_verdicts(&self) {
+        if let Some(verdicts) = self.verdicts() {
+            verdicts.keep_only(self.digest().0);
+        }
     }
 
     /// Connects and serves until [`Service::stop`]. The calling thread is one of those that serve.
@@ -208,6 +232,7 @@ impl<P: Platform> Service<P> {
         let before = std::mem::replace(&mut *self.scans.write(), next);
         self.stats.rule_sets.one();
         self.answer_poll();
+        self.forget_older_verdicts();
         drop(before);
     }
 

@@ -19,7 +19,7 @@ use siloscan_core::wire::{
 };
 use zerocopy::IntoBytes;
 
-use crate::engine::{Digest, Finding};
+use crate::engine::Digest;
 use crate::events::Event;
 use crate::job::{Job, Outcome, name_text};
 use crate::pieces::Pieces;
@@ -507,18 +507,17 @@ impl<P: Platform> Session<P> {
             return;
         }
         let (verdict, detail) = outcome.on_the_wire();
-        let rule = match outcome {
-            Outcome::Scanned(Finding::Infected { rule, .. }) => rule.as_str(),
-            _ => "",
-        };
+        let detection = outcome.detection();
+        let rule = detection.as_ref().map_or("", |detection| detection.rule);
         let reply = ScanReply::new(job.request.request, digest.0, verdict, detail, rule);
-        self.count(job, outcome);
+        outcome.count(job.request.size, &self.service.stats);
         self.reply(job.delivery, 0, reply.as_bytes());
         let record = || job.record(self.service.platform.now());
-        if let Outcome::Scanned(Finding::Infected { rule, origin }) = outcome {
+        if let Some(detection) = detection {
             self.service.events.report(Event::Detection {
-                rule: rule.clone(),
-                origin: origin.clone(),
+                rule: detection.rule.to_owned(),
+                origin: detection.origin.to_owned(),
+                known: detection.known,
                 rules: digest.to_string(),
                 scan: record(),
             });
@@ -527,24 +526,6 @@ impl<P: Platform> Session<P> {
                 cause,
                 scan: record(),
             });
-        }
-    }
-
-    fn count(&self, job: &Job, outcome: &Outcome) {
-        let stats = &self.service.stats;
-        match outcome {
-            Outcome::Scanned(finding) => {
-                stats.bytes.add(job.request.size);
-                match finding {
-                    Finding::Clean => stats.clean.one(),
-                    Finding::Infected { .. } => stats.infected.one(),
-                }
-            }
-            Outcome::TooLarge | Outcome::Killer => stats.unscannable.one(),
-            Outcome::Engine(_) | Outcome::Section(_) => stats.unscannable.one(),
-            Outcome::Stopped | Outcome::Late => stats.stopped.one(),
-            Outcome::Busy | Outcome::NoWorker(_) => stats.refused.one(),
-            Outcome::Excluded(_) => stats.excluded.one(),
         }
     }
 

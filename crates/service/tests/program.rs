@@ -58,6 +58,31 @@ fn wrong_options_are_named() {
 }
 
 #[test]
+fn a_fleet_without_its_key_or_with_a_wrong_address_is_named_and_no_password_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, key) = (place("verdicts"), place("fleet.key"));
+    let once = ["--socket", "/x", "--once"];
+    let with = |more: &[&str], words: &[&str]| {
+        let arguments = [once.as_slice(), more].concat();
+        fails_with(&arguments, words);
+        let said = siloscand(&arguments).stderr;
+        assert!(!String::from_utf8_lossy(&said).contains("hunter"));
+    };
+    let url = "redis://:hunter@h";
+    with(&["--fleet", url, "--fleet-key", &key], &["--verdicts"]);
+    with(&["--verdicts", &file, "--fleet", url], &["--fleet-key"]);
+    let full = |url| ["--verdicts", &file, "--fleet", url, "--fleet-key", &key];
+    with(&full(url), &[&key, "openssl rand -hex 32"]);
+    with(&full("redis://:hunter@h:port"), &["no number as port"]);
+    std::fs::write(&key, "0".repeat(64)).unwrap();
+    with(&full(url), &[&key, "chmod 600"]);
+    let below = format!("{file}/below");
+    std::fs::write(&file, "").unwrap();
+    with(&["--verdicts", &below], &[&below]);
+}
+
+#[test]
 fn an_absent_host_is_named_with_the_next_step() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("absent.sock");

@@ -32,6 +32,8 @@ pub const LAYER: &[&str] = &["libwine"];
 pub const SERVICE: &[&str] = &["gcc-mingw-w64-x86-64-win32"];
 /// ClamAV's daemon, which the service can ask: its test brings signatures of its own.
 pub const CLAMD: &[&str] = &["clamav-daemon"];
+/// Redis, in which a fleet shares its verdicts: its tests start a server of their own.
+pub const REDIS: &[&str] = &["redis-server"];
 /// Python, for the linters of what runs on Windows.
 pub const PYTHON: &[&str] = &["python3", "python3-venv"];
 /// Signs images, and makes the certificate for it.

@@ -112,7 +112,8 @@ pub fn tail(log: &Path) {
     }
 }
 
-/// `cargo test` as on any machine: no driver, no Windows target. Then the test that needs a clamd.
+/// `cargo test` as on any machine: no driver, no Windows target. Then the tests that need a clamd
+/// or a Redis.
 pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     packages::need(
         &mut bench.say,
@@ -138,9 +139,20 @@ pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     clamd.args(["--workspace", "--locked", "--features", "filterhost/clang"]);
     clamd.args(["--test", "clamd", "--", "--ignored"]);
     let with_clamd = counted(bench, "clamd", &mut clamd)?;
-    found.passed += with_clamd.passed;
-    found.ignored = found.ignored.saturating_sub(with_clamd.passed);
-    found.failed.extend(with_clamd.failed);
+    packages::need(
+        &mut bench.say,
+        "the tests of a fleet's verdicts",
+        packages::REDIS,
+    )?;
+    let mut redis = host(bench, "test");
+    redis.args(["--workspace", "--locked", "--features", "filterhost/clang"]);
+    redis.args(["--test", "fleet", "--test", "kept", "--", "--ignored"]);
+    let with_redis = counted(bench, "redis", &mut redis)?;
+    for with in [with_clamd, with_redis] {
+        found.passed += with.passed;
+        found.ignored = found.ignored.saturating_sub(with.passed);
+        found.failed.extend(with.failed);
+    }
     Ok(found)
 }
 
