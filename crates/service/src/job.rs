@@ -82,6 +82,18 @@ impl Outcome {
         }
     }
 
+    /// What the figures count it as: one of [`crate::latency::OUTCOMES`].
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Scanned(Finding::Clean) => "clean",
+            Self::Scanned(Finding::Infected { .. }) => "infected",
+            Self::TooLarge | Self::Killer | Self::Engine(_) | Self::Section(_) => "unscannable",
+            Self::Stopped | Self::Late => "stopped",
+            Self::Busy | Self::NoWorker(_) => "refused",
+            Self::Excluded(_) => "excluded",
+        }
+    }
+
     /// The cause in words, for an outcome without a verdict that is worth a record.
     pub(crate) fn complaint(&self, file_bytes_max: u64) -> Option<String> {
         match self {
@@ -169,8 +181,13 @@ impl Job {
         Duration::from_millis(u64::from(self.request.deadline_ms))
     }
 
-    pub(crate) fn record(&self, now: Duration) -> ScanRecord {
+    /// Time from the request to `now`, in microseconds.
+    pub(crate) fn microseconds(&self, now: Duration) -> u64 {
         let taken = now.saturating_sub(self.received);
+        u64::try_from(taken.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn record(&self, now: Duration) -> ScanRecord {
         ScanRecord {
             request: self.request.request,
             path: self.name.clone(),
@@ -187,7 +204,7 @@ impl Job {
                 .map(|key| format!("{:032x}", u128::from_le_bytes(key.file.to_bytes()))),
             on_close: self.request.flags.has(ScanFlags::CLOSE),
             bytes: self.request.size,
-            microseconds: u64::try_from(taken.as_micros()).unwrap_or(u64::MAX),
+            microseconds: self.microseconds(now),
         }
     }
 }

@@ -57,6 +57,11 @@ impl Budget {
         })
     }
 
+    /// What is taken of a budget that had `all` bytes at its beginning.
+    pub(crate) fn used(&self, all: u64) -> u64 {
+        all.saturating_sub(self.free.load(Ordering::Acquire))
+    }
+
     /// Takes `bytes`, or nothing when there are not so many left.
     pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Option<Share> {
         self.free

@@ -3,12 +3,13 @@
 //!
 //! The same program is the worker: the service starts itself with [`WORKER_ARGUMENT`].
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use siloscan_core::reason::ENTRIES;
@@ -16,6 +17,7 @@ use siloscan_core::reason::ENTRIES;
 use crate::engine::{EngineKind, WithClamd};
 use crate::events::{Event, EventQueue, EventSink};
 use crate::exclusions::ExclusionKeeper;
+use crate::metrics;
 use crate::platform::Platform;
 use crate::rules::RuleKeeper;
 use crate::runtime::Store;
@@ -65,6 +67,16 @@ struct Options {
     /// Append what happens to this file, one JSON object a line; "-" is the standard output
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+
+    /// Address and port at which metrics and the status are told, such as 127.0.0.1:9753: /metrics
+    /// for Prometheus, /status for `siloscan status`. Without it nobody can ask
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+
+    /// Lets --metrics name an address that other machines reach. Anybody who reaches it can ask,
+    /// and is told what is excluded from scans
+    #[arg(long, requires = "metrics")]
+    metrics_anywhere: bool,
 
     /// Largest file that is scanned, in MiB; a larger one is answered "unscannable"
     #[arg(long, value_name = "MIB", default_value_t = 256)]
@@ -215,6 +227,11 @@ fn worker_settings(options: &Options) -> Result<WorkerSettings, String> {
 fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
     let settings = settings(options);
     settings.check().map_err(|cause| cause.to_string())?;
+    let begun = Instant::now();
+    let bound = options
+        .metrics
+        .map(|at| metrics::bind(at, options.metrics_anywhere));
+    let bound = bound.transpose().map_err(|cause| cause.to_string())?;
     let (events, writer) = EventQueue::start(options.events.as_deref()).map_err(|cause| {
         let file = options
             .events
@@ -239,6 +256,8 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
     let workers = Workers::start(packed, workers).map_err(|cause| cause.to_string())?;
     let service = Service::new(platform(options), settings, workers, Box::new(events))
         .map_err(|cause| cause.to_string())?;
+    let endpoint = bound.map(|bound| tell_metrics(bound, &service, begun));
+    let _endpoint = endpoint.transpose()?;
     let asked_to_end = Arc::new(AtomicBool::new(false));
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
     let outcome = serve(&service, options, keeper, &asked_to_end);
@@ -263,6 +282,23 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
         eprintln!("siloscand: {dropped} events were not written: their file was too slow");
     }
     outcome.map(|()| figures.infected > 0)
+}
+
+/// Answers who asks for metrics, until what this gives is dropped.
+fn tell_metrics<P: Platform>(
+    bound: metrics::Bound,
+    service: &Arc<Service<P>>,
+    begun: Instant,
+) -> Result<metrics::Endpoint, String> {
+    let service = Arc::clone(service);
+    let facts = Box::new(move || service.status(begun.elapsed()));
+    let endpoint = bound.start(facts).map_err(|cause| cause.to_string())?;
+    tracing::info!(
+        "metrics at http://{}{}",
+        endpoint.address(),
+        metrics::PATH_METRICS
+    );
+    Ok(endpoint)
 }
 
 /// Serves on this thread and its workers. One more thread follows the rules folder and sees when

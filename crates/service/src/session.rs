@@ -168,6 +168,17 @@ impl<P: Platform> Session<P> {
         }
     }
 
+    /// Whether the driver is still there, as far as any thread has noticed.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Threads that scan, and requests that wait for one.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let board = self.board.lock();
+        (board.scanning, board.backlog.len())
+    }
+
     fn take_from_backlog(&self) -> Option<Arc<Job>> {
         let mut board = self.board.lock();
         if board.scanning >= self.service.settings.threads {
@@ -512,7 +523,9 @@ impl<P: Platform> Session<P> {
             _ => "",
         };
         let reply = ScanReply::new(job.request.request, digest.0, verdict, detail, rule);
-        self.count(job, outcome);
+        let taken = job.microseconds(self.service.platform.now());
+        let stats = &self.service.stats;
+        stats.answered(outcome, job.request.size, taken);
         self.reply(job.delivery, 0, reply.as_bytes());
         let record = || job.record(self.service.platform.now());
         if let Outcome::Scanned(Finding::Infected { rule, origin }) = outcome {
@@ -527,24 +540,6 @@ impl<P: Platform> Session<P> {
                 cause,
                 scan: record(),
             });
-        }
-    }
-
-    fn count(&self, job: &Job, outcome: &Outcome) {
-        let stats = &self.service.stats;
-        match outcome {
-            Outcome::Scanned(finding) => {
-                stats.bytes.add(job.request.size);
-                match finding {
-                    Finding::Clean => stats.clean.one(),
-                    Finding::Infected { .. } => stats.infected.one(),
-                }
-            }
-            Outcome::TooLarge | Outcome::Killer => stats.unscannable.one(),
-            Outcome::Engine(_) | Outcome::Section(_) => stats.unscannable.one(),
-            Outcome::Stopped | Outcome::Late => stats.stopped.one(),
-            Outcome::Busy | Outcome::NoWorker(_) => stats.refused.one(),
-            Outcome::Excluded(_) => stats.excluded.one(),
         }
     }
 
