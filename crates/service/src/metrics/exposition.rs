@@ -352,6 +352,11 @@ fn driver(text: &mut Text, status: &Status) {
         "Opens that the driver's cache answered.",
         status.hits(),
     );
+    text.counter(
+        "siloscan_driver_cache_look_ups_total",
+        "Opens that asked the driver's cache for any answer.",
+        status.look_ups(),
+    );
 }
 
 fn containers(text: &mut Text, status: &Status) {

@@ -188,6 +188,16 @@ impl Status {
             .fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
+    /// Opens that asked the driver's cache for any answer. Where only "infected" counts, as in an
+    /// excluded container, an open is no miss either.
+    #[must_use]
+    pub fn look_ups(&self) -> u64 {
+        let others = ["look-up/covered-layer", "look-up/excluded"];
+        let others = others.iter().map(|reason| self.driver_count(reason));
+        self.driver_kind("look-up")
+            .saturating_sub(others.fold(0, u64::saturating_add))
+    }
+
     /// Opens that the driver's cache answered.
     #[must_use]
     pub fn hits(&self) -> u64 {

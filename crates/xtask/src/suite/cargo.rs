@@ -112,7 +112,8 @@ pub fn tail(log: &Path) {
     }
 }
 
-/// `cargo test` as on any machine: no driver, no Windows target. Then the test that needs a clamd.
+/// `cargo test` as on any machine: no driver, no Windows target. Then the tests that need programs
+/// of Debian's.
 pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     packages::need(
         &mut bench.say,
@@ -129,19 +130,30 @@ pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     test.args(["--workspace", "--locked", "--no-fail-fast"]);
     test.args(["--features", "filterhost/clang"]);
     let mut found = counted(bench, "unit", &mut test)?;
-    packages::need(
-        &mut bench.say,
-        "the service's test of ClamAV",
-        packages::CLAMD,
-    )?;
-    let mut clamd = host(bench, "test");
-    clamd.args(["--workspace", "--locked", "--features", "filterhost/clang"]);
-    clamd.args(["--test", "clamd", "--", "--ignored"]);
-    let with_clamd = counted(bench, "clamd", &mut clamd)?;
-    found.passed += with_clamd.passed;
-    found.ignored = found.ignored.saturating_sub(with_clamd.passed);
-    found.failed.extend(with_clamd.failed);
+    for (name, why, packages) in [
+        ("clamd", "the service's test of ClamAV", packages::CLAMD),
+        (
+            "prometheus",
+            "the test of the service's metrics",
+            packages::PROMETHEUS,
+        ),
+    ] {
+        packages::need(&mut bench.say, why, packages)?;
+        ignored(bench, name, &mut found)?;
+    }
     Ok(found)
+}
+
+/// The tests of one program that are ignored elsewhere, for want of another program.
+fn ignored(bench: &mut Bench, name: &str, found: &mut Found) -> Outcome<()> {
+    let mut test = host(bench, "test");
+    test.args(["--workspace", "--locked", "--features", "filterhost/clang"]);
+    test.args(["--test", name, "--", "--ignored"]);
+    let with_it = counted(bench, name, &mut test)?;
+    found.passed += with_it.passed;
+    found.ignored = found.ignored.saturating_sub(with_it.passed);
+    found.failed.extend(with_it.failed);
+    Ok(())
 }
 
 /// Every interleaving of small stories of the cache, the ledger and the flights; and whether a

@@ -54,10 +54,7 @@ impl<'a> Between<'a> {
 
     /// The part of the cache's answers in the opens that asked it.
     pub fn hit_ratio(&self) -> Option<f64> {
-        ratio(
-            self.more(Status::hits),
-            self.more(|of| of.driver_kind("look-up")),
-        )
+        ratio(self.more(Status::hits), self.more(Status::look_ups))
     }
 }
 

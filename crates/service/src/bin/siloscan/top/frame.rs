@@ -31,7 +31,7 @@ fn head(between: &Between) -> String {
     } else {
         "NOT CONNECTED"
     };
-    let since_start = ratio(now.hits(), now.driver_kind("look-up"));
+    let since_start = ratio(now.hits(), now.look_ups());
     let (load, memory) = (&now.load, &now.memory);
     let workers = now.workers.as_ref().map_or_else(String::new, |workers| {
         format!("workers {}/{}   ", workers.alive, workers.wanted)

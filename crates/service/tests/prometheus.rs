@@ -1,0 +1,173 @@
+//! The metrics, the dashboard and the alerts, judged by Debian's `promtool` and read by a real
+//! Prometheus.
+#![cfg(unix)]
+
+#[expect(dead_code, reason = "what this test needs of it is a part")]
+mod driver_side;
+mod observed;
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use observed::{ask, grafana, observed, queries};
+
+fn promtool(arguments: &[&str], input: &[u8]) -> Output {
+    let child = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.expect("promtool starts; install prometheus");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input).expect("it reads");
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
+}
+
+/// It ended well and had nothing to say against it.
+fn content(output: &Output) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && errors.is_empty(),
+        "{errors}{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
+#[test]
+#[ignore = "needs Debian's prometheus: cargo xtask test --only unit"]
+fn promtool_finds_nothing_wrong() {
+    let observed = observed();
+    let (_, text) = observed.get("/metrics");
+    content(&promtool(&["check", "metrics"], text.as_bytes()));
+    // It does look.
+    let bad = text.replace("siloscan_scans_total", "siloscan_scans");
+    assert!(
+        !promtool(&["check", "metrics"], bad.as_bytes())
+            .status
+            .success()
+    );
+    let alerts = grafana().join("alerts.yml");
+    content(&promtool(
+        &["check", "rules", &alerts.display().to_string()],
+        b"",
+    ));
+    observed.finish();
+}
+
+/// A Prometheus with a folder of its own.
+struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Prometheus {
+    fn start(target: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = format!(
+            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 1s\n\
+             rule_files: [{:?}]\nscrape_configs:\n  - job_name: siloscan\n    \
+             static_configs: [{{targets: [\"{target}\"]}}]\n",
+            fs::canonicalize(grafana().join("alerts.yml")).expect("the alerts"),
+        );
+        let file = folder.path().join("prometheus.yml");
+        fs::write(&file, settings).expect("written");
+        // Free just now; nobody else here asks for ports.
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("its address");
+        drop(free);
+        let child = start(&file, folder.path(), address);
+        let mut own = Self {
+            child,
+            address,
+            _folder: folder,
+        };
+        while TcpStream::connect(address).is_err() {
+            let ended = own.child.try_wait().expect("a child");
+            assert_eq!(ended, None, "prometheus ended");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        own
+    }
+
+    /// The answer to a query, which must be one that it understands.
+    fn query(&self, query: &str) -> Vec<serde_json::Value> {
+        let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let request = format!(
+            "GET /api/v1/query?query={escaped} HTTP/1.0\r\nHost: {}\r\n\r\n",
+            self.address
+        );
+        let (_, body) = ask(self.address, request.as_bytes());
+        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+        let result = answer["data"]["result"].as_array();
+        result.expect("a vector").clone()
+    }
+}
+
+fn start(file: &Path, folder: &Path, address: SocketAddr) -> Child {
+    let child = Command::new("prometheus")
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            folder.join("data").display()
+        ))
+        .arg(format!("--web.listen-address={address}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    child.expect("prometheus starts; install it")
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs Debian's prometheus: cargo xtask test --only unit"]
+fn a_real_prometheus_understands_every_query_of_the_dashboard() {
+    let observed = observed();
+    let prometheus = Prometheus::start(observed.endpoint.address());
+    // Rates need two samples, and what a rate is of must have been there before.
+    while prometheus
+        .query("count_over_time(siloscan_connected[1m]) >= 3")
+        .is_empty()
+    {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let up = prometheus.query("up{job=\"siloscan\"}");
+    assert_eq!(up[0]["value"][1], "1", "{up:?}");
+    let clean = prometheus.query("siloscan_scans_total{outcome=\"clean\"}");
+    assert_eq!(clean[0]["value"][1], "3", "{clean:?}");
+    for query in queries() {
+        let query = query
+            .replace("$instance", ".*")
+            .replace("$__rate_interval", "1m");
+        let answer = prometheus.query(&query);
+        // What is shown only when it is not zero may be empty.
+        assert!(
+            query.ends_with("> 0") || !answer.is_empty(),
+            "{query}: nothing"
+        );
+    }
+    // All alerts were read, and with a well service none is on its way.
+    while prometheus
+        .query("prometheus_rule_group_last_evaluation_samples or vector(0)")
+        .is_empty()
+    {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let alerts = prometheus.query("ALERTS");
+    assert!(alerts.is_empty(), "{alerts:?}");
+    drop(prometheus);
+    observed.finish();
+}
