@@ -7,11 +7,11 @@ mod driver_side;
 mod observed;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output};
 
-use driver_side::DriverSide;
+use driver_side::{DriverSide, PATIENCE};
 use observed::{CLEAN, CONTAINER, ask, grafana, observed, queries};
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::metrics::{EndpointError, STATUS_VERSION, Status, bind};
@@ -132,9 +132,12 @@ fn hostile_guests_cost_nobody_else_anything() {
     assert_eq!(observed.verdict(b"a file"), WireVerdict::CLEAN);
     // Each of them is sent away, whether for a later one or for its time.
     for mut stream in silent {
+        let patience = stream.set_read_timeout(Some(PATIENCE));
+        patience.expect("a timeout");
         let mut rest = Vec::new();
         // A connection that is closed over unread bytes is reset.
-        let _ended = stream.read_to_end(&mut rest);
+        let ended = stream.read_to_end(&mut rest).map_err(|e| e.kind());
+        assert_ne!(ended, Err(ErrorKind::WouldBlock), "it is still held");
         assert!(rest.is_empty());
     }
     assert!(observed.get("/status").1.starts_with('{'));

@@ -80,7 +80,7 @@ impl Prometheus {
         );
         let file = folder.path().join("prometheus.yml");
         fs::write(&file, settings).expect("written");
-        // Free just now; nobody else here asks for ports.
+        // Free just now, and the system gives ports anew only after many others.
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = free.local_addr().expect("its address");
         drop(free);
@@ -90,12 +90,19 @@ impl Prometheus {
             address,
             _folder: folder,
         };
-        while TcpStream::connect(address).is_err() {
+        while !own.is_ready() {
             let ended = own.child.try_wait().expect("a child");
             assert_eq!(ended, None, "prometheus ended");
             std::thread::sleep(Duration::from_millis(50));
         }
         own
+    }
+
+    /// It listens before it can answer.
+    fn is_ready(&self) -> bool {
+        let request = format!("GET /-/ready HTTP/1.0\r\nHost: {}\r\n\r\n", self.address);
+        TcpStream::connect(self.address).is_ok()
+            && ask(self.address, request.as_bytes()).0.contains(" 200 ")
     }
 
     /// The answer to a query, which must be one that it understands.
