@@ -256,6 +256,8 @@ fn a_request_number_that_is_in_use_is_refused() {
 fn many_threads_answer_every_request_once() {
     let settings = Settings {
         threads: 8,
+        // All of them may have come before the first is scanned.
+        backlog_max: 2000,
         ..quick()
     };
     let running = Running::start(Arc::new(Gate::default()), settings);
