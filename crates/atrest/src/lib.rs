@@ -25,7 +25,7 @@ pub use report::{Finding, Kind, LeftOut, Place, Problem, ProblemKind, Report, Un
 pub use sarif::sarif;
 pub use scanner::{Engine, Match, Scanner, Watch};
 pub use source::{Found, Sink, Source};
-pub use table::table;
+pub use table::{shown, table};
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -105,8 +105,9 @@ fn short(place: &Place) -> String {
     }
 }
 
-/// Without what could move the cursor or change the text's direction.
-fn shown(text: &str) -> String {
+/// Text of a stranger without what could move the cursor or change the text's direction.
+#[must_use]
+pub fn shown(text: &str) -> String {
     let mut out = String::new();
     for letter in text.chars() {
         let turns = matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}'

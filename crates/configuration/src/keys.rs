@@ -1,5 +1,6 @@
 //! The table of keys.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::Configuration;
@@ -11,6 +12,8 @@ pub enum Setting {
     Text(String),
     /// The path of a file or folder; one that is relative begins at the configuration's folder.
     Path(PathBuf),
+    /// An address and a port.
+    Address(SocketAddr),
     /// A number in its bounds.
     Number(u64),
     /// On or off.
@@ -24,6 +27,8 @@ pub enum Kind {
     Text,
     /// A path that is not empty; there is none without the key.
     Path,
+    /// An address and a port; there is none without the key.
+    Address,
     /// A whole number.
     Number {
         /// The least.
@@ -60,7 +65,7 @@ impl Kind {
     #[must_use]
     pub fn default(self) -> Option<Setting> {
         match self {
-            Self::Text | Self::Path => None,
+            Self::Text | Self::Path | Self::Address => None,
             Self::Number { default, .. } => Some(Setting::Number(default)),
             Self::Switch => Some(Setting::Switch(false)),
         }
@@ -83,6 +88,9 @@ impl std::fmt::Display for Key {
 macro_rules! field {
     (path $field:ident) => {
         field!(absent Path $field)
+    };
+    (address $field:ident) => {
+        field!(absent Address $field)
     };
     (text $field:ident) => {
         field!(absent Text $field)
@@ -275,5 +283,23 @@ pub const KEYS: &[Key] = &[
         AT_START,
         field!(path events),
         "Events are appended to it, one JSON object a line; `-` is the standard output",
+    ),
+    key(
+        "metrics",
+        "listen",
+        Kind::Address,
+        AT_START,
+        field!(address metrics),
+        "Address and port, such as `127.0.0.1:9753`: `/metrics` for Prometheus, `/status` for \
+         `siloscan status` and `siloscan top`",
+    ),
+    key(
+        "metrics",
+        "anywhere",
+        Kind::Switch,
+        AT_START,
+        field!(switch metrics_anywhere),
+        "Lets `metrics.listen` name an address that other machines reach. Whoever reaches it can \
+         ask, and is told what is excluded",
     ),
 ];

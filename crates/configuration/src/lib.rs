@@ -6,6 +6,7 @@
 mod keys;
 mod read;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use keys::{KEYS, Key, Kind, Setting};
@@ -40,6 +41,10 @@ pub struct Configuration {
     pub fleet_key: Option<PathBuf>,
     /// Docker's data folder.
     pub runtime_store: Option<PathBuf>,
+    /// Address and port of the metrics.
+    pub metrics: Option<SocketAddr>,
+    /// Whether other machines may reach it.
+    pub metrics_anywhere: bool,
     /// File for events; `-` is the standard output.
     pub events: Option<PathBuf>,
 }
@@ -60,6 +65,8 @@ impl Default for Configuration {
             fleet: None,
             fleet_key: None,
             runtime_store: None,
+            metrics: None,
+            metrics_anywhere: false,
             events: None,
         };
         for key in KEYS {
@@ -112,6 +119,10 @@ impl Configuration {
                         AMSI does not tell the version of its signatures, so a verdict would be \
                         kept beyond their update";
             return wrong(&[("engine", "amsi"), ("verdicts", "file")], said);
+        }
+        if self.metrics_anywhere && self.metrics.is_none() {
+            let said = "metrics.anywhere (--metrics-anywhere) wants metrics.listen (--metrics <ADDRESS:PORT>)";
+            return wrong(&[("metrics", "anywhere")], said);
         }
         if self.memory_mib >= self.max_file_mib {
             return Ok(());

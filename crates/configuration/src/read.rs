@@ -159,6 +159,15 @@ fn setting(key: &Key, value: &DeValue<'_>, folder: &Path) -> Result<Setting, Str
             .map(Setting::Switch)
             .ok_or_else(|| format!("`{}` is true or false", key.name)),
         Kind::Text => text(key, value).map(|text| Setting::Text(text.to_owned())),
+        Kind::Address => text(key, value)?
+            .parse()
+            .map(Setting::Address)
+            .map_err(|_| {
+                format!(
+                    "`{}` is an address and a port: \"127.0.0.1:9753\"",
+                    key.name
+                )
+            }),
         Kind::Path => {
             let text = text(key, value)?;
             // The standard output is no file of the folder.

@@ -102,6 +102,10 @@ fn what_does_not_fit_together_is_told_at_one_of_both() {
     assert!(told[0].starts_with("siloscand.toml:1:18: verdicts.fleet wants"));
     let told = problems("[verdicts]\nfile = 'v'\nfleet_key = 'k'\n");
     assert!(told[0].starts_with("siloscand.toml:3:13: verdicts.fleet and"));
+    let told = problems("metrics.listen = 'localhost'\n");
+    assert!(told[0].starts_with("siloscand.toml:1:18: `listen` is an address"));
+    let told = problems("metrics.anywhere = true\n");
+    assert!(told[0].starts_with("siloscand.toml:1:20: metrics.anywhere (--m"));
     let told = problems("engine.amsi = true\nverdicts.file = 'v'\n");
     assert!(told[0].starts_with("siloscand.toml:1:15: engine.amsi and"));
 }
@@ -110,6 +114,7 @@ fn what_does_not_fit_together_is_told_at_one_of_both() {
 fn other(key: &str, kind: Kind) -> &'static str {
     match kind {
         Kind::Text | Kind::Path => "'/x'",
+        Kind::Address => "'[::1]:7'",
         Kind::Number { .. } if key == "threads" => "255",
         Kind::Number { .. } => "0x1_01",
         Kind::Switch => "true",
@@ -125,6 +130,7 @@ fn each_key_is_read_and_a_change_of_it_is_seen() {
         let text = other(key.name, key.kind);
         let base: String = match key.section {
             "verdicts" => TOGETHER.into(),
+            "metrics" => "metrics.listen = '127.0.0.1:0'".into(),
             _ => String::new(),
         };
         let before = read(&base);
@@ -172,6 +178,7 @@ fn table() -> String {
         let (takes, default) = match key.kind {
             Kind::Text => ("a text".to_owned(), "none".to_owned()),
             Kind::Path => ("a path".to_owned(), "none".to_owned()),
+            Kind::Address => ("an address and port".to_owned(), "none".to_owned()),
             Kind::Switch => ("`true`, `false`".to_owned(), "`false`".to_owned()),
             Kind::Number { min, max, default } => (format!("{min} to {max}"), default.to_string()),
         };

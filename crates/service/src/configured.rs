@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use siloscan_configuration::{Changes, Configuration, Key, parse};
@@ -64,6 +65,16 @@ pub(crate) struct Line {
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
 
+    /// Address and port at which metrics and the status are told, such as 127.0.0.1:9753: /metrics
+    /// for Prometheus, /status for `siloscan status`. Without it nobody can ask
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+
+    /// Lets --metrics name an address that other machines reach. Anybody who reaches it can ask,
+    /// and is told what is excluded from scans
+    #[arg(long)]
+    metrics_anywhere: bool,
+
     /// Largest file that is scanned, in MiB; a larger one is answered "unscannable"
     #[arg(long, value_name = "MIB")]
     max_file_mib: Option<u64>,
@@ -100,6 +111,8 @@ impl Line {
         all.runtime_store = line.runtime_store.or(all.runtime_store);
         all.threads = line.threads.unwrap_or(all.threads);
         all.events = line.events.or(all.events);
+        all.metrics = line.metrics.or(all.metrics);
+        all.metrics_anywhere |= line.metrics_anywhere;
         all.max_file_mib = line.max_file_mib.unwrap_or(all.max_file_mib);
         all.memory_mib = line.memory_mib.unwrap_or(all.memory_mib);
         all.worker_memory_mib = line.worker_memory_mib.unwrap_or(all.worker_memory_mib);

@@ -12,7 +12,6 @@ use crate::engine::{EngineError, Finding};
 use crate::events::ScanRecord;
 use crate::memory::Copied;
 use crate::platform::{Delivery, SectionError};
-use crate::stats::Stats;
 
 /// A request and how far it has come.
 pub(crate) struct Job {
@@ -100,6 +99,20 @@ impl Outcome {
         }
     }
 
+    /// What the figures count it as: one of [`crate::latency::OUTCOMES`].
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Scanned(_) | Self::Known(_) => match self.detection() {
+                None => "clean",
+                Some(_) => "infected",
+            },
+            Self::TooLarge | Self::Killer | Self::Engine(_) | Self::Section(_) => "unscannable",
+            Self::Stopped | Self::Late => "stopped",
+            Self::Busy | Self::NoWorker(_) => "refused",
+            Self::Excluded(_) => "excluded",
+        }
+    }
+
     /// The cause in words, for an outcome without a verdict that is worth a record.
     pub(crate) fn complaint(&self, file_bytes_max: u64) -> Option<String> {
         match self {
@@ -137,26 +150,6 @@ impl Outcome {
                 }),
             },
             _ => None,
-        }
-    }
-
-    /// Counts it, for a file of `size` bytes.
-    pub(crate) fn count(&self, size: u64, stats: &Stats) {
-        match self {
-            Self::Scanned(_) | Self::Known(_) => {
-                if matches!(self, Self::Scanned(_)) {
-                    stats.bytes.add(size);
-                }
-                match self.detection() {
-                    None => stats.clean.one(),
-                    Some(_) => stats.infected.one(),
-                }
-            }
-            Self::TooLarge | Self::Killer => stats.unscannable.one(),
-            Self::Engine(_) | Self::Section(_) => stats.unscannable.one(),
-            Self::Stopped | Self::Late => stats.stopped.one(),
-            Self::Busy | Self::NoWorker(_) => stats.refused.one(),
-            Self::Excluded(_) => stats.excluded.one(),
         }
     }
 }
@@ -227,8 +220,13 @@ impl Job {
         Duration::from_millis(u64::from(self.request.deadline_ms))
     }
 
-    pub(crate) fn record(&self, now: Duration) -> ScanRecord {
+    /// Time from the request to `now`, in microseconds.
+    pub(crate) fn microseconds(&self, now: Duration) -> u64 {
         let taken = now.saturating_sub(self.received);
+        u64::try_from(taken.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn record(&self, now: Duration) -> ScanRecord {
         ScanRecord {
             request: self.request.request,
             path: self.name.clone(),
@@ -245,7 +243,7 @@ impl Job {
                 .map(|key| format!("{:032x}", u128::from_le_bytes(key.file.to_bytes()))),
             on_close: self.request.flags.has(ScanFlags::CLOSE),
             bytes: self.request.size,
-            microseconds: u64::try_from(taken.as_micros()).unwrap_or(u64::MAX),
+            microseconds: self.microseconds(now),
         }
     }
 }

@@ -64,6 +64,13 @@ impl Budget {
         })
     }
 
+    /// The bytes that are taken, and all that there are. The first are more where the budget was
+    /// made smaller meanwhile.
+    pub(crate) fn used(&self) -> (u64, u64) {
+        let taken = self.taken.load(Ordering::Acquire);
+        (taken, self.whole.load(Ordering::Acquire))
+    }
+
     /// Takes `bytes`, or nothing when there are not so many left.
     pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Option<Share> {
         let whole = self.whole.load(Ordering::Acquire);

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use siloscan_configuration::Configuration;
@@ -18,6 +18,7 @@ use crate::configured::{Follower, Line, Source, bounds};
 use crate::engine::{EngineKind, WithClamd};
 use crate::events::{Event, EventQueue, EventSink};
 use crate::kept;
+use crate::metrics;
 use crate::platform::Platform;
 use crate::rules::RuleKeeper;
 use crate::service::Service;
@@ -221,6 +222,11 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     let kind = Beside::of(&all).around(kind);
     let settings = settings(&all, options.once);
     settings.check().map_err(|cause| cause.to_string())?;
+    let begun = Instant::now();
+    let bound = all
+        .metrics
+        .map(|at| metrics::bind(at, all.metrics_anywhere));
+    let bound = bound.transpose().map_err(|cause| cause.to_string())?;
     let (events, writer) = EventQueue::start(all.events.as_deref()).map_err(|cause| {
         let file = all.events.as_deref().unwrap_or_else(|| Path::new("-"));
         format!(
@@ -246,6 +252,8 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     if let Some(verdicts) = verdicts {
         service.keep_verdicts(verdicts);
     }
+    let endpoint = bound.map(|bound| tell_metrics(bound, &service, begun));
+    let _endpoint = endpoint.transpose()?;
     let asked_to_end = Arc::new(AtomicBool::new(false));
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
     let mut follower = Follower::new(source, all, bytes, keeper);
@@ -277,6 +285,23 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
         eprintln!("siloscand: {dropped} events were not written: their file was too slow");
     }
     outcome.map(|()| figures.infected > 0)
+}
+
+/// Answers who asks for metrics, until what this gives is dropped.
+fn tell_metrics<P: Platform>(
+    bound: metrics::Bound,
+    service: &Arc<Service<P>>,
+    begun: Instant,
+) -> Result<metrics::Endpoint, String> {
+    let service = Arc::clone(service);
+    let facts = Box::new(move || service.status(begun.elapsed()));
+    let endpoint = bound.start(facts).map_err(|cause| cause.to_string())?;
+    tracing::info!(
+        "metrics at http://{}{}",
+        endpoint.address(),
+        metrics::PATH_METRICS
+    );
+    Ok(endpoint)
 }
 
 /// Serves on this thread and its workers. One more thread follows what is configured and sees when

@@ -26,6 +26,15 @@ impl Scans {
         }
     }
 
+    /// How many rules the set has, where that is known.
+    #[must_use]
+    pub fn rule_count(&self) -> Option<usize> {
+        match self {
+            Self::InWorkers(workers) => Some(workers.rule_count()),
+            Self::Here(_) => None,
+        }
+    }
+
     /// Whether both are one and the same.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {

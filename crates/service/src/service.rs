@@ -13,6 +13,7 @@ use crate::engine::Digest;
 use crate::events::{Event, EventSink};
 use crate::exclusions::{Excluding, Hits, List, Lists};
 use crate::memory::Budget;
+use crate::metrics::LoadStatus;
 use crate::platform::{ConnectError, Platform};
 use crate::scans::Scans;
 use crate::session::Session;
@@ -337,6 +338,26 @@ impl<P: Platform> Service<P> {
         let containers = self.stats.exclusions.get();
         let layers = self.stats.excluded_layers.get();
         self.excluded.lock().hits(&containers, &layers)
+    }
+
+    /// Whether there is a connection to the driver.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.session
+            .lock()
+            .upgrade()
+            .is_some_and(|session| session.is_open())
+    }
+
+    /// What is under way.
+    pub(crate) fn load(&self) -> LoadStatus {
+        let session = self.session.lock().upgrade();
+        let (scanning, waiting) = session.map_or((0, 0), |session| session.load());
+        LoadStatus {
+            threads: self.settings.threads as u64,
+            scanning: scanning as u64,
+            waiting: waiting as u64,
+        }
     }
 
     fn answer_poll(&self) {

@@ -168,6 +168,17 @@ impl<P: Platform> Session<P> {
         }
     }
 
+    /// Whether the driver is still there, as far as any thread has noticed.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Threads that scan, and requests that wait for one.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let board = self.board.lock();
+        (board.scanning, board.backlog.len())
+    }
+
     fn take_from_backlog(&self) -> Option<Arc<Job>> {
         let mut board = self.board.lock();
         if board.scanning >= self.service.settings.threads {
@@ -510,7 +521,9 @@ impl<P: Platform> Session<P> {
         let detection = outcome.detection();
         let rule = detection.as_ref().map_or("", |detection| detection.rule);
         let reply = ScanReply::new(job.request.request, digest.0, verdict, detail, rule);
-        outcome.count(job.request.size, &self.service.stats);
+        let taken = job.microseconds(self.service.platform.now());
+        let stats = &self.service.stats;
+        stats.answered(outcome, job.request.size, taken);
         self.reply(job.delivery, 0, reply.as_bytes());
         let record = || job.record(self.service.platform.now());
         if let Some(detection) = detection {

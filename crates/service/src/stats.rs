@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use siloscan_core::tally::Tally;
+
+use crate::job::Outcome;
+use crate::latency::Latency;
 
 /// A count that any thread may raise.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ macro_rules! counts {
         #[derive(Debug, Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: Count,)+
+            /// How long requests took.
+            pub latency: Latency,
             /// The driver's counters, in the order of core's list of reasons.
             pub driver: Told<u64>,
             /// What the driver counted of each container.
@@ -68,7 +73,8 @@ macro_rules! counts {
         }
 
         /// Counts at one moment.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct Figures {
             $($(#[$doc])* pub $name: u64,)+
         }
@@ -126,4 +132,27 @@ counts! {
     killers_refused,
     /// Rule sets taken into use.
     rule_sets,
+}
+
+impl Stats {
+    /// Counts a request of `bytes` that ended so after `microseconds`.
+    pub(crate) fn answered(&self, outcome: &Outcome, bytes: u64, microseconds: u64) {
+        self.latency.note(outcome, microseconds);
+        match outcome {
+            Outcome::Scanned(_) | Outcome::Known(_) => {
+                if matches!(outcome, Outcome::Scanned(_)) {
+                    self.bytes.add(bytes);
+                }
+                match outcome.detection() {
+                    None => self.clean.one(),
+                    Some(_) => self.infected.one(),
+                }
+            }
+            Outcome::TooLarge | Outcome::Killer => self.unscannable.one(),
+            Outcome::Engine(_) | Outcome::Section(_) => self.unscannable.one(),
+            Outcome::Stopped | Outcome::Late => self.stopped.one(),
+            Outcome::Busy | Outcome::NoWorker(_) => self.refused.one(),
+            Outcome::Excluded(_) => self.excluded.one(),
+        }
+    }
 }

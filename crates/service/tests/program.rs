@@ -98,6 +98,28 @@ fn an_absent_host_is_named_with_the_next_step() {
 }
 
 #[test]
+fn metrics_are_told_to_others_only_when_that_is_asked_for() {
+    let open = ["--once", "--socket", "/x", "--metrics", "0.0.0.0:0"];
+    fails_with(&open, &["127.0.0.1", "--metrics-anywhere"]);
+    // It gets as far as the connection, and says where it tells them.
+    let anywhere = [&open[..], &["--metrics-anywhere"]].concat();
+    fails_with(&anywhere, &["metrics at http://0.0.0.0:", "cannot connect"]);
+    fails_with(
+        &["--socket", "/x", "--metrics-anywhere"],
+        &["--metrics <ADDRESS:PORT>"],
+    );
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken
+        .local_addr()
+        .map(|at| (at.to_string(), taken))
+        .unwrap();
+    fails_with(
+        &["--once", "--socket", "/x", "--metrics", &taken.0],
+        &[&taken.0, "another address with --metrics"],
+    );
+}
+
+#[test]
 fn an_event_file_that_cannot_be_written_is_named() {
     let file = "/nowhere/at/all/events.json";
     fails_with(

@@ -34,6 +34,9 @@ pub const SERVICE: &[&str] = &["gcc-mingw-w64-x86-64-win32"];
 pub const CLAMD: &[&str] = &["clamav-daemon"];
 /// Redis, in which a fleet shares its verdicts: its tests start a server of their own.
 pub const REDIS: &[&str] = &["redis-server"];
+/// Prometheus and its `promtool`, which judge the service's metrics; no smaller package has the
+/// tool. The tests start one of their own, whatever Debian's service does.
+pub const PROMETHEUS: &[&str] = &["prometheus"];
 /// Python, for the linters of what runs on Windows.
 pub const PYTHON: &[&str] = &["python3", "python3-venv"];
 /// Signs images, and makes the certificate for it.

@@ -14,6 +14,7 @@ use super::leash::{End, Leash, Warden};
 use super::os::{self, FileCopy};
 use super::wire::{ANSWER_BYTES, Answer, LOAD, Order, Told};
 use crate::engine::{Digest, EngineError, Finding, Packed};
+use crate::metrics::WorkersStatus;
 use crate::stats::Stats;
 
 /// A worker that could not be started is tried again after this, then after twice as long.
@@ -124,6 +125,18 @@ impl Workers {
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules
+    }
+
+    /// How the processes are.
+    #[must_use]
+    pub fn status(&self) -> WorkersStatus {
+        let pool = self.shared.pool.lock();
+        WorkersStatus {
+            wanted: self.shared.settings.count as u64,
+            alive: pool.alive as u64,
+            idle: pool.idle.len() as u64,
+            trouble: pool.trouble.clone(),
+        }
     }
 
     /// Has a worker scan a copy within `limit`, and counts the workers that ended on the way.

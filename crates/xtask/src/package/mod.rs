@@ -1,5 +1,5 @@
 //! `cargo xtask package`: a folder that a Windows machine can install from. The image with a test
-//! signature, the stamped INF, the PDB, the service, the certificate, the scripts of the Windows
+//! signature, the stamped INF, the PDB, service and command, the certificate, the scripts of the Windows
 //! run, and a text that says which systems can install it as it is.
 
 mod service;
@@ -59,7 +59,7 @@ pub fn make(
     root: &Path,
     into: &Path,
     built: &Built,
-    service: Option<&Path>,
+    programs: Option<&Path>,
     say: &mut Say,
 ) -> Outcome<Package> {
     packages::need(say, "signing the package", packages::SIGN)?;
@@ -83,9 +83,12 @@ pub fn make(
     say.step("sign", &format!("{signer}, verified"));
     files::copy(&built.pdb, &folder.join("siloscan.pdb"))?;
     certificate.export(&folder.join("siloscan-test.cer"))?;
-    if let Some(service) = service {
-        files::copy(service, &folder.join("siloscand.exe"))?;
+    if let Some(programs) = programs {
+        for program in service::PROGRAMS {
+            files::copy(&programs.join(program), &folder.join(program))?;
+        }
     }
+    files::copy_folder(&root.join("docs/man"), &folder.join("man"), &[])?;
     let scripts = root.join("tests/windows");
     if scripts.is_dir() {
         files::copy_folder(&scripts, &folder.join("windows"), &[])?;
@@ -135,6 +138,8 @@ fn summary(folder: &Path, inf: &Inf, signer: &str) -> Outcome<String> {
             "siloscan.sys" => "the driver, with a test signature",
             "siloscan-test.cer" => signer,
             "siloscand.exe" => "the scan service",
+            "siloscan.exe" => "the operator's command",
+            "man" => "manual pages of that command",
             "windows" => "scripts: install, run the scenarios, collect what was seen",
             _ => "",
         };

@@ -1,4 +1,4 @@
-//! The scan service for Windows: cross-compiled and linked with mingw.
+//! The scan service and the operator's command for Windows: cross-compiled and linked with mingw.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,7 +12,10 @@ use crate::trouble::{Outcome, Trouble};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 
-/// Builds `siloscand.exe`; the first time that takes as long as the rule engine needs.
+/// The programs that are built, in the folder that [`build`] gives.
+pub const PROGRAMS: [&str; 2] = ["siloscand.exe", "siloscan.exe"];
+
+/// Builds [`PROGRAMS`]; the first time that takes as long as the rule engine needs.
 pub fn build(root: &Path, say: &mut Say) -> Outcome<PathBuf> {
     packages::need(say, "building the service for Windows", packages::SERVICE)?;
     let start = Instant::now();
@@ -21,7 +24,7 @@ pub fn build(root: &Path, say: &mut Say) -> Outcome<PathBuf> {
     cargo
         .current_dir(root)
         .args(["build", "--locked", "--quiet"]);
-    cargo.args(["--package", "siloscan-service", "--bin", "siloscand"]);
+    cargo.args(["--package", "siloscan-service", "--bins"]);
     cargo.args(["--target", TARGET, "--profile", "service"]);
     // The service catches a panic of the engine, so its library must unwind.
     cargo.args(["-Zbuild-std=std,panic_unwind", "--target-dir", "target"]);
@@ -45,8 +48,5 @@ pub fn build(root: &Path, say: &mut Say) -> Outcome<PathBuf> {
         n => format!("{n} crates ({})", say::time(start.elapsed())),
     };
     say.step("service", &text);
-    Ok(root
-        .join("target")
-        .join(TARGET)
-        .join("service/siloscand.exe"))
+    Ok(root.join("target").join(TARGET).join("service"))
 }

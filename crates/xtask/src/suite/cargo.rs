@@ -112,8 +112,8 @@ pub fn tail(log: &Path) {
     }
 }
 
-/// `cargo test` as on any machine: no driver, no Windows target. Then the tests that need a clamd
-/// or a Redis.
+/// `cargo test` as on any machine: no driver, no Windows target. Then the tests that need programs
+/// of Debian's.
 pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     packages::need(
         &mut bench.say,
@@ -130,30 +130,41 @@ pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     test.args(["--workspace", "--locked", "--no-fail-fast"]);
     test.args(["--features", "filterhost/clang"]);
     let mut found = counted(bench, "unit", &mut test)?;
-    packages::need(
-        &mut bench.say,
-        "the service's test of ClamAV",
-        packages::CLAMD,
-    )?;
-    let mut clamd = host(bench, "test");
-    clamd.args(["--workspace", "--locked", "--features", "filterhost/clang"]);
-    clamd.args(["--test", "clamd", "--", "--ignored"]);
-    let with_clamd = counted(bench, "clamd", &mut clamd)?;
-    packages::need(
-        &mut bench.say,
-        "the tests of a fleet's verdicts",
-        packages::REDIS,
-    )?;
-    let mut redis = host(bench, "test");
-    redis.args(["--workspace", "--locked", "--features", "filterhost/clang"]);
-    redis.args(["--test", "fleet", "--test", "kept", "--", "--ignored"]);
-    let with_redis = counted(bench, "redis", &mut redis)?;
-    for with in [with_clamd, with_redis] {
-        found.passed += with.passed;
-        found.ignored = found.ignored.saturating_sub(with.passed);
-        found.failed.extend(with.failed);
+    for (why, packages, tests) in [
+        (
+            "the service's test of ClamAV",
+            packages::CLAMD,
+            &["clamd"][..],
+        ),
+        (
+            "the tests of a fleet's verdicts",
+            packages::REDIS,
+            &["fleet", "kept"],
+        ),
+        (
+            "the test of the service's metrics",
+            packages::PROMETHEUS,
+            &["prometheus"],
+        ),
+    ] {
+        packages::need(&mut bench.say, why, packages)?;
+        ignored(bench, tests, &mut found)?;
     }
     Ok(found)
+}
+
+/// The tests of these programs that are ignored elsewhere, for want of another program.
+fn ignored(bench: &mut Bench, tests: &[&str], found: &mut Found) -> Outcome<()> {
+    let mut test = host(bench, "test");
+    test.args(["--workspace", "--locked", "--features", "filterhost/clang"]);
+    test.args(tests.iter().flat_map(|name| ["--test", name]));
+    test.args(["--", "--ignored"]);
+    let name = tests.first().copied().unwrap_or("ignored");
+    let with_it = counted(bench, name, &mut test)?;
+    found.passed += with_it.passed;
+    found.ignored = found.ignored.saturating_sub(with_it.passed);
+    found.failed.extend(with_it.failed);
+    Ok(())
 }
 
 /// Every interleaving of small stories of the cache, the ledger and the flights; and whether a

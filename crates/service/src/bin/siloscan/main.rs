@@ -1,0 +1,61 @@
+//! siloscan: the operator's command. Each subcommand has a file of its own.
+//!
+//! Exit codes: 0 nothing was found and all is well, 1 something was found or needs attention, 2 an
+//! error: of a scan, that not all could be scanned.
+
+mod ask;
+mod figures;
+mod manual;
+mod scan;
+mod status;
+mod top;
+mod warm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Works with the siloscan driver and its scan service.
+#[derive(Parser)]
+#[command(name = "siloscan", version)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Opens every file below a folder once, so that the driver has scanned it before the first
+    /// container starts from it
+    Warm(warm::Options),
+
+    /// Scans what is not running: a folder, a container image, a stopped container's disk. Ends
+    /// with 0 if all was scanned and nothing found, 1 if something was, 2 if not all was scanned
+    Scan(scan::Options),
+
+    /// Tells how the scan service is: its connection, its rules, what it did. Ends with 0 if all is
+    /// well, 1 if something needs attention, 2 if the service cannot be asked
+    Status(status::Options),
+
+    /// Shows live what the driver and the scan service do: routes, hit rate, latency, the busiest
+    /// containers and what scanning added to their starts. "q" ends it
+    Top(top::Options),
+
+    /// Prints completions for a shell, to be read by it at its start
+    Completions(manual::Completions),
+
+    /// Writes the man pages of this command and its subcommands into a folder
+    #[command(hide = true)]
+    Manual(manual::Manual),
+}
+
+fn main() -> ExitCode {
+    match Options::parse().command {
+        Command::Warm(options) => warm::run(options),
+        Command::Scan(options) => scan::run(options),
+        Command::Status(options) => status::run(&options),
+        Command::Top(options) => top::run(&options),
+        Command::Completions(options) => manual::complete(&options),
+        Command::Manual(options) => manual::write(&options),
+    }
+}
