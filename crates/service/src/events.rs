@@ -16,6 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::policy::Action;
+
 /// Records that wait for the writing thread at most.
 const QUEUE_RECORDS_MAX: usize = 4096;
 
@@ -54,6 +56,57 @@ pub enum Event {
         rule: String,
         /// The rule's file.
         origin: String,
+        /// The digest of the rule set.
+        rules: String,
+        /// What the driver was answered. What is moved to the quarantine afterwards is told by
+        /// [`Event::Quarantined`].
+        action: Action,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A rule matched in a content that the operator allows. Beside its [`Event::Detection`].
+    Allowed {
+        /// SHA-256 of the content, in hex.
+        sha256: String,
+        /// The rule.
+        rule: String,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A container's own file is in the quarantine, and no more where it was.
+    Quarantined {
+        /// The item.
+        item: String,
+        /// The rule.
+        rule: String,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A container's own file was to go to the quarantine, and is still where it was. The driver
+    /// denies it as before.
+    NotQuarantined {
+        /// Why, and what to do.
+        cause: String,
+        /// The item, where the quarantine has the content already.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<String>,
+        /// The rule.
+        rule: String,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A rule matched in a file of a layer, which is never touched. Once for each file and rule
+    /// set. What is not known is absent.
+    LayerDetection {
+        /// What is known of the layer.
+        #[serde(flatten)]
+        found: crate::remedy::FoundInLayer,
+        /// The rule.
+        rule: String,
         /// The digest of the rule set.
         rules: String,
         /// What was scanned.
@@ -101,6 +154,8 @@ pub enum Event {
         images: usize,
         /// How many layers.
         layers: usize,
+        /// How many contents are allowed.
+        files: usize,
     },
     /// The runtime told which image a container was started from. Only while images are excluded.
     ContainerImage {
@@ -312,12 +367,36 @@ fn write_all(receiver: &Receiver<Option<Event>>, target: Box<dyn Write + Send>) 
 
 fn log(event: &Event) {
     match event {
-        Event::Detection { rule, scan, .. } => tracing::warn!(
+        Event::Detection {
+            rule, scan, action, ..
+        } => tracing::warn!(
             rule,
+            ?action,
             path = scan.path,
             container = scan.container.as_deref().unwrap_or("-"),
             process = scan.process,
             "detected"
+        ),
+        Event::Allowed { sha256, rule, scan } => {
+            tracing::info!(sha256, rule, path = scan.path, "allowed");
+        }
+        Event::Quarantined { item, rule, scan } => {
+            tracing::warn!(item, rule, path = scan.path, "in the quarantine");
+        }
+        Event::NotQuarantined {
+            cause, rule, scan, ..
+        } => {
+            tracing::error!(cause, rule, path = scan.path, "not in the quarantine");
+        }
+        Event::LayerDetection {
+            found, rule, scan, ..
+        } => tracing::error!(
+            rule,
+            path = scan.path,
+            layer = found.layer.as_deref().unwrap_or("-"),
+            images = ?found.images,
+            containers = ?found.containers,
+            "detected in a layer; rebuild the image"
         ),
         Event::Unscannable { cause, scan } => tracing::warn!(
             cause,
@@ -338,7 +417,8 @@ fn log(event: &Event) {
             containers,
             images,
             layers,
-        } => tracing::info!(containers, images, layers, "excluded"),
+            files,
+        } => tracing::info!(containers, images, layers, files, "excluded"),
         Event::ContainerImage {
             container, image, ..
         } => tracing::info!(container, image, "a container's image"),

@@ -76,6 +76,16 @@ pub trait Platform: Send + Sync + 'static {
         None
     }
 
+    /// Deletes the file of a key, if it still has exactly these bytes: opened by its id, compared and
+    /// deleted through one handle that shares reading and deleting, and lets nobody write meanwhile.
+    /// Never on a thread that answers scans.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; the file is as it was then.
+    fn remove_file(&self, _key: &Key, _content: &[u8]) -> Result<(), RemoveError> {
+        Err(RemoveError::NotHere)
+    }
+
     /// True where an engine may measure its own time. False in a simulated world, where time that
     /// the machine does not know of would make one seed two histories.
     fn engines_may_measure_time(&self) -> bool;
@@ -148,6 +158,49 @@ pub enum ConnectError {
     /// The way to the driver is broken.
     #[error("{0}")]
     Failed(String),
+}
+
+/// Why a file was not deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RemoveError {
+    /// There is no such file any more.
+    #[error("the file is not there any more")]
+    Gone,
+    /// It has other bytes than those that were scanned.
+    #[error("the file was changed since it was scanned")]
+    Changed,
+    /// Somebody writes to it, or does not share it, or runs it.
+    #[error("the file is in use; it goes when its container does, or is deleted by hand")]
+    InUse,
+    /// This platform reaches no files, or not without a connection to the driver.
+    #[error("the files of this machine cannot be reached without a connection to the driver")]
+    NotHere,
+    /// Anything else that the system says.
+    #[error("the system does not delete the file: {0}")]
+    Failed(String),
+}
+
+/// Bytes that are compared at a time.
+const COMPARED_BYTES: usize = 32 << 10;
+
+/// Compares a file with `content`. `read` gives at most so many bytes from an offset, and none at
+/// the file's end.
+fn compare(
+    content: &[u8],
+    mut read: impl FnMut(u64, usize) -> Result<Vec<u8>, RemoveError>,
+) -> Result<(), RemoveError> {
+    let mut rest = content;
+    loop {
+        let offset = (content.len() - rest.len()) as u64;
+        let part = read(offset, COMPARED_BYTES)?;
+        if part.is_empty() {
+            break;
+        }
+        rest = rest
+            .strip_prefix(part.as_slice())
+            .ok_or(RemoveError::Changed)?;
+    }
+    rest.is_empty().then_some(()).ok_or(RemoveError::Changed)
 }
 
 /// Why a message could not be had or answered.

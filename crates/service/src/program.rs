@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use siloscan_core::reason::ENTRIES;
+use siloscan_quarantine::{Bounds, Quarantine};
 
 use crate::engine::{EngineKind, WithClamd};
 use crate::events::{Event, EventQueue, EventSink};
 use crate::exclusions::ExclusionKeeper;
 use crate::platform::Platform;
+use crate::remedy::RemedyKeeper;
 use crate::rules::RuleKeeper;
 use crate::runtime::Store;
 use crate::service::Service;
@@ -40,16 +42,26 @@ struct Options {
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
 
-    /// File with what is not to be scanned, one entry a line ("container" and an id, "image" and a
-    /// digest, "layer" and a folder), followed while running
+    /// File with what is not to be scanned or denied, one entry a line ("container" and an id,
+    /// "image" and a digest, "layer" and a folder, "file" and a content's digest), followed while
+    /// running
     #[arg(long, value_name = "FILE")]
     exclusions: Option<PathBuf>,
 
     #[command(flatten)]
     beside: Beside,
 
-    /// Data folder of Docker, which tells the images of containers; only for exclusions by image,
-    /// or by a layer's id
+    /// Folder to which infected files of containers are moved, encrypted; made if it is not there.
+    /// Without it they stay where they are, and are denied
+    #[arg(long, value_name = "DIR")]
+    quarantine: Option<PathBuf>,
+
+    /// Report what would be denied, and deny nothing
+    #[arg(long)]
+    audit: bool,
+
+    /// Data folder of Docker, which tells the images of containers; for exclusions by image, or by
+    /// a layer's id, and for reports of detections in layers
     #[arg(long, value_name = "DIR")]
     runtime_store: Option<PathBuf>,
 
@@ -189,6 +201,9 @@ fn settings(options: &Options) -> Settings {
         threads: options.threads,
         file_bytes_max: options.max_file_mib.saturating_mul(1 << 20),
         memory_bytes_max: options.memory_mib.saturating_mul(1 << 20),
+        audit: options.audit,
+        quarantine: options.quarantine.is_some(),
+        tell_layers: true,
         reconnect: !options.once,
         ..Settings::default()
     }
@@ -215,6 +230,11 @@ fn worker_settings(options: &Options) -> Result<WorkerSettings, String> {
 fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
     let settings = settings(options);
     settings.check().map_err(|cause| cause.to_string())?;
+    let quarantine = options.quarantine.as_deref();
+    let quarantine = quarantine
+        .map(|folder| Quarantine::keep(folder, Bounds::default()))
+        .transpose()
+        .map_err(|cause| cause.to_string())?;
     let (events, writer) = EventQueue::start(options.events.as_deref()).map_err(|cause| {
         let file = options
             .events
@@ -241,7 +261,9 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
         .map_err(|cause| cause.to_string())?;
     let asked_to_end = Arc::new(AtomicBool::new(false));
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
-    let outcome = serve(&service, options, keeper, &asked_to_end);
+    let store = options.runtime_store.as_deref().map(Store::new);
+    let remedies = RemedyKeeper::new(quarantine, store);
+    let outcome = serve(&service, options, (keeper, remedies), &asked_to_end);
     let counts = service.driver_counts();
     let pairs = ENTRIES.iter().zip(counts).filter(|(_, count)| *count > 0);
     let named = pairs.map(|(entry, count)| (format!("{}/{}", entry.kind, entry.name), count));
@@ -266,14 +288,15 @@ fn run(options: &Options, kind: &Arc<dyn EngineKind>) -> Result<bool, String> {
 }
 
 /// Serves on this thread and its workers. One more thread follows the rules folder and sees when
-/// the program is asked to end.
+/// the program is asked to end, another one follows detections up: moving a file takes its time.
 fn serve<P: Platform>(
     service: &Arc<Service<P>>,
     options: &Options,
-    mut keeper: RuleKeeper,
+    (mut keeper, mut remedies): (RuleKeeper, RemedyKeeper),
     asked_to_end: &AtomicBool,
 ) -> Result<(), String> {
     let (done, ended) = channel::<()>();
+    let (served, over) = channel::<()>();
     std::thread::scope(|scope| {
         let store = options.runtime_store.as_deref().map(Store::new);
         let mut exclusions = options
@@ -297,8 +320,15 @@ fn serve<P: Platform>(
                 }
             }
         });
+        scope.spawn(move || {
+            while over.recv_timeout(LOOK_UP) == Err(RecvTimeoutError::Timeout) {
+                remedies.check(service);
+            }
+            // What came last is kept and told, though nothing is deleted without a connection.
+            remedies.check(service);
+        });
         let outcome = service.run().map_err(|cause| cause.to_string());
-        drop(done);
+        drop((done, served));
         outcome
     })
 }

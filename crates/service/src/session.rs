@@ -5,6 +5,8 @@
 //! scanning threads are busy it goes to the backlog, and the next one that is done takes it from
 //! there. Nobody waits for another thread, so there is nothing to wake.
 
+mod answer;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +16,12 @@ use parking_lot::Mutex;
 use siloscan_core::tally::Tally;
 use siloscan_core::wire::{
     Chunk, ChunkReply, ContainerCounts, Counts, ExclusionHits, ExclusionsAsk, ExclusionsReply,
-    HitRow, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply, Stop,
-    StopReply, WireError,
+    HitRow, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, Stop, StopReply,
+    WireError,
 };
 use zerocopy::IntoBytes;
 
-use crate::engine::{Digest, Finding};
+use crate::engine::Digest;
 use crate::events::Event;
 use crate::job::{Job, Outcome, name_text};
 use crate::pieces::Pieces;
@@ -131,9 +133,12 @@ impl<P: Platform> Session<P> {
                     break;
                 }
                 if let Some((copied, job)) = begun.take() {
-                    let outcome = scan::look(self, &job, copied, &mut hands);
+                    let (outcome, found) = scan::look(self, &job, copied, &mut hands);
                     self.leave_scan(&job);
-                    self.answer(&job, &outcome, scans.digest());
+                    match found {
+                        Some(copied) => self.answer_found(&job, outcome, scans.digest(), copied),
+                        None => self.answer(&job, &outcome, self.told_of(scans.digest())),
+                    }
                 }
             }
         }
@@ -499,53 +504,6 @@ impl<P: Platform> Session<P> {
             board.news.push_back(news);
         }
         self.answer_poll_if_due();
-    }
-
-    /// Answers a request, unless somebody has; then tells the outside.
-    fn answer(&self, job: &Job, outcome: &Outcome, digest: Digest) {
-        if !job.claim_answer() {
-            return;
-        }
-        let (verdict, detail) = outcome.on_the_wire();
-        let rule = match outcome {
-            Outcome::Scanned(Finding::Infected { rule, .. }) => rule.as_str(),
-            _ => "",
-        };
-        let reply = ScanReply::new(job.request.request, digest.0, verdict, detail, rule);
-        self.count(job, outcome);
-        self.reply(job.delivery, 0, reply.as_bytes());
-        let record = || job.record(self.service.platform.now());
-        if let Outcome::Scanned(Finding::Infected { rule, origin }) = outcome {
-            self.service.events.report(Event::Detection {
-                rule: rule.clone(),
-                origin: origin.clone(),
-                rules: digest.to_string(),
-                scan: record(),
-            });
-        } else if let Some(cause) = outcome.complaint(self.service.settings.file_bytes_max) {
-            self.service.events.report(Event::Unscannable {
-                cause,
-                scan: record(),
-            });
-        }
-    }
-
-    fn count(&self, job: &Job, outcome: &Outcome) {
-        let stats = &self.service.stats;
-        match outcome {
-            Outcome::Scanned(finding) => {
-                stats.bytes.add(job.request.size);
-                match finding {
-                    Finding::Clean => stats.clean.one(),
-                    Finding::Infected { .. } => stats.infected.one(),
-                }
-            }
-            Outcome::TooLarge | Outcome::Killer => stats.unscannable.one(),
-            Outcome::Engine(_) | Outcome::Section(_) => stats.unscannable.one(),
-            Outcome::Stopped | Outcome::Late => stats.stopped.one(),
-            Outcome::Busy | Outcome::NoWorker(_) => stats.refused.one(),
-            Outcome::Excluded(_) => stats.excluded.one(),
-        }
     }
 
     fn reply(&self, delivery: Delivery, status: i32, body: &[u8]) {

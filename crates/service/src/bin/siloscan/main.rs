@@ -1,7 +1,9 @@
 //! siloscan: the operator's command.
 //!
 //! Exit codes: 0 nothing was found, 1 something was, 2 an error: of a scan, that not all could be
-//! scanned.
+//! scanned; of the quarantine's list, that an item is damaged.
+
+mod quarantine;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -38,6 +40,10 @@ enum Command {
     /// Scans what is not running: a folder, a container image, a stopped container's disk. Ends
     /// with 0 if all was scanned and nothing found, 1 if something was, 2 if not all was scanned
     Scan(Scan),
+
+    /// Shows, restores and deletes what siloscand moved to its quarantine. Ends with 0, or 2 on an
+    /// error
+    Quarantine(quarantine::Options),
 }
 
 #[derive(Args)]
@@ -75,6 +81,7 @@ fn main() -> ExitCode {
     match Options::parse().command {
         Command::Warm { folder, quiet } => warm_folder(folder, quiet),
         Command::Scan(scan) => scan_at_rest(scan),
+        Command::Quarantine(options) => quarantine::run(&options),
     }
 }
 
