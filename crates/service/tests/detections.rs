@@ -2,6 +2,7 @@
 //! things happen, and what is too much.
 #![cfg(unix)]
 
+#[expect(dead_code, reason = "what this test needs of it is a part")]
 mod driver_side;
 
 use std::collections::BTreeSet;
