@@ -9,13 +9,23 @@ use crate::id::{ItemId, PREFIX_MIN};
 #[derive(Debug, thiserror::Error)]
 pub enum QuarantineError {
     /// The folder, or something that belongs into it, is a link or of another kind.
-    #[error("{} is a link, or not of the kind that it must be; name the quarantine's folder itself", .0.display())]
+    #[error(
+        "{} is a link, or not of the kind that it must be; name the quarantine's folder itself",
+        .0.display()
+    )]
     NotPlain(PathBuf),
     /// There is no such folder.
-    #[error("there is no quarantine in {}; name the folder that siloscand was given with --quarantine", .0.display())]
+    #[error(
+        "there is no quarantine in {}; name the folder that siloscand was given with --quarantine",
+        .0.display()
+    )]
     NoFolder(PathBuf),
     /// Others than the owner have rights.
-    #[error("others than its owner have rights on {} (mode {mode:03o}); take them away: chmod {wanted:03o}", path.display())]
+    #[error(
+        "others than its owner have rights on {} (mode {mode:03o}); take them away: chmod \
+         {wanted:03o}",
+        path.display()
+    )]
     Open {
         /// Which folder or file.
         path: PathBuf,
@@ -33,7 +43,11 @@ pub enum QuarantineError {
         owner: u32,
     },
     /// There are items and no key.
-    #[error("the key {} is not there, and without it no item can be read; put it back from a copy, or move the folder away", .0.display())]
+    #[error(
+        "the key {} is not there, and without it no item can be read; put it back from a copy, or \
+         move the folder away",
+        .0.display()
+    )]
     KeyGone(PathBuf),
     /// The key file holds no key.
     #[error("{} holds no key; put it back from a copy, or move the folder away", .0.display())]

@@ -377,27 +377,10 @@ fn log(event: &Event) {
             process = scan.process,
             "detected"
         ),
-        Event::Allowed { sha256, rule, scan } => {
-            tracing::info!(sha256, rule, path = scan.path, "allowed");
-        }
-        Event::Quarantined { item, rule, scan } => {
-            tracing::warn!(item, rule, path = scan.path, "in the quarantine");
-        }
-        Event::NotQuarantined {
-            cause, rule, scan, ..
-        } => {
-            tracing::error!(cause, rule, path = scan.path, "not in the quarantine");
-        }
-        Event::LayerDetection {
-            found, rule, scan, ..
-        } => tracing::error!(
-            rule,
-            path = scan.path,
-            layer = found.layer.as_deref().unwrap_or("-"),
-            images = ?found.images,
-            containers = ?found.containers,
-            "detected in a layer; rebuild the image"
-        ),
+        Event::Allowed { .. }
+        | Event::Quarantined { .. }
+        | Event::NotQuarantined { .. }
+        | Event::LayerDetection { .. } => log_follow_up(event),
         Event::Unscannable { cause, scan } => tracing::warn!(
             cause,
             path = scan.path,
@@ -446,5 +429,33 @@ fn log(event: &Event) {
             start_waited_us,
             "what a container's start cost"
         ),
+    }
+}
+
+/// What followed a detection.
+fn log_follow_up(event: &Event) {
+    match event {
+        Event::Allowed { sha256, rule, scan } => {
+            tracing::info!(sha256, rule, path = scan.path, "allowed");
+        }
+        Event::Quarantined { item, rule, scan } => {
+            tracing::warn!(item, rule, path = scan.path, "in the quarantine");
+        }
+        Event::NotQuarantined {
+            cause, rule, scan, ..
+        } => {
+            tracing::error!(cause, rule, path = scan.path, "not in the quarantine");
+        }
+        Event::LayerDetection {
+            found, rule, scan, ..
+        } => tracing::error!(
+            rule,
+            path = scan.path,
+            layer = found.layer.as_deref().unwrap_or("-"),
+            images = ?found.images,
+            containers = ?found.containers,
+            "detected in a layer; rebuild the image"
+        ),
+        _ => {}
     }
 }

@@ -9,6 +9,7 @@
 #[cfg(unix)]
 mod bridge;
 mod host;
+mod remove;
 #[cfg(unix)]
 mod simulated;
 #[cfg(windows)]
@@ -23,6 +24,7 @@ use siloscan_core::key::Key;
 
 #[cfg(unix)]
 pub use bridge::BridgePlatform;
+pub use remove::RemoveError;
 #[cfg(unix)]
 pub use simulated::SimulatedPlatform;
 #[cfg(windows)]
@@ -76,9 +78,9 @@ pub trait Platform: Send + Sync + 'static {
         None
     }
 
-    /// Deletes the file of a key, if it still has exactly these bytes: opened by its id, compared and
-    /// deleted through one handle that shares reading and deleting, and lets nobody write meanwhile.
-    /// Never on a thread that answers scans.
+    /// Deletes the file of a key, if it still has exactly these bytes: opened by its id, compared
+    /// and deleted through one handle that shares reading and deleting, and lets nobody write
+    /// meanwhile. Never on a thread that answers scans.
     ///
     /// # Errors
     /// [`RemoveError`]; the file is as it was then.
@@ -158,49 +160,6 @@ pub enum ConnectError {
     /// The way to the driver is broken.
     #[error("{0}")]
     Failed(String),
-}
-
-/// Why a file was not deleted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RemoveError {
-    /// There is no such file any more.
-    #[error("the file is not there any more")]
-    Gone,
-    /// It has other bytes than those that were scanned.
-    #[error("the file was changed since it was scanned")]
-    Changed,
-    /// Somebody writes to it, or does not share it, or runs it.
-    #[error("the file is in use; it goes when its container does, or is deleted by hand")]
-    InUse,
-    /// This platform reaches no files, or not without a connection to the driver.
-    #[error("the files of this machine cannot be reached without a connection to the driver")]
-    NotHere,
-    /// Anything else that the system says.
-    #[error("the system does not delete the file: {0}")]
-    Failed(String),
-}
-
-/// Bytes that are compared at a time.
-const COMPARED_BYTES: usize = 32 << 10;
-
-/// Compares a file with `content`. `read` gives at most so many bytes from an offset, and none at
-/// the file's end.
-fn compare(
-    content: &[u8],
-    mut read: impl FnMut(u64, usize) -> Result<Vec<u8>, RemoveError>,
-) -> Result<(), RemoveError> {
-    let mut rest = content;
-    loop {
-        let offset = (content.len() - rest.len()) as u64;
-        let part = read(offset, COMPARED_BYTES)?;
-        if part.is_empty() {
-            break;
-        }
-        rest = rest
-            .strip_prefix(part.as_slice())
-            .ok_or(RemoveError::Changed)?;
-    }
-    rest.is_empty().then_some(()).ok_or(RemoveError::Changed)
 }
 
 /// Why a message could not be had or answered.

@@ -121,8 +121,8 @@ mod tests {
     fn contents_are_allowed_by_their_digest_up_to_a_bound() {
         let digits = "0123456789abcdef".repeat(4);
         let text = format!(
-            "file sha256:{digits} # known good\nfile sha256:{digits}\nfile {digits}\nfile sha256:00\n\
-             file\n"
+            "file sha256:{digits} # known good\nfile sha256:{digits}\nfile {digits}\n\
+             file sha256:00\nfile\n"
         );
         let all = parse("host.txt", &text);
         assert_eq!(all.files.len(), 1, "{all:?}");

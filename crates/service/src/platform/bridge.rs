@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use siloscan_core::key::Key;
 
 use super::host::{HostClock, together};
+use super::remove::compare;
 use super::{
     ConnectError, Delivery, PORT_NAME, Platform, Port, PortError, RemoveError, Section,
-    SectionError, Work, compare,
+    SectionError, Work,
 };
 
 const STATUS_TIMEOUT: u32 = 0x0000_0102;

@@ -21,9 +21,10 @@ use filterhost::volume::{SectionBytes, Volume, Volumes};
 use filterhost::{Machine, ThreadRef};
 use siloscan_core::key::Key;
 
+use super::remove::compare;
 use super::{
     ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, RemoveError,
-    Section, SectionError, Work, compare,
+    Section, SectionError, Work,
 };
 use crate::service::Service;
 

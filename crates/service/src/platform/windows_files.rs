@@ -25,7 +25,8 @@ use windows_sys::Win32::Storage::FileSystem::{
     SetFileInformationByHandle, VOLUME_NAME_GUID,
 };
 
-use super::{RemoveError, compare};
+use super::RemoveError;
+use super::remove::compare;
 use crate::job::guid_text;
 
 /// No path of the system is longer.

@@ -1,5 +1,5 @@
-//! Detections in layers: one report for each file, with what the runtime's store knows of the layer.
-//! A layer is shared by images and containers, so it is never touched: an image is rebuilt.
+//! Detections in layers: one report for each file, with what the runtime's store knows of the
+//! layer. A layer is shared by images and containers, so it is never touched: an image is rebuilt.
 
 use std::collections::{BTreeMap, BTreeSet};
 
