@@ -141,7 +141,6 @@ impl Folder {
     /// NTFS writes names to its log in the order in which they are made; a folder has no contents
     /// of its own that could be flushed.
     #[cfg(not(unix))]
-    #[expect(clippy::unnecessary_wraps, reason = "the other systems can fail here")]
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(())
     }
@@ -219,7 +218,6 @@ pub(crate) fn check_owner(
 /// On Windows the folder is made with rights for the system, administrators and its owner; one
 /// that an administrator made is believed to be as he wants it.
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the other systems can fail here")]
 pub(crate) fn check_owner(
     _path: &Path,
     _about: &Metadata,
