@@ -61,6 +61,7 @@ mod tests {
         let name = "C:\\a\u{1b}[2Jb\u{7f}\u{9b}c\r\n\u{202e}exe.txt \u{e4}\u{6587}";
         let shown = printable(name);
         assert!(!shown.chars().any(steers), "{shown:?}");
+        assert!(!shown.contains(['\u{1b}', '\u{7f}', '\u{9b}', '\r', '\n', '\u{202e}']));
         assert!(shown.starts_with("C:\\a\\u{1b}[2Jb\\u{7f}"), "{shown:?}");
         assert!(shown.ends_with("exe.txt \u{e4}\u{6587}"), "{shown:?}");
     }

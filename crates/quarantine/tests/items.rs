@@ -298,6 +298,27 @@ fn restoring_replaces_nothing() {
     quarantine.verify(id).expect("it stays in the quarantine");
 }
 
+#[test]
+fn of_many_that_restore_to_one_name_one_does() {
+    let place = Place::new();
+    let quarantine = place.keep();
+    let id = quarantine.put(b"bytes", &origin("a")).expect("room").id();
+    for round in 0..50 {
+        let to = place.beside(&round.to_string());
+        let start = std::sync::Barrier::new(4);
+        let done = std::thread::scope(|scope| {
+            let restore = || {
+                start.wait();
+                quarantine.restore(id, &to).is_ok()
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(restore)).collect();
+            let done = threads.into_iter().map(|it| it.join().expect("no panic"));
+            done.filter(|done| *done).count()
+        });
+        assert_eq!(done, 1, "round {round}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_at_the_target_is_not_followed() {
