@@ -222,6 +222,7 @@ impl Opening<'_> {
             Some(Keyed {
                 key,
                 keeps: look_up.keeps,
+                scratch: look_up.reason == LookupReason::Scratch,
             })
         };
         let scan = |deadline| self.scan(keyed(), layer, look_up.waiting, deadline);

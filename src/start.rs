@@ -95,6 +95,7 @@ impl Starting<'_> {
             key: None,
             keeps: false,
             layer: false,
+            scratch: false,
             silo: self.silo,
             deadline,
         };

@@ -115,6 +115,7 @@ impl Opening<'_> {
             key: keyed.map(|keyed| keyed.key),
             keeps: keyed.is_some_and(|keyed| keyed.keeps),
             layer,
+            scratch: keyed.is_some_and(|keyed| keyed.scratch),
             silo: silo::of(self.data.file()),
             deadline,
         }
@@ -126,4 +127,6 @@ impl Opening<'_> {
 pub(super) struct Keyed {
     pub(super) key: Key,
     pub(super) keeps: bool,
+    /// It is the key of a file in the container's own layer, as the container filter answered.
+    pub(super) scratch: bool,
 }

@@ -96,6 +96,7 @@ fn closed_job(
         key,
         keeps: true,
         layer: false,
+        scratch: false,
         alone: false,
         file,
         closed: true,

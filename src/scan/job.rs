@@ -35,6 +35,8 @@ pub struct Job {
     pub keeps: bool,
     /// The bytes come from a layer.
     pub layer: bool,
+    /// The bytes are a container's own, under this key.
+    pub scratch: bool,
     /// The scan is for one opener alone: what an earlier one sees may be other bytes.
     pub alone: bool,
     /// A changed file that was closed.

@@ -331,6 +331,9 @@ impl Worker {
         if job.layer {
             flags |= ScanFlags::LAYER;
         }
+        if job.scratch {
+            flags |= ScanFlags::SCRATCH;
+        }
         if matches!(reading.source, Source::Sent(_)) {
             flags |= ScanFlags::SENT;
         }

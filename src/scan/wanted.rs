@@ -92,6 +92,8 @@ pub struct Wanted<'a> {
     pub keeps: bool,
     /// The bytes come from a layer.
     pub layer: bool,
+    /// The container filter answered that the bytes are the container's own, under this key.
+    pub scratch: bool,
     /// Where the open comes from.
     pub silo: Option<Silo>,
     /// Until when the open may wait, in 100 ns since boot.
@@ -112,6 +114,7 @@ pub(super) fn job_of(wanted: &Wanted<'_>) -> Result<Job, Failure> {
         key: wanted.key,
         keeps: wanted.keeps,
         layer: wanted.layer,
+        scratch: wanted.scratch,
         alone: is_alone(wanted),
         file: own_key(wanted),
         closed: false,

@@ -266,7 +266,24 @@ pub const KEYS: &[Key] = &[
         Kind::Path,
         LIVE,
         field!(path exclusions),
-        "What is not to be scanned, one entry a line, followed",
+        "What is not to be scanned or denied, one entry a line, followed",
+    ),
+    key(
+        "detections",
+        "quarantine",
+        Kind::Path,
+        AT_START,
+        field!(path quarantine),
+        "Folder to which infected files that containers wrote are moved, encrypted. Without it \
+         they stay, and are denied",
+    ),
+    key(
+        "detections",
+        "audit",
+        Kind::Switch,
+        LIVE,
+        field!(switch audit),
+        "Report what would be denied, deny nothing and move nothing",
     ),
     key(
         "runtime",

@@ -39,6 +39,10 @@ pub struct Configuration {
     pub fleet: Option<String>,
     /// File with the fleet's key.
     pub fleet_key: Option<PathBuf>,
+    /// Folder for infected files of containers; they stay where they are without it.
+    pub quarantine: Option<PathBuf>,
+    /// Whether detections are reported and not denied.
+    pub audit: bool,
     /// Docker's data folder.
     pub runtime_store: Option<PathBuf>,
     /// Address and port of the metrics.
@@ -64,6 +68,8 @@ impl Default for Configuration {
             verdicts: None,
             fleet: None,
             fleet_key: None,
+            quarantine: None,
+            audit: false,
             runtime_store: None,
             metrics: None,
             metrics_anywhere: false,
@@ -121,7 +127,8 @@ impl Configuration {
             return wrong(&[("engine", "amsi"), ("verdicts", "file")], said);
         }
         if self.metrics_anywhere && self.metrics.is_none() {
-            let said = "metrics.anywhere (--metrics-anywhere) wants metrics.listen (--metrics <ADDRESS:PORT>)";
+            let said = "metrics.anywhere (--metrics-anywhere) wants metrics.listen \
+                        (--metrics <ADDRESS:PORT>)";
             return wrong(&[("metrics", "anywhere")], said);
         }
         if self.memory_mib >= self.max_file_mib {

@@ -2,7 +2,8 @@
 //!
 //! A client connects to a Unix socket and becomes a simulated process. Its calls (connect, get,
 //! reply, send, section, close) are the port functions of `fltlib.dll` and `kernel32.dll`,
-//! performed by simulated threads of that process; a section handle that a driver duplicated into
+//! performed by simulated threads of that process, which can also open, read and delete files by
+//! their ids; a section handle that a driver duplicated into
 //! the process can be turned into a read-only file descriptor. When the client dies its process
 //! ends, its handles close, and the driver sees its port disconnect, as it would on Windows.
 //!
@@ -15,6 +16,7 @@
 mod calls;
 mod channel;
 mod client;
+mod files;
 mod frame;
 mod server;
 

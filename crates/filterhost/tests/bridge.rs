@@ -18,6 +18,7 @@ use filterhost::status::*;
 use filterhost::user::section::SectionHost;
 use filterhost::user::{OpenOptions, Process};
 use filterhost::volume::section::SectionUse;
+use filterhost::volume::share::{DELETE, READ_DATA, SYNCHRONIZE};
 use filterhost::volume::{FsKind, Volume};
 use filterhost::{LoadOptions, Machine, Mode};
 
@@ -198,6 +199,65 @@ fn another_process_uses_a_port_reads_a_section_and_dies() {
     });
     run.unwrap_or_else(|report| panic!("{report}"));
     assert!(!folder.path().join("bridge.sock").exists());
+}
+
+#[test]
+fn a_file_is_opened_by_its_id_read_and_deleted_from_outside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let run = Machine::builder().scheduler(Mode::Free).run(move |m| {
+        let disk = Volume::mount_kind(m, FsKind::Ntfs);
+        let bytes = vec![7; 100_000];
+        disk.fs().place("\\file.bin", &bytes).expect("a file");
+        let user = Process::create(m, "user.exe", &disk, None);
+        let id = user.run(|user| user.open(&OpenOptions::new("\\file.bin"))?.file_id());
+        let guid = disk.guid().expect("a volume of this machine");
+        let mut volume = [0; 16];
+        volume[..4].copy_from_slice(&guid.data1.to_le_bytes());
+        volume[4..6].copy_from_slice(&guid.data2.to_le_bytes());
+        volume[6..8].copy_from_slice(&guid.data3.to_le_bytes());
+        volume[8..].copy_from_slice(&guid.data4);
+        let file = (volume, id.expect("it is there"));
+        let server = server(m, &path);
+        let client = Client::connect(&path.join("bridge.sock"), "other.exe").unwrap();
+        let (all, share) = (READ_DATA | DELETE | SYNCHRONIZE, 5);
+        let nobody = ([9; 16], file.1);
+        let absent = STATUS_OBJECT_NAME_NOT_FOUND.0.cast_unsigned();
+        assert_eq!(code(client.open_file(nobody, all, share)), absent);
+
+        let writer = user.run(|user| user.open(&OpenOptions::new("\\file.bin").write()));
+        let writer = writer.expect("nobody has it open");
+        let in_use = STATUS_SHARING_VIOLATION.0.cast_unsigned();
+        assert_eq!(code(client.open_file(file, all, share)), in_use);
+        user.run(move |_| writer.close()).expect("an open handle");
+
+        let reader = client.open_file(file, READ_DATA | SYNCHRONIZE, 7).unwrap();
+        let denied = STATUS_ACCESS_DENIED.0.cast_unsigned();
+        assert_eq!(code(client.delete_file(reader)), denied, "not asked for");
+        client.close_handle(reader).unwrap();
+        let handle = client.open_file(file, all, share).unwrap();
+        let mut read = Vec::new();
+        loop {
+            let part = client.read_file(handle, read.len() as u64, 30_000).unwrap();
+            if part.is_empty() {
+                break;
+            }
+            read.extend(part);
+        }
+        assert_eq!(read, bytes);
+        client.delete_file(handle).unwrap();
+        client.close_handle(handle).unwrap();
+        let gone = STATUS_INVALID_HANDLE.0.cast_unsigned();
+        assert_eq!(code(client.read_file(handle, 0, 1)), gone);
+        assert_eq!(code(client.close_handle(handle)), gone);
+        let there = user.run(|user| user.open(&OpenOptions::new("\\file.bin")).map(drop));
+        assert_eq!(there, Err(STATUS_OBJECT_NAME_NOT_FOUND));
+        drop(client);
+        until(|| server.processes().is_empty());
+        user.exit();
+        server.stop();
+    });
+    run.unwrap_or_else(|report| panic!("{report}"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the program is configured to: a file, what the command line sets over it, and how a
 //! running service follows the file.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -30,8 +31,9 @@ pub(crate) struct Line {
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
 
-    /// File with what is not to be scanned, one entry a line ("container" and an id, "image" and a
-    /// digest, "layer" and a folder), followed while running
+    /// File with what is not to be scanned or denied, one entry a line ("container" and an id,
+    /// "image" and a digest, "layer" and a folder, "file" and a content's digest), followed while
+    /// running
     #[arg(long, value_name = "FILE")]
     exclusions: Option<PathBuf>,
 
@@ -52,8 +54,17 @@ pub(crate) struct Line {
     #[arg(long, value_name = "FILE")]
     fleet_key: Option<PathBuf>,
 
-    /// Data folder of Docker, which tells the images of containers; only for exclusions by image,
-    /// or by a layer's id
+    /// Folder to which infected files of containers are moved, encrypted; made if it is not there.
+    /// Without it they stay where they are, and are denied
+    #[arg(long, value_name = "DIR")]
+    quarantine: Option<PathBuf>,
+
+    /// Report what would be denied, and deny nothing
+    #[arg(long)]
+    audit: bool,
+
+    /// Data folder of Docker, which tells the images of containers; for exclusions by image, or by
+    /// a layer's id, and for reports of detections in layers
     #[arg(long, value_name = "DIR")]
     runtime_store: Option<PathBuf>,
 
@@ -108,6 +119,8 @@ impl Line {
         all.verdicts = line.verdicts.or(all.verdicts);
         all.fleet = line.fleet.or(all.fleet);
         all.fleet_key = line.fleet_key.or(all.fleet_key);
+        all.quarantine = line.quarantine.or(all.quarantine);
+        all.audit |= line.audit;
         all.runtime_store = line.runtime_store.or(all.runtime_store);
         all.threads = line.threads.unwrap_or(all.threads);
         all.events = line.events.or(all.events);
@@ -254,6 +267,7 @@ impl Follower {
         service
             .bound(file, memory)
             .map_err(|cause| cause.to_string())?;
+        service.audit(running.audit);
         let before = std::mem::replace(&mut self.running, running);
         let old_workers = worker_settings(&before)?;
         self.follow_rules(&before, (&old_workers, workers));
@@ -261,6 +275,7 @@ impl Follower {
             self.exclusions = exclusions(&self.running);
             if self.exclusions.is_none() {
                 service.exclude(Excluding::default());
+                service.allow(BTreeSet::new());
             }
         }
         Ok(changes)

@@ -16,6 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::policy::Action;
+
 /// Records that wait for the writing thread at most.
 const QUEUE_RECORDS_MAX: usize = 4096;
 
@@ -57,6 +59,57 @@ pub enum Event {
         /// Where the verdict was kept, `local` or `fleet`, if the file was not scanned.
         #[serde(skip_serializing_if = "Option::is_none")]
         known: Option<&'static str>,
+        /// The digest of the rule set.
+        rules: String,
+        /// What the driver was answered. What is moved to the quarantine afterwards is told by
+        /// [`Event::Quarantined`].
+        action: Action,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A rule matched in a content that the operator allows. Beside its [`Event::Detection`].
+    Allowed {
+        /// SHA-256 of the content, in hex.
+        sha256: String,
+        /// The rule.
+        rule: String,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A container's own file is in the quarantine, and no more where it was.
+    Quarantined {
+        /// The item.
+        item: String,
+        /// The rule.
+        rule: String,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A container's own file was to go to the quarantine, and is still where it was. The driver
+    /// denies it as before.
+    NotQuarantined {
+        /// Why, and what to do.
+        cause: String,
+        /// The item, where the quarantine has the content already.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<String>,
+        /// The rule.
+        rule: String,
+        /// What was scanned.
+        #[serde(flatten)]
+        scan: ScanRecord,
+    },
+    /// A rule matched in a file of a layer, which is never touched. Once for each file and rule
+    /// set. What is not known is absent.
+    LayerDetection {
+        /// What is known of the layer.
+        #[serde(flatten)]
+        found: crate::remedy::FoundInLayer,
+        /// The rule.
+        rule: String,
         /// The digest of the rule set.
         rules: String,
         /// What was scanned.
@@ -109,6 +162,8 @@ pub enum Event {
         images: usize,
         /// How many layers.
         layers: usize,
+        /// How many contents are allowed.
+        files: usize,
     },
     /// The file of configuration has changed, and was taken up.
     Configuration {
@@ -335,13 +390,20 @@ fn write_all(receiver: &Receiver<Option<Event>>, target: Box<dyn Write + Send>) 
 
 fn log(event: &Event) {
     match event {
-        Event::Detection { rule, scan, .. } => tracing::warn!(
+        Event::Detection {
+            rule, scan, action, ..
+        } => tracing::warn!(
             rule,
+            ?action,
             path = scan.path,
             container = scan.container.as_deref().unwrap_or("-"),
             process = scan.process,
             "detected"
         ),
+        Event::Allowed { .. }
+        | Event::Quarantined { .. }
+        | Event::NotQuarantined { .. }
+        | Event::LayerDetection { .. } => log_follow_up(event),
         Event::Unscannable { cause, scan } => tracing::warn!(
             cause,
             path = scan.path,
@@ -355,19 +417,20 @@ fn log(event: &Event) {
             "ended workers; not scanned until the next signatures"
         ),
         Event::Rules { digest, rules } => tracing::info!(rules, digest, "rule set in use"),
-        Event::BrokenRules { cause } => tracing::error!("{cause}"),
-        Event::BrokenVerdicts { cause } => tracing::error!("{cause}"),
-        Event::BrokenExclusions { cause } => tracing::error!("{cause}"),
+        Event::BrokenRules { cause }
+        | Event::BrokenVerdicts { cause }
+        | Event::BrokenExclusions { cause }
+        | Event::BrokenConfiguration { cause } => tracing::error!("{cause}"),
         Event::Exclusions {
             containers,
             images,
             layers,
-        } => tracing::info!(containers, images, layers, "excluded"),
+            files,
+        } => tracing::info!(containers, images, layers, files, "excluded"),
         Event::Configuration {
             now,
             at_the_next_start,
         } => tracing::info!(?now, ?at_the_next_start, "configured anew"),
-        Event::BrokenConfiguration { cause } => tracing::error!("{cause}"),
         Event::ContainerImage {
             container, image, ..
         } => tracing::info!(container, image, "a container's image"),
@@ -381,20 +444,56 @@ fn log(event: &Event) {
         Event::Summary(figures) => tracing::info!(?figures, "finished"),
         Event::Verdicts(figures) => tracing::info!(?figures, "verdicts that are kept"),
         Event::DriverCounts { counts } => tracing::debug!(?counts, "the driver's counters"),
-        Event::Container {
-            container,
-            opens,
-            denied,
-            start_opens,
-            start_waited_us,
-            ..
-        } => tracing::info!(
+        Event::Container { .. } => log_container(event),
+    }
+}
+
+/// What scanning cost a container.
+fn log_container(event: &Event) {
+    if let Event::Container {
+        container,
+        opens,
+        denied,
+        start_opens,
+        start_waited_us,
+        ..
+    } = event
+    {
+        tracing::info!(
             container,
             opens,
             denied,
             start_opens,
             start_waited_us,
             "what a container's start cost"
+        );
+    }
+}
+
+/// What followed a detection.
+fn log_follow_up(event: &Event) {
+    match event {
+        Event::Allowed { sha256, rule, scan } => {
+            tracing::info!(sha256, rule, path = scan.path, "allowed");
+        }
+        Event::Quarantined { item, rule, scan } => {
+            tracing::warn!(item, rule, path = scan.path, "in the quarantine");
+        }
+        Event::NotQuarantined {
+            cause, rule, scan, ..
+        } => {
+            tracing::error!(cause, rule, path = scan.path, "not in the quarantine");
+        }
+        Event::LayerDetection {
+            found, rule, scan, ..
+        } => tracing::error!(
+            rule,
+            path = scan.path,
+            layer = found.layer.as_deref().unwrap_or("-"),
+            images = ?found.images,
+            containers = ?found.containers,
+            "detected in a layer; rebuild the image"
         ),
+        _ => {}
     }
 }

@@ -9,6 +9,7 @@
 #[cfg(unix)]
 mod bridge;
 mod host;
+mod remove;
 #[cfg(unix)]
 mod simulated;
 #[cfg(windows)]
@@ -23,6 +24,7 @@ use siloscan_core::key::Key;
 
 #[cfg(unix)]
 pub use bridge::BridgePlatform;
+pub use remove::RemoveError;
 #[cfg(unix)]
 pub use simulated::SimulatedPlatform;
 #[cfg(windows)]
@@ -74,6 +76,16 @@ pub trait Platform: Send + Sync + 'static {
     /// alone. Of a file with several names it is one of them. Nothing where it cannot be told.
     fn name_of_file(&self, _key: &Key) -> Option<String> {
         None
+    }
+
+    /// Deletes the file of a key, if it still has exactly these bytes: opened by its id, compared
+    /// and deleted through one handle that shares reading and deleting, and lets nobody write
+    /// meanwhile. Never on a thread that answers scans.
+    ///
+    /// # Errors
+    /// [`RemoveError`]; the file is as it was then.
+    fn remove_file(&self, _key: &Key, _content: &[u8]) -> Result<(), RemoveError> {
+        Err(RemoveError::NotHere)
     }
 
     /// True where an engine may measure its own time. False in a simulated world, where time that

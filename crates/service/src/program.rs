@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use siloscan_configuration::Configuration;
 use siloscan_core::reason::ENTRIES;
+use siloscan_quarantine::{Bounds, Quarantine};
 
 use crate::configured::{Follower, Line, Source, bounds};
 use crate::engine::{EngineKind, WithClamd};
@@ -20,9 +21,12 @@ use crate::events::{Event, EventQueue, EventSink};
 use crate::kept;
 use crate::metrics;
 use crate::platform::Platform;
+use crate::remedy::RemedyKeeper;
 use crate::rules::RuleKeeper;
+use crate::runtime::Store;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::stats::Figures;
 use crate::worker::{self, Program, WorkerSettings, Workers};
 
 /// The first argument of a worker process. The engines beside the first one follow.
@@ -186,6 +190,9 @@ fn settings(all: &Configuration, once: bool) -> Settings {
         threads: threads(all),
         file_bytes_max,
         memory_bytes_max,
+        audit: all.audit,
+        quarantine: all.quarantine.is_some(),
+        tell_layers: true,
         reconnect: !once,
         ..Settings::default()
     }
@@ -222,6 +229,11 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     let kind = Beside::of(&all).around(kind);
     let settings = settings(&all, options.once);
     settings.check().map_err(|cause| cause.to_string())?;
+    let quarantine = all.quarantine.as_deref();
+    let quarantine = quarantine
+        .map(|folder| Quarantine::keep(folder, Bounds::default()))
+        .transpose()
+        .map_err(|cause| cause.to_string())?;
     let begun = Instant::now();
     let bound = all
         .metrics
@@ -256,9 +268,23 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     let _endpoint = endpoint.transpose()?;
     let asked_to_end = Arc::new(AtomicBool::new(false));
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
+    let store = all.runtime_store.as_deref().map(Store::new);
+    let remedies = RemedyKeeper::new(quarantine, store);
     let mut follower = Follower::new(source, all, bytes, keeper);
     follower.begin(&service);
-    let outcome = serve(&service, follower, &asked_to_end);
+    let outcome = serve(&service, (follower, remedies), &asked_to_end);
+    let figures = tell_the_end(&service);
+    let dropped = writer
+        .finish()
+        .map_err(|cause| format!("cannot write events: {cause}"))?;
+    if dropped > 0 {
+        eprintln!("siloscand: {dropped} events were not written: their file was too slow");
+    }
+    outcome.map(|()| figures.infected > 0)
+}
+
+/// What is told at the end.
+fn tell_the_end<P: Platform>(service: &Service<P>) -> Figures {
     let counts = service.driver_counts();
     let pairs = ENTRIES.iter().zip(counts).filter(|(_, count)| *count > 0);
     let named = pairs.map(|(entry, count)| (format!("{}/{}", entry.kind, entry.name), count));
@@ -278,13 +304,7 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     }
     let figures = service.figures();
     service.report(Event::Summary(figures));
-    let dropped = writer
-        .finish()
-        .map_err(|cause| format!("cannot write events: {cause}"))?;
-    if dropped > 0 {
-        eprintln!("siloscand: {dropped} events were not written: their file was too slow");
-    }
-    outcome.map(|()| figures.infected > 0)
+    figures
 }
 
 /// Answers who asks for metrics, until what this gives is dropped.
@@ -305,13 +325,14 @@ fn tell_metrics<P: Platform>(
 }
 
 /// Serves on this thread and its workers. One more thread follows what is configured and sees when
-/// the program is asked to end.
+/// the program is asked to end, another one follows detections up: moving a file takes its time.
 fn serve<P: Platform>(
     service: &Arc<Service<P>>,
-    mut follower: Follower,
+    (mut follower, mut remedies): (Follower, RemedyKeeper),
     asked_to_end: &AtomicBool,
 ) -> Result<(), String> {
     let (done, ended) = channel::<()>();
+    let (served, over) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let mut looks = 0_u32;
@@ -324,8 +345,15 @@ fn serve<P: Platform>(
                 }
             }
         });
+        scope.spawn(move || {
+            while over.recv_timeout(LOOK_UP) == Err(RecvTimeoutError::Timeout) {
+                remedies.check(service);
+            }
+            // What came last is kept and told, though nothing is deleted without a connection.
+            remedies.check(service);
+        });
         let outcome = service.run().map_err(|cause| cause.to_string());
-        drop(done);
+        drop((done, served));
         outcome
     })
 }

@@ -122,7 +122,7 @@ impl RuleKeeper {
         if !packed.problems.is_empty() {
             return kept(service, std::mem::take(&mut packed.problems));
         }
-        if packed.digest == service.digest() && !self.anew {
+        if packed.digest == service.scans().digest() && !self.anew {
             return Checked::Unchanged;
         }
         let (digest, rules) = (packed.digest.to_string(), packed.rules);

@@ -117,23 +117,35 @@ fn no_memory(cause: &std::io::Error) -> Outcome {
     Outcome::Engine(EngineError::Unavailable(cause))
 }
 
-/// Has the engine look at a copy, if there is one. Its memory is given back when this returns.
+/// Has the engine look at a copy, if there is one. Its memory is given back when this returns,
+/// unless something was found in it.
 pub(crate) fn look<P: Platform>(
     session: &Session<P>,
     job: &Job,
     copied: Result<Copied, Outcome>,
     hands: &mut Hands<'_>,
-) -> Outcome {
+) -> (Outcome, Option<Copied>) {
     let copied = match copied {
         Ok(copied) => copied,
-        Err(outcome) => return outcome,
+        Err(outcome) => return (outcome, None),
     };
+    let outcome = look_at(session, job, &copied, hands);
+    let found = outcome.detection().is_some();
+    (outcome, found.then_some(copied))
+}
+
+fn look_at<P: Platform>(
+    session: &Session<P>,
+    job: &Job,
+    copied: &Copied,
+    hands: &mut Hands<'_>,
+) -> Outcome {
     if let Some(outcome) = over_before_it_began(session, job) {
         return outcome;
     }
     let platform = &session.service.platform;
     let said = match hands {
-        Hands::Workers(workers) => return look_by(workers, session, job, &copied),
+        Hands::Workers(workers) => return look_by(workers, session, job, copied),
         Hands::Here(scanner) => {
             let left = job.deadline().saturating_sub(platform.now());
             let limit = platform.engines_may_measure_time().then_some(left);

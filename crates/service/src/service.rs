@@ -1,5 +1,6 @@
 //! The service itself: one running rule set, one connection to the driver at a time.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::exclusions::{Excluding, Hits, List, Lists};
 use crate::memory::Budget;
 use crate::metrics::LoadStatus;
 use crate::platform::{ConnectError, Platform};
+use crate::policy::Policy;
+use crate::remedy::{Remedies, Remedy};
 use crate::scans::Scans;
 use crate::session::Session;
 use crate::settings::{Settings, SettingsError};
@@ -33,6 +36,10 @@ pub struct Service<P: Platform> {
     file_bytes_max: AtomicU64,
     /// The rule set in use. Replaced as a whole; scans that run keep the one they began with.
     scans: RwLock<Scans>,
+    /// What decides about detections. Replaced as a whole.
+    policy: RwLock<Arc<Policy>>,
+    /// What is to be done about detections, by whoever has the time.
+    pub(crate) remedies: Remedies,
     /// The connection that lives now.
     session: Mutex<Weak<Session<P>>>,
     /// The epoch that the driver named last, plus one; 0 before it named any.
@@ -58,14 +65,20 @@ impl<P: Platform> Service<P> {
         events: Box<dyn EventSink>,
     ) -> Result<Arc<Self>, SettingsError> {
         settings.check()?;
+        let policy = Policy {
+            audit: settings.audit,
+            ..Policy::default()
+        };
         Ok(Arc::new(Self {
             memory: Arc::new(Budget::new(settings.memory_bytes_max)),
             file_bytes_max: AtomicU64::new(settings.file_bytes_max),
+            remedies: Remedies::new(settings.memory_bytes_max),
             platform,
             settings,
             events,
             stats: Stats::default(),
             scans: RwLock::new(scans.into()),
+            policy: RwLock::new(Arc::new(policy)),
             session: Mutex::new(Weak::new()),
             epoch: AtomicU64::new(0),
             warm_wanted: AtomicBool::new(false),
@@ -192,6 +205,7 @@ impl<P: Platform> Service<P> {
         let smaller = file.min(self.file_bytes_max());
         self.file_bytes_max.store(smaller, Ordering::SeqCst);
         self.memory.resize(memory);
+        self.remedies.bound(memory);
         self.file_bytes_max.store(file, Ordering::SeqCst);
         Ok(())
     }
@@ -214,10 +228,45 @@ impl<P: Platform> Service<P> {
         self.scans.read().clone()
     }
 
-    /// Names the rule set in use.
+    /// Names the rule set in use and what is done about detections: what the driver is told.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.scans.read().digest()
+        let rules = self.scans.read().digest();
+        self.policy().digest(rules)
+    }
+
+    /// What decides about detections just now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read())
+    }
+
+    /// Allows the contents with these SHA-256 and no others, and tells the driver at once if that
+    /// is new: for it an epoch begins.
+    pub fn allow(&self, allowed: BTreeSet<[u8; 32]>) {
+        self.judge_by(|policy| Policy { allowed, ..policy });
+    }
+
+    /// Only reports detections, or has them denied, from now on; tells the driver at once if that
+    /// is new, as [`Service::allow`] does.
+    pub fn audit(&self, audit: bool) {
+        self.judge_by(|policy| Policy { audit, ..policy });
+    }
+
+    fn judge_by(&self, change: impl FnOnce(Policy) -> Policy) {
+        {
+            let mut policy = self.policy.write();
+            let next = change(Policy::clone(&policy));
+            if **policy == next {
+                return;
+            }
+            *policy = Arc::new(next);
+        }
+        self.answer_poll();
+    }
+
+    /// The next thing to be done about a detection.
+    pub(crate) fn next_remedy(&self) -> Option<Remedy> {
+        self.remedies.next()
     }
 
     /// Whether `scans` is still the rule set in use.

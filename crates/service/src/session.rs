@@ -5,6 +5,8 @@
 //! scanning threads are busy it goes to the backlog, and the next one that is done takes it from
 //! there. Nobody waits for another thread, so there is nothing to wake.
 
+mod answer;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +16,8 @@ use parking_lot::Mutex;
 use siloscan_core::tally::Tally;
 use siloscan_core::wire::{
     Chunk, ChunkReply, ContainerCounts, Counts, ExclusionHits, ExclusionsAsk, ExclusionsReply,
-    HitRow, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply, Stop,
-    StopReply, WireError,
+    HitRow, Kind, Message, News, Poll, PollFlags, PollReply, Scan, ScanFlags, Stop, StopReply,
+    WireError,
 };
 use zerocopy::IntoBytes;
 
@@ -131,9 +133,12 @@ impl<P: Platform> Session<P> {
                     break;
                 }
                 if let Some((copied, job)) = begun.take() {
-                    let outcome = scan::look(self, &job, copied, &mut hands);
+                    let (outcome, found) = scan::look(self, &job, copied, &mut hands);
                     self.leave_scan(&job);
-                    self.answer(&job, &outcome, scans.digest());
+                    match found {
+                        Some(copied) => self.answer_found(&job, outcome, scans.digest(), copied),
+                        None => self.answer(&job, &outcome, self.told_of(scans.digest())),
+                    }
                 }
             }
         }
@@ -510,36 +515,6 @@ impl<P: Platform> Session<P> {
             board.news.push_back(news);
         }
         self.answer_poll_if_due();
-    }
-
-    /// Answers a request, unless somebody has; then tells the outside.
-    fn answer(&self, job: &Job, outcome: &Outcome, digest: Digest) {
-        if !job.claim_answer() {
-            return;
-        }
-        let (verdict, detail) = outcome.on_the_wire();
-        let detection = outcome.detection();
-        let rule = detection.as_ref().map_or("", |detection| detection.rule);
-        let reply = ScanReply::new(job.request.request, digest.0, verdict, detail, rule);
-        let taken = job.microseconds(self.service.platform.now());
-        let stats = &self.service.stats;
-        stats.answered(outcome, job.request.size, taken);
-        self.reply(job.delivery, 0, reply.as_bytes());
-        let record = || job.record(self.service.platform.now());
-        if let Some(detection) = detection {
-            self.service.events.report(Event::Detection {
-                rule: detection.rule.to_owned(),
-                origin: detection.origin.to_owned(),
-                known: detection.known,
-                rules: digest.to_string(),
-                scan: record(),
-            });
-        } else if let Some(cause) = outcome.complaint(self.service.file_bytes_max()) {
-            self.service.events.report(Event::Unscannable {
-                cause,
-                scan: record(),
-            });
-        }
     }
 
     fn reply(&self, delivery: Delivery, status: i32, body: &[u8]) {

@@ -20,6 +20,14 @@ pub struct Settings {
     pub poll_hold: Duration,
     /// How often a listening thread looks up from the port, to see a stop or new rules.
     pub idle: Duration,
+    /// Whether detections are only reported: the driver is answered "clean".
+    pub audit: bool,
+    /// Whether a [`crate::remedy::RemedyKeeper`] with a quarantine takes what was found in
+    /// containers' own files. Copies wait for it in at most a quarter of
+    /// [`Settings::memory_bytes_max`].
+    pub quarantine: bool,
+    /// Whether a [`crate::remedy::RemedyKeeper`] tells of what was found in layers.
+    pub tell_layers: bool,
     /// Whether to connect anew when there is no connection.
     pub reconnect: bool,
     /// Wait before the first new attempt to connect; doubles up to [`Settings::retry_max`].
@@ -40,6 +48,9 @@ impl Default for Settings {
             backlog_max: 1024,
             poll_hold: Duration::from_millis(250),
             idle: Duration::from_millis(500),
+            audit: false,
+            quarantine: false,
+            tell_layers: false,
             reconnect: true,
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(10),

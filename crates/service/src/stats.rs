@@ -102,6 +102,18 @@ counts! {
     clean,
     /// Scans that ended with a match.
     infected,
+    /// Of the scans with a match, those of a content that is allowed.
+    allowed,
+    /// Of the scans with a match, those that were only reported.
+    audited,
+    /// Files that are in the quarantine, and no more where they were.
+    quarantined,
+    /// Files that were to go there and are still where they were.
+    not_quarantined,
+    /// Of these and of detections in layers, those that nobody followed up: too many were waiting.
+    remedies_dropped,
+    /// Detections in layers that were told, each file once.
+    layer_detections,
     /// Scans without a verdict because of the file: it shrank, is too large, made the engine fail.
     unscannable,
     /// Scans that the driver stopped, or whose time was over before the engine ran.

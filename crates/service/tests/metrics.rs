@@ -1,5 +1,5 @@
-//! What the service tells of itself over HTTP, and what strangers can do to it there; the operator's
-//! command that reads it.
+//! What the service tells of itself over HTTP, and what strangers can do to it there; the
+//! operator's command that reads it.
 #![cfg(unix)]
 
 #[expect(dead_code, reason = "what this test needs of it is a part")]
@@ -48,7 +48,10 @@ fn metrics_and_status_tell_the_same_facts() {
         "siloscan_driver_epoch 5",
         "siloscan_workers_wanted 3",
         "siloscan_copies_bytes 0",
-        r#"siloscan_exclusion_hits_total{kind="container",name="09090909-0909-0909-0909-090909090909"} 0"#,
+        concat!(
+            r#"siloscan_exclusion_hits_total{kind="container","#,
+            r#"name="09090909-0909-0909-0909-090909090909"} 0"#
+        ),
     ] {
         let wanted = format!("\n{line}\n");
         assert!(text.contains(&wanted), "{line} is not in\n{text}");

@@ -49,6 +49,12 @@ impl Operator {
         operator
     }
 
+    /// The store, for whoever else asks it.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        Store::new(self.folder.path())
+    }
+
     /// Writes a file below the folder.
     ///
     /// # Panics
@@ -63,11 +69,17 @@ impl Operator {
     /// The runtime knows a container: as Docker writes it down, and as the host compute service
     /// lists it. `number` makes its id.
     pub fn started(&self, guid: &GUID, number: u8, image: &str) {
+        let base = r"C:\ProgramData\docker\windowsfilter\base".to_owned();
+        self.started_over(guid, number, image, &[base]);
+    }
+
+    /// The same, over these layers, topmost first.
+    pub fn started_over(&self, guid: &GUID, number: u8, image: &str, layers: &[String]) {
         let id = format!("{number:02x}").repeat(32);
         let configuration = json!({ "ID": id, "Image": image, "Driver": "windowsfilter" });
         let path = format!("containers/{id}/config.v2.json");
         self.write(&path, &configuration.to_string());
-        let chain = json!([r"C:\ProgramData\docker\windowsfilter\base"]);
+        let chain = json!(layers);
         let path = format!("windowsfilter/{id}/layerchain.json");
         self.write(&path, &chain.to_string());
         let guid = guid.to_string();

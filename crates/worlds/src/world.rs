@@ -172,6 +172,7 @@ impl World {
         let events = Events::default();
         let settings = Settings {
             threads,
+            tell_layers: true,
             ..Settings::default()
         };
         let platform = SimulatedPlatform::new(&self.m, process.kernel()).with_files(&process);

@@ -49,7 +49,8 @@ enum Task {
     Mutants,
     /// Make a folder that a Windows machine in test-signing mode installs from.
     Package {
-        /// Build siloscand.exe and siloscan.exe too; their rule engine takes half an hour of one core the first time.
+        /// Build siloscand.exe and siloscan.exe too; their rule engine takes half an hour of one
+        /// core the first time.
         #[arg(long)]
         with_service: bool,
     },

@@ -59,6 +59,9 @@ impl ScanFlags {
     pub const LAYER: u32 = 8;
     /// There is no section: the bytes were sent in pieces ([`super::Chunk`]).
     pub const SENT: u32 = 16;
+    /// The container filter's answer, acknowledged and believed, says that the bytes are the
+    /// container's own, and the key is that of the very file which holds them.
+    pub const SCRATCH: u32 = 32;
 
     /// Whether any of these bits is set.
     #[must_use]

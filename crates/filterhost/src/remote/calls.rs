@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::files::Files;
 use super::frame::{Call, Frame, PAYLOAD_BYTES_MAX};
 use crate::fltmgr::port::Connection;
 use crate::fltmgr::port::client::{self, HEADER_SIZE};
@@ -27,6 +28,7 @@ const PORT_HANDLES: u64 = 1 << 40;
 #[derive(Default)]
 pub(super) struct Ports {
     open: Mutex<BTreeMap<u64, Arc<Connection>>>,
+    pub(super) files: Files,
 }
 
 /// The process that calls, and what it has.
@@ -57,8 +59,10 @@ impl Ports {
     }
 }
 
-/// Ends every connection of a process: waits on them end, disconnect callbacks run.
+/// Ends every connection of a process: waits on them end, disconnect callbacks run. Its files are
+/// closed.
 pub(super) fn close_ports(m: &Arc<Machine>, ports: &Ports) {
+    ports.files.close_all();
     let open = std::mem::take(&mut *ports.open.lock());
     for connection in open.into_values() {
         client::close(m, &connection);
@@ -75,6 +79,9 @@ impl Caller<'_> {
             Call::SEND_MESSAGE => self.send_message(request),
             Call::OPEN_SECTION => self.open_section(request),
             Call::CLOSE_HANDLE => self.close_handle(request),
+            Call::OPEN_FILE => self.open_file(request),
+            Call::READ_FILE => self.read_file(request),
+            Call::DELETE_FILE => self.delete_file(request),
             _ => Err(STATUS_INVALID_DEVICE_REQUEST),
         }
     }
@@ -139,6 +146,10 @@ impl Caller<'_> {
     }
 
     fn close_handle(&self, request: &Frame) -> Result<Answer, NtStatus> {
+        if let Some(file) = self.ports.files.take(request.arguments[0]) {
+            file.close()?;
+            return done([0; 3], Vec::new());
+        }
         let connection = self.ports.open.lock().remove(&request.arguments[0]);
         match connection {
             Some(connection) => client::close(self.m, &connection),
@@ -162,7 +173,7 @@ fn handle_of(request: &Frame) -> Result<usize, NtStatus> {
         .ok_or(STATUS_INVALID_HANDLE)
 }
 
-fn done(arguments: [u64; 3], payload: Vec<u8>) -> Result<Answer, NtStatus> {
+pub(super) fn done(arguments: [u64; 3], payload: Vec<u8>) -> Result<Answer, NtStatus> {
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(STATUS_INVALID_PARAMETER);
     }

@@ -183,6 +183,44 @@ impl Client {
         })
     }
 
+    /// Opens a file by the GUID of its volume and its id, both as they lie in memory, with exactly
+    /// this access. Returns the handle.
+    ///
+    /// # Errors
+    /// [`RemoteError::Status`] with what filters and file system answer.
+    pub fn open_file(
+        &self,
+        (volume, id): ([u8; 16], [u8; 16]),
+        access: u32,
+        share: u32,
+    ) -> Result<u64, RemoteError> {
+        let arguments = [u64::from(access), u64::from(share), 0];
+        let answer = self.call(Call::OPEN_FILE, arguments, &[volume, id].concat())?;
+        Ok(answer.0.arguments[0])
+    }
+
+    /// Reads at most `length` bytes of an open file; fewer at its end.
+    ///
+    /// # Errors
+    /// [`RemoteError::Status`] with what filters and file system answer.
+    pub fn read_file(
+        &self,
+        handle: u64,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, RemoteError> {
+        let arguments = [handle, offset, length as u64];
+        Ok(self.call(Call::READ_FILE, arguments, &[])?.0.payload)
+    }
+
+    /// Marks an open file for deletion: it goes with its last handle.
+    ///
+    /// # Errors
+    /// [`RemoteError::Status`] with what filters and file system answer.
+    pub fn delete_file(&self, handle: u64) -> Result<(), RemoteError> {
+        self.call(Call::DELETE_FILE, [handle, 0, 0], &[]).map(drop)
+    }
+
     /// Closes a handle of this process.
     ///
     /// # Errors

@@ -40,6 +40,14 @@ impl Call {
     pub const OPEN_SECTION: Self = Self(7);
     /// `CloseHandle`. Argument: handle.
     pub const CLOSE_HANDLE: Self = Self(8);
+    /// `OpenFileById`, of a reparse point itself. Arguments: access, share mode. Payload: the
+    /// volume's GUID and the file's id, 16 bytes each as they lie in memory. Answer: handle.
+    pub const OPEN_FILE: Self = Self(9);
+    /// `ReadFile`. Arguments: handle, offset, bytes. Answer: the bytes, fewer at the file's end.
+    pub const READ_FILE: Self = Self(10);
+    /// `SetFileInformationByHandle` with `FileDispositionInfo`: the file goes with its last handle.
+    /// Argument: handle.
+    pub const DELETE_FILE: Self = Self(11);
 }
 
 /// One packet of either direction.

@@ -104,6 +104,17 @@ impl Process {
         }
     }
 
+    /// A process that is there already, whose drive C is `system`.
+    pub(crate) fn of_kernel(m: &Arc<Machine>, kernel: &Arc<Kernel>, system: &Arc<Volume>) -> Self {
+        Self {
+            m: Arc::clone(m),
+            kernel: Arc::clone(kernel),
+            drives: Arc::new(Mutex::new(BTreeMap::from([('C', Arc::clone(system))]))),
+            threads: Arc::default(),
+            connections: Arc::default(),
+        }
+    }
+
     /// A process that this one makes: in the same silo, with the same drives.
     pub(super) fn child(&self, name: &str) -> Self {
         let kernel = self.m.create_process(name, self.kernel.silo().cloned());

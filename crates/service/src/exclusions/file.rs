@@ -1,9 +1,14 @@
 //! The text of a file of exclusions.
 
+use std::collections::BTreeSet;
+
 use siloscan_core::exclusion::ContainerId;
 
 use crate::job::guid_of;
 use crate::runtime::ImageDigest;
+
+/// Contents that can be allowed at most.
+const FILES_MAX: usize = 4_096;
 
 /// What a file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub struct Entries {
     pub images: Vec<ImageDigest>,
     /// Layers of whose files none is scanned: a folder, or a layer's id. With their lines.
     pub layers: Vec<(usize, String)>,
+    /// SHA-256 of contents that are allowed, whatever rule matches.
+    pub files: BTreeSet<[u8; 32]>,
     /// What is wrong, one sentence each, with file and line.
     pub problems: Vec<String>,
 }
@@ -73,6 +80,18 @@ impl Entries {
                     self.images.push(image);
                 }
             }
+            "file" => {
+                let digest = ImageDigest::parse(value).ok_or_else(|| {
+                    format!(
+                        "\"{value}\" is no content's digest; write sha256: and 64 digits, a to f \
+                         in lower case"
+                    )
+                })?;
+                if self.files.len() >= FILES_MAX && !self.files.contains(digest.bytes()) {
+                    return Err(format!("more than {FILES_MAX} contents cannot be allowed"));
+                }
+                self.files.insert(*digest.bytes());
+            }
             "layer" if value.is_empty() => {
                 return Err("\"layer\" wants a folder, or the id of one in the store".to_owned());
             }
@@ -84,7 +103,8 @@ impl Entries {
             _ => {
                 return Err(format!(
                     "\"{kind}\" is nothing that can be excluded; write \"container\" and its id, \
-                     \"image\" and its digest, or \"layer\" and its folder"
+                     \"image\" and its digest, \"layer\" and its folder, or \"file\" and its \
+                     content's digest"
                 ));
             }
         }
@@ -96,6 +116,28 @@ impl Entries {
 mod tests {
     use super::*;
     use crate::job::guid_text;
+
+    #[test]
+    fn contents_are_allowed_by_their_digest_up_to_a_bound() {
+        let digits = "0123456789abcdef".repeat(4);
+        let text = format!(
+            "file sha256:{digits} # known good\nfile sha256:{digits}\nfile {digits}\n\
+             file sha256:00\nfile\n"
+        );
+        let all = parse("host.txt", &text);
+        assert_eq!(all.files.len(), 1, "{all:?}");
+        assert_eq!(all.files.first().map(|it| it[0]), Some(0x01));
+        let lines = [3, 4, 5].map(|line| format!("host.txt:{line}: "));
+        assert_eq!(all.problems.len(), lines.len(), "{all:?}");
+        for (problem, line) in all.problems.iter().zip(lines) {
+            assert!(problem.starts_with(&line), "{problem}");
+        }
+        let line = |number: usize| format!("file sha256:{number:064x}\n");
+        let many: String = (0..=FILES_MAX).map(line).collect();
+        let all = parse("host.txt", &(many + &line(0)));
+        assert_eq!((all.files.len(), all.problems.len()), (FILES_MAX, 1));
+        assert!(all.problems[0].starts_with("host.txt:4097: "), "{all:?}");
+    }
 
     const ID: &str = "03020100-0504-0706-0809-0a0b0c0d0e0f";
 

@@ -121,6 +121,7 @@ impl ExclusionKeeper {
             ));
         }
         self.find_layers(&name, service);
+        service.allow(self.entries.files.clone());
         for cause in self.entries.problems.drain(..) {
             service.report(Event::BrokenExclusions { cause });
         }
@@ -128,6 +129,7 @@ impl ExclusionKeeper {
             containers: self.entries.containers.len(),
             images: self.entries.images.len(),
             layers: self.layers.len(),
+            files: self.entries.files.len(),
         });
         true
     }

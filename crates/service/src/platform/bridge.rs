@@ -2,17 +2,27 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use filterhost::remote::{Client, PAYLOAD_BYTES_MAX, RemoteError};
+use filterhost::volume::share::{DELETE, READ_DATA, SHARE_DELETE, SHARE_READ, SYNCHRONIZE};
+use parking_lot::Mutex;
+use siloscan_core::key::Key;
 
 use super::host::{HostClock, together};
+use super::remove::compare;
 use super::{
-    ConnectError, Delivery, PORT_NAME, Platform, Port, PortError, Section, SectionError, Work,
+    ConnectError, Delivery, PORT_NAME, Platform, Port, PortError, RemoveError, Section,
+    SectionError, Work,
 };
 
 const STATUS_TIMEOUT: u32 = 0x0000_0102;
+const STATUS_INVALID_PARAMETER: u32 = 0xC000_000D;
+const STATUS_SHARING_VIOLATION: u32 = 0xC000_0043;
+const STATUS_DELETE_PENDING: u32 = 0xC000_0056;
+const STATUS_CANNOT_DELETE: u32 = 0xC000_0121;
+const STATUS_FILE_DELETED: u32 = 0xC000_0123;
 const STATUS_ACCESS_DENIED: u32 = 0xC000_0022;
 const STATUS_OBJECT_NAME_NOT_FOUND: u32 = 0xC000_0034;
 const STATUS_FLT_NO_WAITER_FOR_REPLY: u32 = 0xC01C_0020;
@@ -23,6 +33,8 @@ const STATUS_INVALID_HANDLE: u32 = 0xC000_0008;
 pub struct BridgePlatform {
     clock: HostClock,
     socket: std::path::PathBuf,
+    /// The process that is connected. Never locked over a call of the bridge.
+    client: Mutex<Weak<Client>>,
 }
 
 impl BridgePlatform {
@@ -32,6 +44,7 @@ impl BridgePlatform {
         Self {
             clock: HostClock::new(),
             socket: socket.to_owned(),
+            client: Mutex::new(Weak::new()),
         }
     }
 }
@@ -42,12 +55,10 @@ impl Platform for BridgePlatform {
     fn connect(&self, hello: &[u8]) -> Result<BridgePort, ConnectError> {
         let connect = || {
             // A new process for each connection: the old one ended with its connection.
-            let client = Client::connect(&self.socket, "siloscand")?;
+            let client = Arc::new(Client::connect(&self.socket, "siloscand")?);
             let port = client.connect_port(PORT_NAME, hello)?;
-            Ok(BridgePort {
-                client: Arc::new(client),
-                port,
-            })
+            *self.client.lock() = Arc::downgrade(&client);
+            Ok(BridgePort { client, port })
         };
         connect().map_err(|error: RemoteError| match error {
             RemoteError::Status(STATUS_OBJECT_NAME_NOT_FOUND) => ConnectError::NoDriver,
@@ -71,8 +82,43 @@ impl Platform for BridgePlatform {
         together(name, threads, &work);
     }
 
+    /// As the connected process, which the driver lets read what it denies to others.
+    fn remove_file(&self, key: &Key, content: &[u8]) -> Result<(), RemoveError> {
+        let client = self.client.lock().upgrade().ok_or(RemoveError::NotHere)?;
+        let file = (key.volume.to_bytes(), key.file.to_bytes());
+        let share = u32::from(SHARE_READ | SHARE_DELETE);
+        let handle = client
+            .open_file(file, READ_DATA | DELETE | SYNCHRONIZE, share)
+            .map_err(remove_error)?;
+        let read = |offset, length| {
+            client
+                .read_file(handle, offset, length)
+                .map_err(remove_error)
+        };
+        let outcome =
+            compare(content, read).and_then(|()| client.delete_file(handle).map_err(remove_error));
+        // It fails only where the handle went with the connection.
+        let _ = client.close_handle(handle);
+        outcome
+    }
+
     fn engines_may_measure_time(&self) -> bool {
         true
+    }
+}
+
+fn remove_error(error: RemoteError) -> RemoveError {
+    match error {
+        // By an id that no file has NTFS opens nothing, with this status.
+        RemoteError::Status(
+            STATUS_INVALID_PARAMETER
+            | STATUS_OBJECT_NAME_NOT_FOUND
+            | STATUS_DELETE_PENDING
+            | STATUS_FILE_DELETED,
+        ) => RemoveError::Gone,
+        RemoteError::Status(STATUS_SHARING_VIOLATION | STATUS_CANNOT_DELETE) => RemoveError::InUse,
+        RemoteError::Gone => RemoveError::NotHere,
+        other => RemoveError::Failed(other.to_string()),
     }
 }
 

@@ -9,18 +9,22 @@ use filterhost::fltmgr::port::client::{self, HEADER_SIZE};
 use filterhost::layout::{FileNameInformation, GUID};
 use filterhost::process::Process;
 use filterhost::status::{
-    NtStatus, STATUS_ACCESS_DENIED, STATUS_FLT_NO_WAITER_FOR_REPLY, STATUS_OBJECT_NAME_NOT_FOUND,
-    STATUS_PORT_DISCONNECTED, STATUS_THREAD_IS_TERMINATING, STATUS_TIMEOUT,
+    NtStatus, STATUS_ACCESS_DENIED, STATUS_CANNOT_DELETE, STATUS_DELETE_PENDING,
+    STATUS_END_OF_FILE, STATUS_FLT_NO_WAITER_FOR_REPLY, STATUS_INVALID_PARAMETER,
+    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_PORT_DISCONNECTED, STATUS_SHARING_VIOLATION,
+    STATUS_THREAD_IS_TERMINATING, STATUS_TIMEOUT,
 };
 use filterhost::user::section::SectionHost;
 use filterhost::user::{OpenOptions, Process as User};
+use filterhost::volume::share::{DELETE, READ_DATA, SHARE_DELETE, SHARE_READ, SYNCHRONIZE};
 use filterhost::volume::{SectionBytes, Volume, Volumes};
 use filterhost::{Machine, ThreadRef};
 use siloscan_core::key::Key;
 
+use super::remove::compare;
 use super::{
-    ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, Section,
-    SectionError, Work,
+    ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, RemoveError,
+    Section, SectionError, Work,
 };
 use crate::service::Service;
 
@@ -113,18 +117,52 @@ impl Platform for SimulatedPlatform {
     }
 
     fn name_of_file(&self, key: &Key) -> Option<String> {
-        let volumes = self.m.state::<Volumes>().all();
-        let same = |volume: &&Arc<Volume>| {
-            let guid = volume.guid().map(|guid| guid_bytes(&guid));
-            guid == Some(key.volume.to_bytes())
-        };
-        let volume = volumes.iter().find(same)?;
-        let opened = OpenOptions::by_id(volume, &key.file.to_bytes()).open_reparse_point();
+        let volume = self.volume_of(key)?;
+        let opened = OpenOptions::by_id(&volume, &key.file.to_bytes()).open_reparse_point();
         name_of(self.files.as_ref()?, &opened).ok()
+    }
+
+    fn remove_file(&self, key: &Key, content: &[u8]) -> Result<(), RemoveError> {
+        let files = self.files.as_ref().ok_or(RemoveError::NotHere)?;
+        let volume = self.volume_of(key).ok_or(RemoveError::Gone)?;
+        let opened = OpenOptions::by_id(&volume, &key.file.to_bytes())
+            .exact_access(READ_DATA | DELETE | SYNCHRONIZE)
+            .share(SHARE_READ | SHARE_DELETE)
+            .file()
+            .open_reparse_point();
+        let file = files.open(&opened).map_err(remove_error)?;
+        let read = |offset, length| match file.read_at(offset, length) {
+            Err(STATUS_END_OF_FILE) => Ok(Vec::new()),
+            read => read.map_err(remove_error),
+        };
+        let outcome = compare(content, read).and_then(|()| file.delete().map_err(remove_error));
+        let closed = file.close().map_err(remove_error);
+        outcome.and(closed)
     }
 
     fn engines_may_measure_time(&self) -> bool {
         !self.m.sched().is_seeded()
+    }
+}
+
+impl SimulatedPlatform {
+    fn volume_of(&self, key: &Key) -> Option<Arc<Volume>> {
+        let volumes = self.m.state::<Volumes>().all();
+        let same = |volume: &Arc<Volume>| {
+            let guid = volume.guid().map(|guid| guid_bytes(&guid));
+            guid == Some(key.volume.to_bytes())
+        };
+        volumes.into_iter().find(same)
+    }
+}
+
+fn remove_error(status: NtStatus) -> RemoveError {
+    match status {
+        STATUS_INVALID_PARAMETER | STATUS_OBJECT_NAME_NOT_FOUND | STATUS_DELETE_PENDING => {
+            RemoveError::Gone
+        }
+        STATUS_SHARING_VIOLATION | STATUS_CANNOT_DELETE => RemoveError::InUse,
+        other => RemoveError::Failed(other.to_string()),
     }
 }
 

@@ -30,8 +30,8 @@ use siloscan_core::key::Key;
 
 use super::host::{HostClock, together};
 use super::{
-    ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, Section,
-    SectionError, Work, windows_files,
+    ConnectError, Delivery, MESSAGE_BYTES_MAX, PORT_NAME, Platform, Port, PortError, RemoveError,
+    Section, SectionError, Work, windows_files,
 };
 
 const HEADER_BYTES: usize = size_of::<FILTER_MESSAGE_HEADER>();
@@ -109,6 +109,10 @@ impl Platform for WindowsPlatform {
 
     fn name_of_file(&self, key: &Key) -> Option<String> {
         windows_files::name_of_file(key).ok()
+    }
+
+    fn remove_file(&self, key: &Key, content: &[u8]) -> Result<(), RemoveError> {
+        windows_files::remove_file(key, content)
     }
 
     fn engines_may_measure_time(&self) -> bool {

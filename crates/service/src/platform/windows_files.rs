@@ -1,5 +1,5 @@
-//! Names of files and folders on Windows, from the volume on: what a key is called now. Not yet run
-//! on Windows.
+//! Files on Windows, by their keys: what one is called now, and how an infected one is deleted. Not
+//! yet run on Windows.
 #![expect(
     unsafe_code,
     reason = "files are opened by id and named by system calls on raw handles"
@@ -8,19 +8,25 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::size_of;
-use std::os::windows::fs::OpenOptionsExt;
+use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::os::windows::io::{AsRawHandle, FromRawHandle};
 use std::ptr;
 
 use siloscan_core::key::Key;
-use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
+use windows_sys::Win32::Foundation::{
+    ERROR_DELETE_PENDING, ERROR_FILE_NOT_FOUND, ERROR_INVALID_PARAMETER, ERROR_PATH_NOT_FOUND,
+    ERROR_SHARING_VIOLATION, ERROR_USER_MAPPED_FILE, INVALID_HANDLE_VALUE,
+};
 use windows_sys::Win32::Storage::FileSystem::{
-    ExtendedFileIdType, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_NO_RECALL,
-    FILE_FLAG_OPEN_REPARSE_POINT, FILE_ID_128, FILE_ID_DESCRIPTOR, FILE_ID_DESCRIPTOR_0,
-    FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
-    GetFinalPathNameByHandleW, OpenFileById, VOLUME_NAME_GUID,
+    DELETE, ExtendedFileIdType, FILE_DISPOSITION_INFO, FILE_FLAG_BACKUP_SEMANTICS,
+    FILE_FLAG_OPEN_NO_RECALL, FILE_FLAG_OPEN_REPARSE_POINT, FILE_ID_128, FILE_ID_DESCRIPTOR,
+    FILE_ID_DESCRIPTOR_0, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, FileDispositionInfo, GetFinalPathNameByHandleW, OpenFileById, SYNCHRONIZE,
+    SetFileInformationByHandle, VOLUME_NAME_GUID,
 };
 
+use super::RemoveError;
+use super::remove::compare;
 use crate::job::guid_text;
 
 /// No path of the system is longer.
@@ -38,6 +44,51 @@ pub(super) fn name_of_folder(folder: &str) -> io::Result<String> {
 
 /// The name of a key's file: one that the file system chooses, where it has several.
 pub(super) fn name_of_file(key: &Key) -> io::Result<String> {
+    name_of(&open_by_id(key, FILE_READ_ATTRIBUTES, SHARE_ALL)?)
+}
+
+/// Deletes the file of a key, if it still has exactly these bytes.
+pub(super) fn remove_file(key: &Key, content: &[u8]) -> Result<(), RemoveError> {
+    let access = FILE_READ_DATA | DELETE | SYNCHRONIZE;
+    let file =
+        open_by_id(key, access, FILE_SHARE_READ | FILE_SHARE_DELETE).map_err(remove_error)?;
+    compare(content, |offset, length| {
+        let mut part = vec![0; length];
+        let read = file.seek_read(&mut part, offset).map_err(remove_error)?;
+        part.truncate(read);
+        Ok(part)
+    })?;
+    let gone = FILE_DISPOSITION_INFO { DeleteFile: true };
+    // SAFETY: the file is open with the right to delete, the structure is whole and of this size.
+    let marked = unsafe {
+        SetFileInformationByHandle(
+            file.as_raw_handle(),
+            FileDispositionInfo,
+            (&raw const gone).cast(),
+            size_of::<FILE_DISPOSITION_INFO>() as u32,
+        )
+    };
+    if marked == 0 {
+        return Err(remove_error(io::Error::last_os_error()));
+    }
+    Ok(())
+}
+
+fn remove_error(cause: io::Error) -> RemoveError {
+    match cause.raw_os_error().map(i32::cast_unsigned) {
+        // By an id that no file has NTFS opens nothing, with "invalid parameter".
+        Some(
+            ERROR_FILE_NOT_FOUND
+            | ERROR_PATH_NOT_FOUND
+            | ERROR_INVALID_PARAMETER
+            | ERROR_DELETE_PENDING,
+        ) => RemoveError::Gone,
+        Some(ERROR_SHARING_VIOLATION | ERROR_USER_MAPPED_FILE) => RemoveError::InUse,
+        _ => RemoveError::Failed(cause.to_string()),
+    }
+}
+
+fn open_by_id(key: &Key, access: u32, share: u32) -> io::Result<File> {
     let guid = guid_text(&key.volume.to_bytes()).unwrap_or_default();
     let volume = attributes_of(&format!(r"\\?\Volume{{{guid}}}\"))?;
     let id = FILE_ID_DESCRIPTOR {
@@ -54,8 +105,8 @@ pub(super) fn name_of_file(key: &Key) -> io::Result<String> {
         OpenFileById(
             volume.as_raw_handle(),
             &raw const id,
-            FILE_READ_ATTRIBUTES,
-            SHARE_ALL,
+            access,
+            share,
             ptr::null(),
             FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_OPEN_NO_RECALL,
         )
@@ -64,8 +115,7 @@ pub(super) fn name_of_file(key: &Key) -> io::Result<String> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the handle was made a moment ago and belongs to nobody else.
-    let file = unsafe { File::from_raw_handle(file) };
-    name_of(&file)
+    Ok(unsafe { File::from_raw_handle(file) })
 }
 
 /// Opens a folder for its attributes, which disturbs nobody.

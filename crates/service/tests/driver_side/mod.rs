@@ -7,13 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use siloscan_core::key::Key;
 use siloscan_core::wire::{
     Chunk, ChunkReply, Piece, Poll, PollAnswer, PollFlags, PollReply, Scan, ScanAnswer, ScanFlags,
     ScanReply, ScanRequest, Stop, StopReply,
 };
 use siloscan_service::events::{Event, EventSink};
 use siloscan_service::platform::{
-    ConnectError, Delivery, Platform, Port, PortError, Section, SectionError, Work,
+    ConnectError, Delivery, Platform, Port, PortError, RemoveError, Section, SectionError, Work,
 };
 use siloscan_service::scans::Scans;
 use siloscan_service::service::Service;
@@ -44,6 +45,10 @@ struct State {
     refuse: Option<ConnectError>,
     hellos: Vec<Vec<u8>>,
     next: u64,
+    /// Files on volumes, which the service may delete.
+    files: BTreeMap<Key, Vec<u8>>,
+    /// Must be true whenever a file is deleted.
+    when_removing: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// The driver's side. Clones share one state.
@@ -227,6 +232,21 @@ impl DriverSide {
         self.with(|state| state.refuse = error);
     }
 
+    /// Puts a file on a volume.
+    pub fn store(&self, key: Key, bytes: &[u8]) {
+        self.with(|state| state.files.insert(key, bytes.to_vec()));
+    }
+
+    /// The files on volumes.
+    pub fn stored(&self) -> Vec<Key> {
+        self.with(|state| state.files.keys().copied().collect())
+    }
+
+    /// What must be true whenever a file is deleted.
+    pub fn when_removing(&self, check: impl Fn() -> bool + Send + Sync + 'static) {
+        self.with(|state| state.when_removing = Some(Arc::new(check)));
+    }
+
     pub fn hellos(&self) -> Vec<Vec<u8>> {
         self.with(|state| state.hellos.clone())
     }
@@ -270,6 +290,19 @@ impl Platform for TestPlatform {
                 scope.spawn(move || work(number));
             }
         });
+    }
+
+    fn remove_file(&self, key: &Key, content: &[u8]) -> Result<(), RemoveError> {
+        let check = self.driver.with(|state| state.when_removing.clone());
+        assert!(check.is_none_or(|check| check()), "it is too early");
+        self.driver.with(|state| match state.files.get(key) {
+            None => Err(RemoveError::Gone),
+            Some(bytes) if bytes != content => Err(RemoveError::Changed),
+            Some(_) => {
+                state.files.remove(key);
+                Ok(())
+            }
+        })
     }
 
     fn engines_may_measure_time(&self) -> bool {

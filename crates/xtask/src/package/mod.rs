@@ -1,6 +1,6 @@
 //! `cargo xtask package`: a folder that a Windows machine can install from. The image with a test
-//! signature, the stamped INF, the PDB, service and command, the certificate, the scripts of the Windows
-//! run, and a text that says which systems can install it as it is.
+//! signature, the stamped INF, the PDB, service and command, the certificate, the scripts of the
+//! Windows run, and a text that says which systems can install it as it is.
 
 mod service;
 mod sign;

@@ -1,11 +1,13 @@
 //! siloscan: the operator's command. Each subcommand has a file of its own.
 //!
 //! Exit codes: 0 nothing was found and all is well, 1 something was found or needs attention, 2 an
-//! error: of a scan, that not all could be scanned.
+//! error: of a scan, that not all could be scanned; of the quarantine's list, that an item is
+//! damaged.
 
 mod ask;
 mod figures;
 mod manual;
+mod quarantine;
 mod scan;
 mod status;
 mod top;
@@ -41,6 +43,10 @@ enum Command {
     /// containers and what scanning added to their starts. "q" ends it
     Top(top::Options),
 
+    /// Shows, restores and deletes what siloscand moved to its quarantine. Ends with 0, or 2 on an
+    /// error
+    Quarantine(quarantine::Options),
+
     /// Prints completions for a shell, to be read by it at its start
     Completions(manual::Completions),
 
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
         Command::Scan(options) => scan::run(options),
         Command::Status(options) => status::run(&options),
         Command::Top(options) => top::run(&options),
+        Command::Quarantine(options) => quarantine::run(&options),
         Command::Completions(options) => manual::complete(&options),
         Command::Manual(options) => manual::write(&options),
     }

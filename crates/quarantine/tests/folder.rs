@@ -1,0 +1,157 @@
+//! The folder: who may use it, and what an interrupted service leaves there.
+
+use std::fs;
+use std::path::PathBuf;
+
+use siloscan_quarantine::{Bounds, Origin, Quarantine, QuarantineError};
+
+fn origin() -> Origin {
+    Origin {
+        rule: "A_Rule".to_owned(),
+        ..Origin::default()
+    }
+}
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = root.path().join("quarantine");
+    (root, folder)
+}
+
+fn keep(folder: &std::path::Path) -> Result<Quarantine, QuarantineError> {
+    Quarantine::keep(folder, Bounds::default())
+}
+
+#[test]
+fn leftovers_of_a_crash_are_swept_by_the_service_and_by_nobody_else() {
+    let (_root, folder) = place();
+    let quarantine = keep(&folder).expect("ours");
+    let id = quarantine.put(b"bytes", &origin()).expect("room").id();
+    drop(quarantine);
+    let leftover = folder.join("0011223344556677.tmp");
+    fs::write(&leftover, b"half of an item").expect("writable");
+    let command = Quarantine::open(&folder).expect("it is there");
+    assert_eq!(command.list().expect("readable").len(), 1);
+    assert!(leftover.exists(), "another one may be writing it just now");
+    let quarantine = keep(&folder).expect("ours");
+    assert!(!leftover.exists());
+    quarantine.verify(id).expect("items stay");
+}
+
+#[test]
+fn one_service_at_a_time_puts_items_in() {
+    let (_root, folder) = place();
+    let first = keep(&folder).expect("ours");
+    assert!(matches!(keep(&folder), Err(QuarantineError::InUse(_))));
+    drop(first);
+    keep(&folder).expect("free again");
+}
+
+#[test]
+fn no_key_is_made_where_items_wait_for_one() {
+    let (_root, folder) = place();
+    let quarantine = keep(&folder).expect("ours");
+    quarantine.put(b"bytes", &origin()).expect("room");
+    drop(quarantine);
+    let key = folder.join("key");
+    let whole = fs::read(&key).expect("a key");
+    fs::remove_file(&key).expect("ours");
+    assert!(matches!(keep(&folder), Err(QuarantineError::KeyGone(_))));
+    assert!(matches!(
+        Quarantine::open(&folder),
+        Err(QuarantineError::KeyGone(_))
+    ));
+    for wrong in [
+        &whole[..whole.len() - 2],
+        b"",
+        b"\xff\xfe",
+        &[&whole[..], b"\n"].concat(),
+    ] {
+        fs::write(&key, wrong).expect("writable");
+        restrict(&key);
+        let error = keep(&folder).expect_err("no key");
+        assert!(matches!(error, QuarantineError::KeyDamaged(_)), "{error:?}");
+    }
+    fs::write(&key, whole).expect("writable");
+    keep(&folder).expect("the key is back");
+}
+
+#[cfg(unix)]
+fn restrict(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("ours");
+}
+
+#[cfg(not(unix))]
+fn restrict(_path: &std::path::Path) {}
+
+#[test]
+fn a_command_makes_no_folder() {
+    let (_root, folder) = place();
+    assert!(matches!(
+        Quarantine::open(&folder),
+        Err(QuarantineError::NoFolder(_))
+    ));
+    assert!(!folder.exists());
+}
+
+#[cfg(unix)]
+mod rights {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn mode(path: &std::path::Path) -> u32 {
+        fs::metadata(path).expect("it is there").mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_is_the_owners_alone() {
+        let (_root, folder) = place();
+        let quarantine = keep(&folder).expect("ours");
+        let id = quarantine.put(b"bytes", &origin()).expect("room").id();
+        assert_eq!(mode(&folder), 0o700);
+        for name in ["key", "lock", &format!("{id}.item")] {
+            assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_or_a_key_that_others_can_use_is_refused() {
+        let (_root, folder) = place();
+        drop(keep(&folder).expect("ours"));
+        let set = |path: &std::path::Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+        };
+        for (path, wrong, right) in [
+            (folder.clone(), 0o750, 0o700),
+            (folder.clone(), 0o707, 0o700),
+            (folder.join("key"), 0o640, 0o600),
+        ] {
+            set(&path, wrong);
+            for error in [keep(&folder).err(), Quarantine::open(&folder).err()] {
+                let error = error.expect("refused");
+                assert!(matches!(error, QuarantineError::Open { .. }), "{error:?}");
+                assert!(error.to_string().contains("chmod"), "{error}");
+            }
+            set(&path, right);
+        }
+        keep(&folder).expect("as it was");
+    }
+
+    #[test]
+    fn a_link_is_followed_nowhere() {
+        let (root, folder) = place();
+        drop(keep(&folder).expect("ours"));
+        let link = root.path().join("link");
+        symlink(&folder, &link).expect("a link");
+        assert!(matches!(keep(&link), Err(QuarantineError::NotPlain(_))));
+        let key = folder.join("key");
+        let away = root.path().join("key");
+        fs::rename(&key, &away).expect("ours");
+        symlink(&away, &key).expect("a link");
+        assert!(matches!(keep(&folder), Err(QuarantineError::NotPlain(_))));
+        let file = root.path().join("file");
+        fs::write(&file, b"").expect("writable");
+        assert!(matches!(keep(&file), Err(QuarantineError::NotPlain(_))));
+    }
+}
