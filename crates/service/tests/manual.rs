@@ -33,10 +33,12 @@ fn read(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The subcommands and what the help says of them.
-fn subcommands() -> Vec<(String, String)> {
-    let help = printed(&["--help"]);
-    let list = help.split("Commands:\n").nth(1).expect("a list");
+/// The subcommands below `above` and what the help says of them.
+fn subcommands(above: &[&str]) -> Vec<(String, String)> {
+    let help = printed(&[above, &["--help"]].concat());
+    let Some(list) = help.split("Commands:\n").nth(1) else {
+        return Vec::new();
+    };
     let list = list.split("\n\n").next().expect("its end");
     let lines = list.lines().filter_map(|line| {
         let (name, about) = line.trim().split_once(' ')?;
@@ -45,17 +47,16 @@ fn subcommands() -> Vec<(String, String)> {
     lines.filter(|(name, _)| name != "help").collect()
 }
 
-#[test]
-fn each_subcommand_has_its_help_and_its_man_page() {
-    let subcommands = subcommands();
-    assert!(subcommands.len() >= 5, "{subcommands:?}");
-    let pages = read(&pages());
-    for (name, about) in &subcommands {
+/// Looks at the pages of what is below `above`, and gives their number.
+fn explained(above: &[&str], pages: &BTreeMap<String, String>) -> usize {
+    let mut number = 0;
+    for (name, about) in subcommands(above) {
         assert!(about.len() > 20, "{name}: {about}");
-        let page = pages.get(&format!("siloscan-{name}.1"));
+        let whole = [above, &[name.as_str()]].concat();
+        let page = pages.get(&format!("siloscan-{}.1", whole.join("-")));
         let page = page.unwrap_or_else(|| panic!("{name} has no man page"));
         assert!(page.contains(".SH DESCRIPTION"), "{page}");
-        let help = printed(&[name, "--help"]);
+        let help = printed(&[&whole[..], &["--help"]].concat());
         let options = help
             .lines()
             .filter(|line| line.trim_start().starts_with("--"));
@@ -64,8 +65,17 @@ fn each_subcommand_has_its_help_and_its_man_page() {
             let option = option.unwrap_or_default().replace('-', "\\-");
             assert!(page.contains(&option), "{option} is not in {page}");
         }
+        number += 1 + explained(&whole, pages);
     }
-    assert_eq!(pages.len(), subcommands.len() + 1, "{:?}", pages.keys());
+    number
+}
+
+#[test]
+fn each_subcommand_has_its_help_and_its_man_page() {
+    let pages = read(&pages());
+    let number = explained(&[], &pages);
+    assert!(number >= 9, "{number}");
+    assert_eq!(pages.len(), number + 1, "{:?}", pages.keys());
 }
 
 #[test]
@@ -92,7 +102,7 @@ fn the_man_pages_are_those_of_this_command() {
 fn shells_are_told_all_subcommands() {
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let text = printed(&["completions", shell]);
-        for (name, _) in subcommands() {
+        for (name, _) in subcommands(&[]) {
             assert!(text.contains(&name), "{shell}: {name}");
         }
     }
