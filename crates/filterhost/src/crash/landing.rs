@@ -30,8 +30,9 @@ pub(crate) fn report(m: &Machine, thread: &SimThread, fault: &Fault) -> Report {
     let (rule, crash, mut detail) = explain(&images, &thread.calls(), fault);
     let (low, _) = thread.stack_limits();
     let freed = m.pool().find_freed(fault.address);
-    // Pool may be mapped right below a stack: what is known to be pool is no stack.
-    let near_end = freed.is_none() && fault.address.abs_diff(low) <= GUARD_SIZE;
+    // Pool or an image may be mapped right below a stack: what is known to be either is no stack.
+    let is_other = freed.is_some() || images.at(fault.address).is_some();
+    let near_end = !is_other && fault.address.abs_diff(low) <= GUARD_SIZE;
     let known = if near_end {
         Some(&verifier::stack::OVERFLOW)
     } else if freed.is_some() {

@@ -86,6 +86,8 @@ pub struct Bench {
     pub say: Say,
     /// The driver, once a stage needed it.
     built: Option<Built>,
+    /// The stages of this run that passed.
+    passed: Vec<Stage>,
 }
 
 impl Found {
@@ -126,6 +128,7 @@ pub fn run(root: &Path, only: &[Stage], skip: &[Stage]) -> Outcome<bool> {
         logs,
         say: Say::new(false),
         built: None,
+        passed: Vec::new(),
     };
     let scarce = disk::scarce(root);
     if let Some(scarce) = &scarce {
@@ -148,6 +151,9 @@ pub fn run(root: &Path, only: &[Stage], skip: &[Stage]) -> Outcome<bool> {
         }
         let took = begun.elapsed();
         eprintln!("   {} ({})", line_of(&found), say::time(took));
+        if found.failed.is_empty() {
+            bench.passed.push(*stage);
+        }
         rows.push((*stage, found, took));
     }
     if rows.is_empty() {

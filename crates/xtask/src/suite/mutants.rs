@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::cargo::host;
 use super::copy::{self, Copy};
 use super::programs::{self, Feed, Program};
-use super::{Bench, Found};
+use super::{Bench, Found, Stage};
 use crate::command::{self, Ended};
 use crate::files;
 use crate::trouble::{Outcome, Trouble};
@@ -45,10 +45,11 @@ struct Attempt {
     image: Option<PathBuf>,
 }
 
-/// A broken product that is built, beside the good one.
+/// A broken product that is built, beside the good one; without that where a stage of the same run
+/// has seen the test pass.
 struct Ready {
     mutant: Mutant,
-    good: Attempt,
+    good: Option<Attempt>,
     broken: Attempt,
 }
 
@@ -65,8 +66,9 @@ struct Whole {
     core: Vec<Program>,
 }
 
-/// Builds each broken product and runs its test, which must fail; it must pass with the good one.
-/// While one is built, those before it are tested.
+/// Builds each broken product and runs its test, which must fail; it must pass with the good one,
+/// here or in the stages `image` and `unit` of the same run. While one is built, those before it
+/// are tested.
 pub fn run(bench: &mut Bench) -> Outcome<Found> {
     copy::need(&mut bench.say)?;
     let driver = patches(&bench.root, DRIVER)?;
@@ -97,7 +99,9 @@ pub fn run(bench: &mut Bench) -> Outcome<Found> {
                 let log = logs.join(format!("mutant-{name}-{kind}.log"));
                 verdict(attempt, &ready.mutant, &log)
             };
-            let (good, broken) = (run(&ready.good, "good")?, run(&ready.broken, "broken")?);
+            let good = ready.good.as_ref().map(|good| run(good, "good"));
+            let good = good.transpose()?.unwrap_or(Verdict::Passed);
+            let broken = run(&ready.broken, "broken")?;
             judge(&ready.mutant, good, broken)
         });
         (job.patch, noticed)
@@ -172,11 +176,12 @@ fn broken_driver(bench: &mut Bench, copy: &Copy, patch: &str, whole: &Whole) -> 
     files::copy(&built.image, &image)?;
     files::copy(&built.pdb, &symbols)?;
     let program = named(&whole.programs, &mutant.file)?;
+    let seen = bench.passed.contains(&Stage::Image);
     Ok(Ready {
-        good: Attempt {
+        good: (!seen).then(|| Attempt {
             program: program.clone(),
             image: Some(whole.image.clone()),
-        },
+        }),
         broken: Attempt {
             program,
             image: Some(image),
@@ -199,8 +204,10 @@ fn broken_core(bench: &mut Bench, copy: &Copy, patch: &str, whole: &Whole) -> Ou
             image: None,
         })
     };
+    let seen = bench.passed.contains(&Stage::Unit);
+    let good = attempt(&whole.core)?;
     Ok(Ready {
-        good: attempt(&whole.core)?,
+        good: (!seen).then_some(good),
         broken: attempt(&programs)?,
         mutant,
     })
