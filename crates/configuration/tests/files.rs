@@ -104,7 +104,9 @@ fn what_does_not_fit_together_is_told_at_one_of_both() {
 fn other(key: &str, kind: Kind) -> &'static str {
     match kind {
         Kind::Text | Kind::Path => "'/x'",
+        Kind::Paths => "['/x', 'y']",
         Kind::Number { .. } if key == "threads" => "255",
+        Kind::Number { max, .. } if max < 0x101 => "0x7",
         Kind::Number { .. } => "0x1_01",
         Kind::Switch => "true",
     }
@@ -159,6 +161,7 @@ fn table() -> String {
         let (takes, default) = match key.kind {
             Kind::Text => ("a text".to_owned(), "none".to_owned()),
             Kind::Path => ("a path".to_owned(), "none".to_owned()),
+            Kind::Paths => ("a list of paths".to_owned(), "none".to_owned()),
             Kind::Switch => ("`true`, `false`".to_owned(), "`false`".to_owned()),
             Kind::Number { min, max, default } => (format!("{min} to {max}"), default.to_string()),
         };

@@ -16,6 +16,7 @@ mod job;
 mod memory;
 mod pieces;
 pub mod platform;
+pub mod proactive;
 pub mod program;
 pub mod rules;
 pub mod runtime;

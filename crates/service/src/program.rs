@@ -268,14 +268,17 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
 }
 
 /// Serves on this thread and its workers. One more thread follows what is configured and sees when
-/// the program is asked to end.
+/// the program is asked to end, and another one keeps layers scanned.
 fn serve<P: Platform>(
     service: &Arc<Service<P>>,
     mut follower: Follower,
     asked_to_end: &AtomicBool,
 ) -> Result<(), String> {
     let (done, ended) = channel::<()>();
+    let (proactive_done, proactive_ended) = channel::<()>();
+    let settings = follower.proactive();
     std::thread::scope(|scope| {
+        scope.spawn(move || crate::proactive::follow(service, &settings, &proactive_ended));
         scope.spawn(move || {
             let mut looks = 0_u32;
             while ended.recv_timeout(LOOK_UP) == Err(RecvTimeoutError::Timeout) {
@@ -288,7 +291,7 @@ fn serve<P: Platform>(
             }
         });
         let outcome = service.run().map_err(|cause| cause.to_string());
-        drop(done);
+        drop((done, proactive_done));
         outcome
     })
 }

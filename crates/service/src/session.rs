@@ -27,6 +27,7 @@ use crate::platform::{Delivery, Platform, Port, PortError};
 use crate::scan::{self, Hands};
 use crate::service::Service;
 
+mod load;
 /// What a refused message is answered with.
 const STATUS_INVALID_PARAMETER: i32 = 0xC000_000D_u32.cast_signed();
 /// News that wait for a poll at most; the oldest is dropped for one more.

@@ -4,14 +4,15 @@
 //! scanned.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use siloscan_atrest::{Report, Watch, sarif, table};
 use siloscan_service::at_rest;
-use siloscan_service::warm::{HostTree, Tally, warm};
+use siloscan_service::warm::paced::{Start, paced};
+use siloscan_service::warm::{HostTree, Tally, step_back, warm};
 
 /// Works with the siloscan driver.
 #[derive(Parser)]
@@ -33,11 +34,31 @@ enum Command {
         /// Shows no progress
         #[arg(long)]
         quiet: bool,
+
+        #[command(flatten)]
+        paced: Paced,
     },
 
     /// Scans what is not running: a folder, a container image, a stopped container's disk. Ends
     /// with 0 if all was scanned and nothing found, 1 if something was, 2 if not all was scanned
     Scan(Scan),
+}
+
+/// How `siloscand` uses this command.
+#[derive(Args)]
+struct Paced {
+    /// Opens one file for each line of the standard input, with the lowest priority, and answers
+    /// each with a line of JSON; ends with the input
+    #[arg(long)]
+    paced: bool,
+
+    /// Begins behind this file
+    #[arg(long, value_name = "FILE", requires = "paced")]
+    after: Option<PathBuf>,
+
+    /// Opens none of the first N files
+    #[arg(long, value_name = "N", requires = "paced", default_value_t = 0)]
+    pass_over: u32,
 }
 
 #[derive(Args)]
@@ -73,7 +94,8 @@ struct Scan {
 
 fn main() -> ExitCode {
     match Options::parse().command {
-        Command::Warm { folder, quiet } => warm_folder(folder, quiet),
+        Command::Warm { folder, paced, .. } if paced.paced => warm_paced(&folder, paced),
+        Command::Warm { folder, quiet, .. } => warm_folder(folder, quiet),
         Command::Scan(scan) => scan_at_rest(scan),
     }
 }
@@ -148,6 +170,25 @@ fn warm_folder(folder: PathBuf, quiet: bool) -> ExitCode {
     bar.finish_and_clear();
     match warmed {
         Ok(tally) => tell(&tally),
+        Err(cause) => {
+            eprintln!("siloscan: {cause}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn warm_paced(folder: &Path, asked: Paced) -> ExitCode {
+    if let Err(cause) = step_back() {
+        // Slower for others is still better than not at all.
+        eprintln!("siloscan: cannot take the lowest priority: {cause}");
+    }
+    let start = Start {
+        after: asked.after,
+        pass_over: asked.pass_over,
+    };
+    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    match paced(folder, &start, &mut input, &mut output) {
+        Ok(tally) => ExitCode::from(tally.exit_code()),
         Err(cause) => {
             eprintln!("siloscan: {cause}");
             ExitCode::from(2)
