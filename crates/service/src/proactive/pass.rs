@@ -278,12 +278,15 @@ impl<H: Helper> Pass<H> {
             None => budget.files(rates, now),
         };
         self.tell_pause(service, pause);
+        // A pause takes hold after what was told before: no more than a tenth of a second's files.
+        let ahead = u32::try_from(rates.files_per_second / 10).unwrap_or(AHEAD_MAX);
+        let ahead = ahead.clamp(1, AHEAD_MAX);
         let share = may.div_ceil(u32::try_from(self.runs.len()).unwrap_or(1).max(1));
         for run in &mut self.runs {
             if pause.is_none() {
                 run.begin(service, runner, now);
             }
-            let more = share.min(may).min(AHEAD_MAX.saturating_sub(run.ahead));
+            let more = share.min(may).min(ahead.saturating_sub(run.ahead));
             if let Some(helper) = run.helper.as_mut().filter(|_| more > 0) {
                 helper.go(more);
                 run.ahead += more;
