@@ -14,6 +14,8 @@ pub enum Setting {
     Path(PathBuf),
     /// An address and a port.
     Address(SocketAddr),
+    /// Paths, each as above.
+    Paths(Vec<PathBuf>),
     /// A number in its bounds.
     Number(u64),
     /// On or off.
@@ -29,6 +31,8 @@ pub enum Kind {
     Path,
     /// An address and a port; there is none without the key.
     Address,
+    /// A list of paths, none of them empty; an empty one without the key.
+    Paths,
     /// A whole number.
     Number {
         /// The least.
@@ -66,6 +70,7 @@ impl Kind {
     pub fn default(self) -> Option<Setting> {
         match self {
             Self::Text | Self::Path | Self::Address => None,
+            Self::Paths => Some(Setting::Paths(Vec::new())),
             Self::Number { default, .. } => Some(Setting::Number(default)),
             Self::Switch => Some(Setting::Switch(false)),
         }
@@ -104,6 +109,16 @@ macro_rules! field {
                 }
             },
             |all| all.$field.clone().map(Setting::$kind),
+        )
+    };
+    (paths $field:ident) => {
+        (
+            |all, value| {
+                if let Some(Setting::Paths(paths)) = value {
+                    all.$field = paths;
+                }
+            },
+            |all| Some(Setting::Paths(all.$field.clone())),
         )
     };
     (switch $field:ident) => {
@@ -318,5 +333,80 @@ pub const KEYS: &[Key] = &[
         field!(switch metrics_anywhere),
         "Lets `metrics.listen` name an address that other machines reach. Whoever reaches it can \
          ask, and is told what is excluded",
+    ),
+    key(
+        "proactive",
+        "enabled",
+        Kind::Switch,
+        LIVE,
+        field!(switch proactive),
+        "Scan package layers before containers start from them: those of `runtime.docker` and of \
+         the keys below",
+    ),
+    key(
+        "proactive",
+        "containerd",
+        Kind::Path,
+        LIVE,
+        field!(path containerd),
+        "containerd's data folder (`C:\\ProgramData\\containerd\\root`), which has its layers",
+    ),
+    key(
+        "proactive",
+        "folders",
+        Kind::Paths,
+        LIVE,
+        field!(paths layer_folders),
+        "Folders with package files that no runtime tells of",
+    ),
+    key(
+        "proactive",
+        "helper",
+        Kind::Path,
+        LIVE,
+        field!(path helper),
+        "The program `siloscan`, which opens the files; beside `siloscand` without it",
+    ),
+    key(
+        "proactive",
+        "files_per_second",
+        number(1, 100_000, 200),
+        LIVE,
+        field!(number files_per_second),
+        "Files that are opened in a second, all helpers together",
+    ),
+    key(
+        "proactive",
+        "mib_per_second",
+        number(1, MIB_MAX, 64),
+        LIVE,
+        field!(number mib_per_second),
+        "Sizes of the files that are opened in a second, in MiB, all helpers together",
+    ),
+    key(
+        "proactive",
+        "concurrency",
+        number(1, 16, 1),
+        LIVE,
+        field!(number concurrency),
+        "Helpers at one time. Each opens one file at a time",
+    ),
+    key(
+        "proactive",
+        "spread_minutes",
+        number(0, 1440, 30),
+        LIVE,
+        field!(number spread_minutes),
+        "After new signatures hosts begin within so many minutes, each at the moment that its \
+         name gives",
+    ),
+    key(
+        "proactive",
+        "load_percent_max",
+        number(1, 100, 70),
+        LIVE,
+        field!(number load_percent_max),
+        "No file is opened while the host's processors are busier, what these scans cost \
+         included; 100 is any load",
     ),
 ];

@@ -51,6 +51,24 @@ pub struct Configuration {
     pub metrics_anywhere: bool,
     /// File for events; `-` is the standard output.
     pub events: Option<PathBuf>,
+    /// Whether package layers are scanned before containers start from them.
+    pub proactive: bool,
+    /// containerd's data folder.
+    pub containerd: Option<PathBuf>,
+    /// Folders with package files that no runtime tells of.
+    pub layer_folders: Vec<PathBuf>,
+    /// The program that opens the files of layers; beside the service's without it.
+    pub helper: Option<PathBuf>,
+    /// Files that are opened in a second.
+    pub files_per_second: u64,
+    /// Sizes of the files that are opened in a second, in MiB.
+    pub mib_per_second: u64,
+    /// Helpers at one time.
+    pub concurrency: usize,
+    /// Within so many minutes hosts begin after new signatures.
+    pub spread_minutes: u64,
+    /// No file is opened while the processors are busier, in percent.
+    pub load_percent_max: u64,
 }
 
 impl Default for Configuration {
@@ -74,6 +92,15 @@ impl Default for Configuration {
             metrics: None,
             metrics_anywhere: false,
             events: None,
+            proactive: false,
+            containerd: None,
+            layer_folders: Vec::new(),
+            helper: None,
+            files_per_second: 0,
+            mib_per_second: 0,
+            concurrency: 0,
+            spread_minutes: 0,
+            load_percent_max: 0,
         };
         for key in KEYS {
             (key.set)(&mut all, key.kind.default());

@@ -1,7 +1,7 @@
 //! From text to a configuration: every mistake is named with its place, and with one mistake
 //! nothing of the file is used.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -168,14 +168,13 @@ fn setting(key: &Key, value: &DeValue<'_>, folder: &Path) -> Result<Setting, Str
                     key.name
                 )
             }),
-        Kind::Path => {
-            let text = text(key, value)?;
-            // The standard output is no file of the folder.
-            let path = match text {
-                "-" => text.into(),
-                _ => folder.join(text),
-            };
-            Ok(Setting::Path(path))
+        Kind::Path => path(key, value, folder).map(Setting::Path),
+        Kind::Paths => {
+            let all = value
+                .as_array()
+                .ok_or_else(|| format!("`{}` is a list: ['…', '…']", key.name))?;
+            let paths = all.iter().map(|one| path(key, one.get_ref(), folder));
+            paths.collect::<Result<_, _>>().map(Setting::Paths)
         }
         Kind::Number { min, max, .. } => {
             let number = value.as_integer().and_then(|integer| {
@@ -187,6 +186,15 @@ fn setting(key: &Key, value: &DeValue<'_>, folder: &Path) -> Result<Setting, Str
                 .ok_or_else(|| format!("`{}` is a number from {min} to {max}", key.name))
         }
     }
+}
+
+fn path(key: &Key, value: &DeValue<'_>, folder: &Path) -> Result<PathBuf, String> {
+    let text = text(key, value)?;
+    // The standard output is no file of the folder.
+    Ok(match text {
+        "-" => text.into(),
+        _ => folder.join(text),
+    })
 }
 
 fn text<'v>(key: &Key, value: &'v DeValue<'_>) -> Result<&'v str, String> {

@@ -115,7 +115,9 @@ fn other(key: &str, kind: Kind) -> &'static str {
     match kind {
         Kind::Text | Kind::Path => "'/x'",
         Kind::Address => "'[::1]:7'",
+        Kind::Paths => "['/x', 'y']",
         Kind::Number { .. } if key == "threads" => "255",
+        Kind::Number { max, .. } if max < 0x101 => "0x7",
         Kind::Number { .. } => "0x1_01",
         Kind::Switch => "true",
     }
@@ -179,6 +181,7 @@ fn table() -> String {
             Kind::Text => ("a text".to_owned(), "none".to_owned()),
             Kind::Path => ("a path".to_owned(), "none".to_owned()),
             Kind::Address => ("an address and port".to_owned(), "none".to_owned()),
+            Kind::Paths => ("a list of paths".to_owned(), "none".to_owned()),
             Kind::Switch => ("`true`, `false`".to_owned(), "`false`".to_owned()),
             Kind::Number { min, max, default } => (format!("{min} to {max}"), default.to_string()),
         };

@@ -137,8 +137,8 @@ pub const PARAMETERS: [Parameter; PARAMETER_COUNT] = [
         default: 0,
         live: true,
         doc: "What is done with files of registered layers: skipped once a proactive scan of the \
-              layer has ended under these signatures, or treated as any other layer. The service \
-              does not scan proactively yet: with it 0 skips nothing.",
+              layer has ended under these signatures, or treated as any other layer. Without \
+              proactive scans (`proactive.enabled`) 0 skips nothing.",
     },
     Parameter {
         id: ParameterId::OnFailure,

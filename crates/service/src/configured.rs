@@ -6,12 +6,14 @@ use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use siloscan_configuration::{Changes, Configuration, Key, parse};
 
 use crate::events::Event;
 use crate::exclusions::{Excluding, ExclusionKeeper};
 use crate::platform::Platform;
+use crate::proactive;
 use crate::program::{Beside, worker_settings};
 use crate::rules::RuleKeeper;
 use crate::runtime::Store;
@@ -195,6 +197,7 @@ pub(crate) struct Follower {
     done: Result<Vec<u8>, String>,
     pub(crate) rules: RuleKeeper,
     exclusions: Option<ExclusionKeeper>,
+    proactive: proactive::Shared,
 }
 
 impl Follower {
@@ -206,6 +209,7 @@ impl Follower {
         rules: RuleKeeper,
     ) -> Self {
         let exclusions = exclusions(&running);
+        let proactive = proactive::shared(&running);
         Self {
             source,
             running,
@@ -213,7 +217,13 @@ impl Follower {
             done: Ok(bytes),
             rules,
             exclusions,
+            proactive,
         }
+    }
+
+    /// What proactive scans are configured to, at any time.
+    pub(crate) fn proactive(&self) -> proactive::Shared {
+        Arc::clone(&self.proactive)
     }
 
     /// Puts the exclusions in force, as the service wants it before it connects.
@@ -271,6 +281,7 @@ impl Follower {
         let before = std::mem::replace(&mut self.running, running);
         let old_workers = worker_settings(&before)?;
         self.follow_rules(&before, (&old_workers, workers));
+        *self.proactive.lock() = proactive::Settings::of(&self.running);
         if before.exclusions != self.running.exclusions {
             self.exclusions = exclusions(&self.running);
             if self.exclusions.is_none() {

@@ -217,6 +217,61 @@ pub enum Event {
         /// The driver's epoch.
         epoch: u64,
     },
+    /// A proactive scan of a volume's layers begins.
+    ProactiveBegun {
+        /// The volume; nothing for folders whose volume cannot be told.
+        volume: Option<String>,
+        /// The driver's epoch.
+        epoch: u64,
+        /// How many layers it has.
+        layers: usize,
+    },
+    /// The files of a layer were opened.
+    ProactiveLayer {
+        /// Where they lie.
+        folder: String,
+        /// Opens that succeeded.
+        opened: u64,
+        /// Sizes of those files.
+        bytes: u64,
+        /// Files and folders that went away first, or that somebody wanted.
+        gone: u64,
+        /// Files that were refused because something was found in them.
+        infected: u64,
+        /// Files and folders that could not be opened.
+        failed: u64,
+        /// The first of the infected ones.
+        infected_files: Vec<String>,
+        /// The first of those that failed, each with its cause.
+        failed_files: Vec<String>,
+    },
+    /// A proactive scan opens nothing for now; once a scan.
+    ProactivePaused {
+        /// As above.
+        volume: Option<String>,
+        /// Why.
+        cause: String,
+    },
+    /// A proactive scan has ended.
+    ProactiveDone {
+        /// As above.
+        volume: Option<String>,
+        /// The driver's epoch.
+        epoch: u64,
+        /// The driver has taken the report that all is scanned and clean.
+        covered: bool,
+        /// Why there was no such report.
+        causes: Vec<String>,
+        /// Files that were opened.
+        files: u64,
+        /// How long it took.
+        milliseconds: u64,
+    },
+    /// Something of a runtime's store could not be read, so that layers may be missing.
+    BrokenLayers {
+        /// Path and cause in one sentence.
+        cause: String,
+    },
     /// The counts of this run, once, at its end.
     Summary(crate::stats::Figures),
     /// What the verdicts that are kept were good for, once, at the end.
@@ -441,6 +496,11 @@ fn log(event: &Event) {
         Event::Disconnected { cause } => tracing::warn!(cause, "disconnected from the driver"),
         Event::BadMessage { cause, bytes } => tracing::warn!(cause, bytes, "bad message"),
         Event::WarmWanted { epoch } => tracing::info!(epoch, "a proactive scan is wanted"),
+        Event::ProactiveBegun { .. }
+        | Event::ProactiveLayer { .. }
+        | Event::ProactivePaused { .. }
+        | Event::ProactiveDone { .. } => log_proactive(event),
+        Event::BrokenLayers { cause } => tracing::error!("{cause}"),
         Event::Summary(figures) => tracing::info!(?figures, "finished"),
         Event::Verdicts(figures) => tracing::info!(?figures, "verdicts that are kept"),
         Event::DriverCounts { counts } => tracing::debug!(?counts, "the driver's counters"),
@@ -494,6 +554,26 @@ fn log_follow_up(event: &Event) {
             containers = ?found.containers,
             "detected in a layer; rebuild the image"
         ),
+        _ => {}
+    }
+}
+
+fn log_proactive(event: &Event) {
+    match event {
+        Event::ProactiveBegun { layers, .. } => {
+            tracing::info!(layers, "a proactive scan begins");
+        }
+        Event::ProactiveLayer {
+            folder,
+            opened,
+            infected,
+            failed,
+            ..
+        } => tracing::info!(folder, opened, infected, failed, "a layer was scanned"),
+        Event::ProactivePaused { cause, .. } => tracing::info!(cause, "a proactive scan pauses"),
+        Event::ProactiveDone {
+            covered, causes, ..
+        } => tracing::info!(covered, ?causes, "a proactive scan has ended"),
         _ => {}
     }
 }

@@ -20,6 +20,7 @@ pub mod metrics;
 mod pieces;
 pub mod platform;
 pub mod policy;
+pub mod proactive;
 pub mod program;
 pub mod remedy;
 pub mod rules;

@@ -20,7 +20,7 @@ mod windows_files;
 use std::sync::Arc;
 use std::time::Duration;
 
-use siloscan_core::key::Key;
+use siloscan_core::key::{Key, VolumeGuid};
 
 #[cfg(unix)]
 pub use bridge::BridgePlatform;
@@ -72,6 +72,15 @@ pub trait Platform: Send + Sync + 'static {
         ))
     }
 
+    /// The volume that a folder lies on, as the keys of its files name it.
+    ///
+    /// # Errors
+    /// As of [`Platform::name_of_folder`], or the volume has no GUID.
+    fn volume_of_folder(&self, folder: &str) -> Result<VolumeGuid, String> {
+        let name = self.name_of_folder(folder)?;
+        volume_in(&name).ok_or_else(|| format!("the volume of {name} has no GUID"))
+    }
+
     /// The name that the file of a key has now, from the volume on. Opens it for its attributes
     /// alone. Of a file with several names it is one of them. Nothing where it cannot be told.
     fn name_of_file(&self, _key: &Key) -> Option<String> {
@@ -91,6 +100,13 @@ pub trait Platform: Send + Sync + 'static {
     /// True where an engine may measure its own time. False in a simulated world, where time that
     /// the machine does not know of would make one seed two histories.
     fn engines_may_measure_time(&self) -> bool;
+}
+
+/// The volume in a name that begins with its GUID: `\\?\Volume{…}\`.
+fn volume_in(name: &str) -> Option<VolumeGuid> {
+    let (_, rest) = name.split_once("Volume{")?;
+    let (guid, _) = rest.split_once('}')?;
+    VolumeGuid::from_bytes(crate::job::guid_of(guid)?)
 }
 
 /// A connection to the driver. Dropping it disconnects.

@@ -325,7 +325,8 @@ fn tell_metrics<P: Platform>(
 }
 
 /// Serves on this thread and its workers. One more thread follows what is configured and sees when
-/// the program is asked to end, another one follows detections up: moving a file takes its time.
+/// the program is asked to end, another one follows detections up, since moving a file takes its
+/// time, and one keeps layers scanned.
 fn serve<P: Platform>(
     service: &Arc<Service<P>>,
     (mut follower, mut remedies): (Follower, RemedyKeeper),
@@ -333,7 +334,10 @@ fn serve<P: Platform>(
 ) -> Result<(), String> {
     let (done, ended) = channel::<()>();
     let (served, over) = channel::<()>();
+    let (proactive_done, proactive_ended) = channel::<()>();
+    let settings = follower.proactive();
     std::thread::scope(|scope| {
+        scope.spawn(move || crate::proactive::follow(service, &settings, &proactive_ended));
         scope.spawn(move || {
             let mut looks = 0_u32;
             while ended.recv_timeout(LOOK_UP) == Err(RecvTimeoutError::Timeout) {
@@ -353,7 +357,7 @@ fn serve<P: Platform>(
             remedies.check(service);
         });
         let outcome = service.run().map_err(|cause| cause.to_string());
-        drop((done, served));
+        drop((done, served, proactive_done));
         outcome
     })
 }

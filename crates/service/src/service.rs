@@ -301,6 +301,13 @@ impl<P: Platform> Service<P> {
         self.epoch.load(Ordering::SeqCst).checked_sub(1)
     }
 
+    /// Requests that wait for a thread that scans; nothing without a connection.
+    #[must_use]
+    pub fn backlog(&self) -> Option<usize> {
+        let session = self.session.lock().upgrade();
+        session.map(|session| session.backlog())
+    }
+
     /// Whether the driver asked for a proactive scan in its last poll: an open met a verdict of
     /// signatures before those in use.
     #[must_use]

@@ -29,10 +29,10 @@ use crate::platform::{Delivery, Platform, Port, PortError};
 use crate::scan::{self, Hands};
 use crate::service::Service;
 
+mod outside;
+
 /// What a refused message is answered with.
 const STATUS_INVALID_PARAMETER: i32 = 0xC000_000D_u32.cast_signed();
-/// News that wait for a poll at most; the oldest is dropped for one more.
-const NEWS_MAX: usize = 1024;
 /// Request numbers that are remembered after their end, or before their beginning: more than the
 /// driver can have under way at once.
 const REMEMBERED: usize = 1024;
@@ -503,18 +503,6 @@ impl<P: Platform> Session<P> {
         // Without one, any more, the driver is told by the next poll.
         let reply = ExclusionsReply::new(list.number.max(1), &list.containers, &list.layer_ids());
         self.reply(delivery, 0, reply.as_bytes());
-    }
-
-    /// Keeps `news` for the next poll, and answers the one that is held.
-    pub(crate) fn tell(&self, news: News) {
-        {
-            let mut board = self.board.lock();
-            if board.news.len() >= NEWS_MAX {
-                board.news.pop_front();
-            }
-            board.news.push_back(news);
-        }
-        self.answer_poll_if_due();
     }
 
     fn reply(&self, delivery: Delivery, status: i32, body: &[u8]) {

@@ -144,6 +144,18 @@ counts! {
     killers_refused,
     /// Rule sets taken into use.
     rule_sets,
+    /// Files of layers that proactive scans have opened.
+    proactive_files,
+    /// Their sizes.
+    proactive_bytes,
+    /// Layers whose files were all opened, or tried.
+    proactive_layers,
+    /// Volumes of which the driver was told that their layers are scanned and clean.
+    proactive_covered,
+    /// How often proactive scans paused, for load or for requests that waited.
+    proactive_pauses,
+    /// Helpers of proactive scans that ended badly, or could not be started.
+    helpers_crashed,
 }
 
 impl Stats {

@@ -8,12 +8,15 @@
 use std::time::Duration;
 
 mod host;
+mod lowly;
+pub mod paced;
 #[cfg(unix)]
 mod simulated;
 #[cfg(windows)]
 mod windows;
 
 pub use host::HostTree;
+pub use lowly::step_back;
 #[cfg(unix)]
 pub use simulated::SimulatedTree;
 

@@ -195,6 +195,13 @@ impl World {
         });
     }
 
+    /// Gives a volume a drive letter in the service's process.
+    pub fn set_service_drive(&self, letter: char, volume: &Arc<Volume>) {
+        if let Some(running) = &*self.service.lock() {
+            running.process.set_drive(letter, volume);
+        }
+    }
+
     /// Stops the service: its threads end and its port closes.
     pub fn stop_service(&self) {
         let Some(running) = self.service.lock().take() else {

@@ -19,7 +19,7 @@ use filterhost::user::{OpenOptions, Process as User};
 use filterhost::volume::share::{DELETE, READ_DATA, SHARE_DELETE, SHARE_READ, SYNCHRONIZE};
 use filterhost::volume::{SectionBytes, Volume, Volumes};
 use filterhost::{Machine, ThreadRef};
-use siloscan_core::key::Key;
+use siloscan_core::key::{Key, VolumeGuid};
 
 use super::remove::compare;
 use super::{
@@ -114,6 +114,16 @@ impl Platform for SimulatedPlatform {
         let files = self.files.as_ref().ok_or("no files are seen here")?;
         let opened = OpenOptions::new(folder).directory();
         name_of(files, &opened).map_err(|status| status.to_string())
+    }
+
+    fn volume_of_folder(&self, folder: &str) -> Result<VolumeGuid, String> {
+        let files = self.files.as_ref().ok_or("no files are seen here")?;
+        let opened = files.open(&OpenOptions::new(folder).directory());
+        let opened = opened.map_err(|status| status.to_string())?;
+        let guid = opened.volume().guid().map(|guid| guid_bytes(&guid));
+        opened.close().map_err(|status| status.to_string())?;
+        let guid = guid.and_then(VolumeGuid::from_bytes);
+        guid.ok_or_else(|| format!("the volume of {folder} has no GUID"))
     }
 
     fn name_of_file(&self, key: &Key) -> Option<String> {

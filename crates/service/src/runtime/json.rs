@@ -41,7 +41,7 @@ pub(super) fn read<T: DeserializeOwned>(
     parse(&path, &bytes)
 }
 
-fn unreadable(path: &Path, cause: io::Error) -> StoreError {
+pub(super) fn unreadable(path: &Path, cause: io::Error) -> StoreError {
     StoreError::Unreadable {
         path: path.to_owned(),
         cause,

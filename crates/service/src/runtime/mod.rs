@@ -1,6 +1,6 @@
 //! What the container runtime on this host knows: which image a container was started from, and
 //! which folders its layers are. Read from Docker's own store (the storage driver `windowsfilter`),
-//! by its documented files and nothing else; containerd's store is not read.
+//! by its documented files and nothing else; of containerd's store only the folders of its layers.
 //!
 //! The driver knows a container by the GUID that the host compute service gave it, Docker by 64
 //! hexadecimal digits. The host compute service knows both: on Windows it is asked, elsewhere a
@@ -10,6 +10,7 @@
 //! folder are not followed, and what is damaged is an error with the file's name.
 
 mod json;
+pub mod layers;
 #[cfg(windows)]
 mod windows;
 

@@ -1,11 +1,12 @@
 //! `siloscan warm`: every file below a folder is opened once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use siloscan_service::warm::{HostTree, Tally, warm};
+use siloscan_service::warm::paced::{Start, paced};
+use siloscan_service::warm::{HostTree, Tally, step_back, warm};
 
 /// Which folder.
 #[derive(Args)]
@@ -17,10 +18,33 @@ pub struct Options {
     /// Shows no progress
     #[arg(long)]
     quiet: bool,
+
+    #[command(flatten)]
+    paced: Paced,
+}
+
+/// How `siloscand` uses this command.
+#[derive(Args)]
+struct Paced {
+    /// Opens one file for each line of the standard input, with the lowest priority, and answers
+    /// each with a line of JSON; ends with the input
+    #[arg(long)]
+    paced: bool,
+
+    /// Begins behind this file
+    #[arg(long, value_name = "FILE", requires = "paced")]
+    after: Option<PathBuf>,
+
+    /// Opens none of the first N files
+    #[arg(long, value_name = "N", requires = "paced", default_value_t = 0)]
+    pass_over: u32,
 }
 
 /// Warms the folder and tells how it went.
 pub fn run(options: Options) -> ExitCode {
+    if options.paced.paced {
+        return run_paced(&options.folder, options.paced);
+    }
     let bar = if options.quiet {
         ProgressBar::hidden()
     } else {
@@ -33,6 +57,25 @@ pub fn run(options: Options) -> ExitCode {
     bar.finish_and_clear();
     match warmed {
         Ok(tally) => tell(&tally),
+        Err(cause) => {
+            eprintln!("siloscan: {cause}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_paced(folder: &Path, asked: Paced) -> ExitCode {
+    if let Err(cause) = step_back() {
+        // Slower for others is still better than not at all.
+        eprintln!("siloscan: cannot take the lowest priority: {cause}");
+    }
+    let start = Start {
+        after: asked.after,
+        pass_over: asked.pass_over,
+    };
+    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    match paced(folder, &start, &mut input, &mut output) {
+        Ok(tally) => ExitCode::from(tally.exit_code()),
         Err(cause) => {
             eprintln!("siloscan: {cause}");
             ExitCode::from(2)
