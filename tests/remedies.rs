@@ -353,12 +353,16 @@ fn what_is_allowed_is_opened_until_it_is_not_allowed_any_more() {
         beside.at_work.store(false, Ordering::SeqCst);
         write(&app, DROPPED, VIRUS);
         assert_eq!(read(&app, DROPPED), Err(INFECTED));
-        for _ in 0..2 {
+        for round in 1..=2 {
             let before = beside.service.driver_epoch();
             beside.service.allow(BTreeSet::from([digest]));
             beside.wait_for_epoch(world, before);
             assert_eq!(read(&app, DROPPED), Ok(VIRUS.to_vec()), "allowed");
             assert_eq!(read(&app, DROPPED), Ok(VIRUS.to_vec()), "from the cache");
+            // What was to be moved is not any more.
+            beside.at_work.store(true, Ordering::SeqCst);
+            beside.wait_for(world, "the keeper", round, not_quarantined);
+            beside.at_work.store(false, Ordering::SeqCst);
             let before = beside.service.driver_epoch();
             beside.service.allow(BTreeSet::new());
             beside.wait_for_epoch(world, before);
@@ -377,12 +381,11 @@ fn an_audit_denies_and_moves_nothing() {
         audit: true,
         ..moving()
     };
-    scenario(settings, |_, beside, container, folder| {
+    scenario(settings, |world, beside, container, folder| {
         let app = container.process("app");
         write(&app, DROPPED, VIRUS);
         assert_eq!(read(&app, DROPPED), Ok(VIRUS.to_vec()));
         assert_eq!(read(&app, BAD), Ok(VIRUS.to_vec()));
-        assert!(contents(folder).is_empty());
         let figures = beside.service.figures();
         // The file is looked at when it is closed, too.
         assert_eq!((figures.infected, figures.audited), (3, 3), "{figures:?}");
@@ -392,5 +395,14 @@ fn an_audit_denies_and_moves_nothing() {
         };
         let actions: Vec<Action> = beside.told().iter().filter_map(audited).collect();
         assert_eq!(actions, [Action::Audit; 3]);
+
+        // One after the other is moved, so whatever came before this one was not.
+        let before = beside.service.driver_epoch();
+        beside.service.audit(false);
+        beside.wait_for_epoch(world, before);
+        write(&app, GOOD, b"! infected");
+        assert_eq!(read(&app, GOOD), Err(INFECTED));
+        beside.wait_for(world, "the move", 1, quarantined);
+        assert_eq!(contents(folder), [b"! infected"]);
     });
 }

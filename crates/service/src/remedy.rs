@@ -23,6 +23,7 @@ use crate::engine::Digest;
 use crate::events::{Event, ScanRecord};
 use crate::memory::{Budget, Copied, Share};
 use crate::platform::Platform;
+use crate::policy::Action;
 use crate::runtime::Store;
 use crate::service::Service;
 use layers::Layers;
@@ -188,6 +189,11 @@ impl RemedyKeeper {
         let quarantine = self.quarantine.as_ref();
         let quarantine = quarantine.ok_or_else(|| ("there is no quarantine".to_owned(), None))?;
         let content = held.copied.bytes.bytes();
+        // What was denied may be allowed by now.
+        if service.policy().judge(content).0 != Action::Denied {
+            let cause = "it is allowed by now, or detections are only reported";
+            return Err((cause.to_owned(), None));
+        }
         let kept = quarantine
             .put(content, &origin_of(&held.file))
             .map_err(|cause| (cause.to_string(), None))?;

@@ -104,7 +104,8 @@ impl<P: Platform> Service<P> {
 
     fn forget_older_verdicts(&self) {
         if let Some(verdicts) = self.verdicts() {
-            verdicts.keep_only(self.digest().0);
+            // By the rules alone: what is done about a detection is asked anew each time.
+            verdicts.keep_only(self.scans.read().digest().0);
         }
     }
 

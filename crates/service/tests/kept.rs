@@ -57,13 +57,20 @@ fn quick() -> Settings {
 
 /// A service of rule set `rules` with the verdicts in `folder`.
 fn start(rules: u8, folder: &Path, fleet: Option<FleetSettings>) -> Running {
+    start_with(workers(rules), store(folder, fleet))
+}
+
+fn workers(rules: u8) -> std::sync::Arc<Workers> {
     let settings = own_worker::settings(ENTRY, 2);
-    let workers = Workers::start(unruly::packed(rules), settings).expect("workers start");
-    start_with(workers, store(folder, fleet))
+    Workers::start(unruly::packed(rules), settings).expect("workers start")
 }
 
 fn start_with(workers: std::sync::Arc<Workers>, verdicts: Verdicts) -> Running {
-    let running = Running::start(workers, quick());
+    start_as(quick(), workers, verdicts)
+}
+
+fn start_as(settings: Settings, workers: std::sync::Arc<Workers>, verdicts: Verdicts) -> Running {
+    let running = Running::start(workers, settings);
     running.service.keep_verdicts(verdicts);
     running
 }
@@ -152,6 +159,22 @@ fn a_second_instance_asks_no_worker_for_what_the_first_one_scanned() {
     assert_eq!((counted.local_hits, counted.misses), (6, 2));
     assert_eq!(second.service.figures().bytes, 5, "one file was scanned");
     end(second);
+
+    // What is done about detections is asked anew: the verdicts are the rules' alone.
+    let audit = Settings {
+        audit: true,
+        ..quick()
+    };
+    let audited = start_as(audit, workers(1), store(folder.path(), None));
+    assert_eq!(verdict(&audited, &large), clean());
+    assert_eq!(known(&audited, 1), [Some("local")]);
+    // What is to be removed is removed a little later.
+    std::thread::sleep(Duration::from_millis(300));
+    end(audited);
+    let fourth = start(1, folder.path(), None);
+    assert_eq!(verdict(&fourth, &large), infected("Bang"));
+    assert_eq!(figures(&fourth).local_hits, 1, "the audit removed nothing");
+    end(fourth);
 
     // Other rules.
     let third = start(2, folder.path(), None);

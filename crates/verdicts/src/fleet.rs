@@ -114,7 +114,12 @@ impl Fleet {
         let shared = &self.shared;
         let counts = &shared.counts;
         let now = Instant::now();
-        let patience = shared.settings.patience.min(limit);
+        let patience = shared.settings.patience;
+        // Who has less time does not ask: its haste would be taken for the server's slowness.
+        if limit < patience {
+            counts.fleet_rested.one();
+            return Found::Nothing;
+        }
         let Some(leave) = shared.asking.leave(now) else {
             counts.fleet_rested.one();
             return Found::Nothing;

@@ -116,7 +116,10 @@ impl Local {
     pub(crate) fn recall(&self, key: &Key) -> Found {
         let shared = &self.shared;
         let bytes = key.to_bytes();
-        let open = shared.open.read();
+        // The file is being opened or closed, which takes its time: a scan does not wait for that.
+        let Some(open) = shared.open.try_read() else {
+            return Found::Nothing;
+        };
         let Some(database) = &open.database else {
             return Found::Nothing;
         };
@@ -258,8 +261,8 @@ struct Writer<'s> {
     batch: Vec<([u8; KEY_BYTES], Vec<u8>)>,
     /// When the batch is written.
     due: Option<Instant>,
-    /// Verdicts of other rule sets than this are being removed.
-    removing: Option<[u8; 32]>,
+    /// Verdicts of other rule sets than this are being removed, the next of them then.
+    removing: Option<([u8; 32], Instant)>,
     rest: Duration,
     /// The file is tried again then.
     again: Option<Instant>,
@@ -285,7 +288,9 @@ impl<'s> Writer<'s> {
             };
             match order {
                 Ok(Order::Put(key, record)) => self.gather(key, record),
-                Ok(Order::KeepOnly(rules)) => self.removing = Some(rules),
+                Ok(Order::KeepOnly(rules)) => {
+                    self.removing = Some((rules, Instant::now() + REMOVE_PAUSE));
+                }
                 Ok(Order::Flush(done)) => {
                     self.write();
                     let _ = done.try_send(());
@@ -313,7 +318,7 @@ impl<'s> Writer<'s> {
         let removing = self.removing.filter(|_| self.again.is_none());
         let waits = [
             self.due.map(left),
-            removing.map(|_| REMOVE_PAUSE),
+            removing.map(|(_, when)| left(when)),
             self.again.map(left),
         ];
         waits.into_iter().flatten().min()
@@ -329,7 +334,16 @@ impl<'s> Writer<'s> {
             }
         } else if self.due.is_some_and(|due| due <= now) {
             self.write();
-        } else if let Some(rules) = self.removing {
+        } else {
+            self.remove_some(now);
+        }
+    }
+
+    /// Removes a few verdicts of other rule sets, if it is time.
+    fn remove_some(&mut self, now: Instant) {
+        let due = self.removing.filter(|(_, when)| *when <= now);
+        if let Some((rules, _)) = due.filter(|_| self.again.is_none()) {
+            self.removing = Some((rules, now + REMOVE_PAUSE));
             let removed = self.with(|database| tables::remove_others(database, &rules, REMOVE_MAX));
             if let Some(removed) = removed {
                 self.shared.counts.removed.add(removed);
@@ -345,8 +359,11 @@ impl<'s> Writer<'s> {
         self.due.get_or_insert_with(|| Instant::now() + gather);
         self.batch.push((key, record));
         // Orders that keep coming must not keep it from being written.
-        if self.batch.len() >= BATCH_MAX || self.due.is_some_and(|due| due <= Instant::now()) {
+        let now = Instant::now();
+        if self.batch.len() >= BATCH_MAX || self.due.is_some_and(|due| due <= now) {
             self.write();
+            // Nor what is old from being removed.
+            self.remove_some(now);
         }
     }
 

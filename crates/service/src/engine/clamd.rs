@@ -9,7 +9,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
@@ -62,7 +63,7 @@ impl EngineKind for WithClamd {
         let mut packed = self.first.pack(folder);
         let version = self.address.version().unwrap_or_else(|error| {
             packed.problems.push(error.to_string());
-            String::new()
+            unknown()
         });
         let hash = Sha256::new_with_prefix(b"siloscan with clamd 1")
             .chain_update(packed.digest.0)
@@ -110,6 +111,19 @@ impl Scanner for Both {
             ))),
         }
     }
+}
+
+/// Stands for a version that is not known: another one each time, as what clamd knows then may be
+/// anything. Verdicts that are kept under it are no other set's.
+fn unknown() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!(
+        "unknown {} {} {}",
+        now.unwrap_or_default().as_nanos(),
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 const ALL_IS_WELL: &str = "stream: OK";

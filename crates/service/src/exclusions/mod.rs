@@ -39,8 +39,10 @@ const REMEMBERED: usize = 4_096;
 pub struct ExclusionKeeper {
     file: PathBuf,
     store: Option<Store>,
-    /// What the file held at the last look; nothing before the first.
+    /// What the file held when it was last acted on; nothing before.
     seen: Option<Result<Vec<u8>, String>>,
+    /// What it held at the last look.
+    looked: Option<Result<Vec<u8>, String>>,
     entries: Entries,
     layers: Vec<ExcludedLayer>,
     /// The images of the containers that were met.
@@ -63,6 +65,7 @@ impl ExclusionKeeper {
             file: file.to_owned(),
             store: None,
             seen: None,
+            looked: None,
             entries: Entries::default(),
             layers: Vec::new(),
             known: BTreeMap::new(),
@@ -100,19 +103,29 @@ impl ExclusionKeeper {
     /// Reads the file, and reports what is wrong with it. Whether it has changed.
     fn read<P: Platform>(&mut self, service: &Service<P>) -> bool {
         let found = read(&self.file);
+        let at_rest = self.looked.as_ref() == Some(&found);
         if self.seen.as_ref() == Some(&found) {
+            self.looked = Some(found);
             return false;
         }
         let name = self.file.display().to_string();
-        self.entries = match &found {
+        let entries = match &found {
             Ok(bytes) => parse(&name, &String::from_utf8_lossy(bytes)),
             Err(cause) => Entries {
                 problems: vec![format!(
-                    "cannot read the exclusions {name}: {cause}. Nothing is excluded"
+                    "cannot read the exclusions {name}: {cause}. Nothing is excluded; contents that \
+                     were allowed stay allowed"
                 )],
+                files: self.entries.files.clone(),
                 ..Entries::default()
             },
         };
+        self.looked = Some(found.clone());
+        // Half a file is no reason to take away what a container has: that cannot be undone.
+        if !at_rest && !self.entries.files.is_subset(&entries.files) {
+            return false;
+        }
+        self.entries = entries;
         self.seen = Some(found);
         if !self.entries.images.is_empty() && self.store.is_none() {
             self.entries.problems.push(format!(
