@@ -88,14 +88,14 @@ fn what_containers_are_over_is_hotter_than_what_layers_are_over() {
 #[test]
 fn numbered_snapshots_with_package_files_are_layers_newest_first() {
     let mut stores = Stores::new();
-    let (two, ten) = (stores.snapshot("2"), stores.snapshot("10"));
+    let [two, nine, ten] = ["2", "9", "10"].map(|name| stores.snapshot(name));
     stores.snapshot("rm-3");
     fs::create_dir_all(stores.containerd().join("11")).expect("a container's own space");
     let named = stores.dir.path().join("named");
     stores.sources.folders = vec![named.clone(), ten.clone()];
     let found = stores.find();
     assert!(found.complete, "{found:?}");
-    assert_eq!(found.folders, [named, ten, two], "each once");
+    assert_eq!(found.folders, [named, ten, nine, two], "each once");
 }
 
 #[test]

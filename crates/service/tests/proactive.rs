@@ -119,8 +119,10 @@ impl Scene {
                     Event::ProactiveDone { files, causes, .. } => Some((files, causes)),
                     _ => None,
                 });
-            if let Some(ended) = ended {
-                return ended;
+            if let Some((files, mut causes)) = ended {
+                let last = causes.pop().expect("there are no volumes here");
+                assert!(last.contains("volume"), "{last}");
+                return (files, causes);
             }
         }
     }

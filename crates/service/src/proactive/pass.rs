@@ -243,12 +243,16 @@ impl<H: Helper> Pass<H> {
         if covered {
             service.stats.proactive_covered.one();
         }
+        let mut causes = self.doubts.clone();
+        if self.volume.volume.is_none() {
+            causes.push("the volume of these folders cannot be told".to_owned());
+        }
         let took = service.platform().now().saturating_sub(self.begun_at);
         service.report(Event::ProactiveDone {
             volume: name_of(&self.volume),
             epoch: self.epoch,
             covered,
-            causes: self.doubts.clone(),
+            causes,
             files: self.files,
             milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
