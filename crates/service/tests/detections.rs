@@ -268,7 +268,12 @@ fn allowing_a_content_is_a_new_digest_and_so_is_allowing_it_no_more() {
     let sha256 = Digest(Sha256::digest(VIRUS).into());
     let mut digests = Vec::new();
     for round in 0..2 {
+        // Half a file, as an editor leaves for a moment, takes nothing away.
+        fs::write(&file, "").expect("writable");
+        exclusions.check(&running.service);
+        assert_eq!(running.service.digest() == RULES, round == 0);
         fs::write(&file, "# nothing\n").expect("writable");
+        exclusions.check(&running.service);
         exclusions.check(&running.service);
         let denied = ask(&running, VIRUS, 1, ScanFlags::SCRATCH);
         assert_eq!(verdict(&running, denied), (WireVerdict::INFECTED, RULES));
@@ -292,6 +297,12 @@ fn allowing_a_content_is_a_new_digest_and_so_is_allowing_it_no_more() {
     assert_eq!(digests[0], digests[1]);
     // A file that cannot be read allows nothing.
     fs::remove_file(&file).expect("ours");
+    exclusions.check(&running.service);
+    assert_eq!(
+        running.service.digest(),
+        digests[0],
+        "it may be back at once"
+    );
     exclusions.check(&running.service);
     let denied = ask(&running, VIRUS, 1, ScanFlags::SCRATCH);
     assert_eq!(verdict(&running, denied), (WireVerdict::INFECTED, RULES));

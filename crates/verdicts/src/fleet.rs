@@ -16,6 +16,8 @@ use crate::tell::{Teller, Wrong};
 use crate::url::FleetUrl;
 use crate::{Counts, Found};
 
+/// How long a question may wait, unless it is set otherwise.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Questions that wait for the thread that asks; one more is not put.
 const ASKS_MAX: usize = 256;
 /// How long it may take to connect and to be let in. Nobody waits so long.
@@ -49,7 +51,7 @@ impl FleetSettings {
         Self {
             url,
             secret,
-            patience: Duration::from_millis(50),
+            patience: PATIENCE,
             ttl: Duration::from_hours(30 * 24),
             rest_min: Duration::from_secs(1),
             rest_max: Duration::from_mins(1),
@@ -114,9 +116,9 @@ impl Fleet {
         let shared = &self.shared;
         let counts = &shared.counts;
         let now = Instant::now();
-        let patience = shared.settings.patience;
+        let patience = shared.settings.patience.min(limit);
         // Who has less time does not ask: its haste would be taken for the server's slowness.
-        if limit < patience {
+        if patience < shared.settings.patience.min(PATIENCE) {
             counts.fleet_rested.one();
             return Found::Nothing;
         }

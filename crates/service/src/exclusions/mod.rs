@@ -113,15 +113,13 @@ impl ExclusionKeeper {
             Ok(bytes) => parse(&name, &String::from_utf8_lossy(bytes)),
             Err(cause) => Entries {
                 problems: vec![format!(
-                    "cannot read the exclusions {name}: {cause}. Nothing is excluded; contents that \
-                     were allowed stay allowed"
+                    "cannot read the exclusions {name}: {cause}. Nothing is excluded"
                 )],
-                files: self.entries.files.clone(),
                 ..Entries::default()
             },
         };
         self.looked = Some(found.clone());
-        // Half a file is no reason to take away what a container has: that cannot be undone.
+        // Half a file, or one that cannot be read for a moment, is no reason to take away what a container has: that cannot be undone.
         if !at_rest && !self.entries.files.is_subset(&entries.files) {
             return false;
         }
