@@ -144,13 +144,12 @@ fn a_file_that_shrinks_or_vanishes_is_never_clean() {
     assert_eq!(driver.sections_left(), (1, 0));
     let figures = running.service.figures();
     assert_eq!((figures.clean, figures.unscannable), (0, 3));
-    let causes = running
-        .events
-        .all()
-        .into_iter()
-        .filter(|event| matches!(event, Event::Unscannable { .. }))
-        .count();
-    assert_eq!(causes, 3);
+    // They are told after the answer.
+    driver.wait(|| {
+        let events = running.events.all().into_iter();
+        let told = events.filter(|event| matches!(event, Event::Unscannable { .. }));
+        (told.count() == 3).then_some(())
+    });
 }
 
 #[test]
@@ -547,6 +546,9 @@ fn no_section_is_held_while_the_scanner_of_new_rules_is_made() {
         number: 2,
         ..Gate::default()
     });
+    // Somebody listens, with the old rules.
+    let request = driver.ask(file(b"a"), 1);
+    assert_eq!(driver.answer(request).digest, [0; 32]);
     running.service.use_engine(next.clone());
     let request = driver.ask(file(b"!"), 1);
     driver.wait(|| (driver.sections_left() == (0, 0)).then_some(()));
