@@ -31,7 +31,11 @@ impl Folder {
             Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
                 Err(QuarantineError::io("make", path, cause))
             }
-            _ => Self::find(path),
+            Ok(()) => {
+                sync_above(path).map_err(|cause| QuarantineError::io("make", path, cause))?;
+                Self::find(path)
+            }
+            Err(_) => Self::find(path),
         }
     }
 
@@ -65,16 +69,37 @@ impl Folder {
     }
 
     /// Takes away what a writer left that was interrupted. Only whoever holds the lock may: else
-    /// it would be what another one is writing.
+    /// it would be what another one is writing. Only in a folder that has a key: another one may be
+    /// anybody's, with such names of his own.
     pub(crate) fn sweep(&self) -> Result<(), QuarantineError> {
         for name in self.names()? {
-            if name.ends_with(TEMPORARY) {
-                let path = self.path.join(name);
+            let path = self.path.join(&name);
+            let is_ours = name.strip_suffix(TEMPORARY).is_some_and(is_random);
+            if is_ours && fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
                 fs::remove_file(&path)
                     .map_err(|cause| QuarantineError::io("delete", &path, cause))?;
             }
         }
         Ok(())
+    }
+
+    /// Gives a file that was written beside its place its name, durably.
+    #[cfg(unix)]
+    pub(crate) fn name(&self, temporary: &Path, path: &Path) -> io::Result<()> {
+        fs::rename(temporary, path)?;
+        self.sync()
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn name(&self, temporary: &Path, path: &Path) -> io::Result<()> {
+        crate::windows::rename_through(temporary, path)
+    }
+
+    /// Makes an item durable whose writer may have been interrupted after it had its name.
+    pub(crate) fn settle(&self, id: ItemId) -> io::Result<()> {
+        let item = OpenOptions::new().write(true).open(self.item_path(id))?;
+        item.sync_all()?;
+        self.sync()
     }
 
     fn names(&self) -> Result<Vec<String>, QuarantineError> {
@@ -138,12 +163,30 @@ impl Folder {
         File::open(&self.path)?.sync_all()
     }
 
-    /// NTFS writes names to its log in the order in which they are made; a folder has no contents
-    /// of its own that could be flushed.
+    /// A folder of NTFS has no contents of its own that could be flushed: names are made durable as
+    /// they are given ([`Folder::name`]).
     #[cfg(not(unix))]
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Makes what lies in the folder above `path` durable under its name.
+#[cfg(unix)]
+pub(crate) fn sync_above(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| *above != Path::new(""));
+    File::open(above.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn sync_above(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether these are digits as [`random_digits`] makes them.
+fn is_random(digits: &str) -> bool {
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    digits.len() == 16 && digits.bytes().all(digit)
 }
 
 /// Digits that nobody can foresee.

@@ -100,9 +100,11 @@ impl Quarantine {
     pub fn keep(path: &Path, bounds: Bounds) -> Result<Self, QuarantineError> {
         let folder = Folder::make(path)?;
         let lock = folder.lock()?;
-        folder.sweep()?;
         let key = match Key::read(&folder)? {
-            Some(key) => key,
+            Some(key) => {
+                folder.sweep()?;
+                key
+            }
             None if folder.items()?.is_empty() => Key::make(&folder)?,
             None => return Err(QuarantineError::KeyGone(folder.key_path())),
         };
@@ -140,7 +142,12 @@ impl Quarantine {
         let path = self.folder.item_path(id);
         if self.folder.has(id)? {
             match self.verify(id) {
-                Ok(()) => return Ok(Kept::Already(id)),
+                Ok(()) => {
+                    // Whoever wrote it may have failed to make it durable.
+                    let settled = self.folder.settle(id);
+                    settled.map_err(|cause| QuarantineError::io("write", &path, cause))?;
+                    return Ok(Kept::Already(id));
+                }
                 // What cannot be read now is not replaced: it may be whole.
                 Err(error @ QuarantineError::Io { .. }) => return Err(error),
                 Err(_damaged) => {}
@@ -150,8 +157,7 @@ impl Quarantine {
         self.make_room(id, sealer.sealed_bytes(content.len() as u64))?;
         let temporary = self.folder.temporary_path()?;
         let written = write_item(sealer, content, &temporary)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .and_then(|()| self.folder.sync());
+            .and_then(|()| self.folder.name(&temporary, &path));
         if let Err(cause) = written {
             // Already renamed or never made: then there is nothing to take away.
             let _ = fs::remove_file(&temporary);
@@ -255,10 +261,17 @@ impl Quarantine {
         file.sync_all().map_err(failed)?;
         drop(file);
         // A link, and not a rename: that would replace what has come there meanwhile.
-        fs::hard_link(temporary, to).map_err(|cause| match cause.kind() {
-            io::ErrorKind::AlreadyExists => QuarantineError::Exists(to.to_owned()),
-            _ => QuarantineError::io("make", to, cause),
-        })?;
+        let linked = fs::hard_link(temporary, to).or_else(|cause| match cause.kind() {
+            io::ErrorKind::AlreadyExists => Err(cause),
+            // A file system without links.
+            _ => copy_new(temporary, to),
+        });
+        linked
+            .and_then(|()| folder::sync_above(to))
+            .map_err(|cause| match cause.kind() {
+                io::ErrorKind::AlreadyExists => QuarantineError::Exists(to.to_owned()),
+                _ => QuarantineError::io("make", to, cause),
+            })?;
         Ok(metadata)
     }
 
@@ -307,6 +320,19 @@ impl Quarantine {
         }
         Ok(metadata)
     }
+}
+
+/// Copies a file to a name that is not there.
+fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    let mut target = folder::create_new(to)?;
+    let copied = File::open(from)
+        .and_then(|mut source| io::copy(&mut source, &mut target))
+        .and_then(|_| target.sync_all());
+    if copied.is_err() {
+        // Half a file is worse than none; the item is still there.
+        let _ = fs::remove_file(to);
+    }
+    copied
 }
 
 fn write_item(mut sealer: Sealer, mut content: &[u8], path: &Path) -> io::Result<()> {

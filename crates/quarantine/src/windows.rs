@@ -1,5 +1,5 @@
-//! A folder that only the system, administrators and its owner can look into. Not yet run on
-//! Windows.
+//! A folder that only the system, administrators and its owner can look into, and names that are
+//! durable. Not yet run on Windows.
 #![expect(
     unsafe_code,
     reason = "a folder is made with its rights by system calls"
@@ -16,15 +16,33 @@ use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
 };
 use windows_sys::Win32::Security::{PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES};
-use windows_sys::Win32::Storage::FileSystem::CreateDirectoryW;
+use windows_sys::Win32::Storage::FileSystem::{
+    CreateDirectoryW, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
+};
 
 /// Nothing is inherited from above; all rights for the system, administrators and the owner, also
 /// on what is made inside.
 const RIGHTS: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;OW)";
 
+fn wide(path: &Path) -> Vec<u16> {
+    path.as_os_str().encode_wide().chain([0]).collect()
+}
+
+/// Renames a file and returns when the new name is on the disk.
+/// <https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-movefileexw>
+pub(crate) fn rename_through(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (wide(from), wide(to));
+    let flags = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
+    // SAFETY: both paths end in zero and live through the call.
+    match unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     let rights: Vec<u16> = RIGHTS.encode_utf16().chain([0]).collect();
-    let path: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
+    let path = wide(path);
     let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
     // SAFETY: the text ends in zero, the descriptor's place is ours to fill, its size is not asked.
     let converted = unsafe {

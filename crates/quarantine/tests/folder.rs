@@ -39,6 +39,28 @@ fn leftovers_of_a_crash_are_swept_by_the_service_and_by_nobody_else() {
 }
 
 #[test]
+fn files_of_others_are_never_swept() {
+    let (_root, folder) = place();
+    drop(keep(&folder).expect("ours"));
+    let names = [
+        "notes.tmp",
+        "0011223344556677.tmp.tmp",
+        "001122334455667G.tmp",
+    ];
+    for name in names {
+        fs::write(folder.join(name), b"mine").expect("writable");
+    }
+    fs::create_dir(folder.join("0011223344556678.tmp")).expect("writable");
+    drop(keep(&folder).expect("ours"));
+    assert!(names.iter().all(|name| folder.join(name).exists()));
+    // Without a key the folder may be anybody's.
+    fs::remove_file(folder.join("key")).expect("ours");
+    fs::write(folder.join("0011223344556677.tmp"), b"mine").expect("writable");
+    drop(keep(&folder).expect("ours"));
+    assert!(folder.join("0011223344556677.tmp").exists());
+}
+
+#[test]
 fn one_service_at_a_time_puts_items_in() {
     let (_root, folder) = place();
     let first = keep(&folder).expect("ours");
