@@ -245,8 +245,9 @@ fn a_layer_with_an_infected_file_is_never_covered() {
         assert!(!told && causes[0].contains("1 infected"), "{causes:?}");
         assert!(!scene.skips());
         assert_eq!(world.count(Driver::CoverageReported), 0);
-        let named = world.events().all().into_iter().any(|event| {
-            matches!(event, Event::ProactiveLayer { infected_files, .. } if infected_files == [OTHER])
+        let named = world.events().all().into_iter().any(|event| match event {
+            Event::ProactiveLayer { infected_files, .. } => infected_files == [OTHER],
+            _ => false,
         });
         assert!(named);
         scene.end();

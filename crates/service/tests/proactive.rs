@@ -1,5 +1,5 @@
-//! The keeper with helpers that are processes, over real folders: paused, killed in the middle, with
-//! a folder that is renamed in the middle.
+//! The keeper with helpers that are processes, over real folders: paused, killed in the middle,
+//! with a folder that is renamed in the middle.
 #![cfg(unix)]
 
 #[expect(dead_code, reason = "what this test needs of it is a part")]
@@ -131,7 +131,10 @@ impl Scene {
 #[test]
 fn a_busy_host_pauses_it_and_it_goes_on_afterwards() {
     let mut scene = Scene::new();
-    let paused = |event: &Event| matches!(event, Event::ProactivePaused { cause, .. } if cause.contains("95 %"));
+    let paused = |event: &Event| match event {
+        Event::ProactivePaused { cause, .. } => cause.contains("95 %"),
+        _ => false,
+    };
     while scene.opened() < 20 {
         scene.step(10);
     }

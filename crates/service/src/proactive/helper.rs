@@ -55,6 +55,14 @@ pub struct Process {
     broken: Option<String>,
 }
 
+impl Process {
+    /// The process's number in the system.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Runner for Processes {
     type Helper = Process;
 
@@ -139,12 +147,6 @@ impl Helper for Process {
 }
 
 impl Process {
-    /// The process's number in the system.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// How it ended. Its output is closed, so it is about to.
     fn ending(&mut self) -> String {
         let _ = self.child.kill();

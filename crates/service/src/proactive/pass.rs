@@ -1,8 +1,8 @@
 //! One pass over the layers of one volume: begun, every file opened, ended.
 //!
-//! What the driver may believe afterwards hangs on four things: it heard of the beginning before the
-//! first open; every open succeeded; nothing in between was let through for any other reason than a
-//! clean verdict, which its own counters tell; and the epoch is still the same.
+//! What the driver may believe afterwards hangs on four things: it heard of the beginning before
+//! the first open; every open succeeded; nothing in between was let through for any other reason
+//! than a clean verdict, which its own counters tell; and the epoch is still the same.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! The package layers that a container runtime has, by the folders of its own store.
 //!
-//! Docker: `windowsfilter`, one folder a layer, whose files lie in `Files`; `layerchain.json` names
-//! the layers below. containerd: the snapshotter `windows`, one numbered folder a snapshot, likewise
-//! with `Files`; what lies below what is in a database that is not read. A folder without `Files` is
-//! a container's own space or a layer that is just being made.
+//! Docker: `windowsfilter`, one folder a layer, whose files lie in `Files`; `layerchain.json`
+//! names the layers below. containerd: the snapshotter `windows`, one numbered folder a snapshot,
+//! likewise with `Files`; what lies below what is in a database that is not read. A folder without
+//! `Files` is a container's own space or a layer that is just being made.
 //! <https://github.com/moby/moby/tree/master/daemon/graphdriver/windows>
 //! <https://github.com/containerd/containerd/tree/main/plugins/snapshots/windows>
 
