@@ -119,7 +119,8 @@ impl ExclusionKeeper {
             },
         };
         self.looked = Some(found.clone());
-        // Half a file, or one that cannot be read for a moment, is no reason to take away what a container has: that cannot be undone.
+        // Half a file, or one that cannot be read for a moment, is no reason to take away what a
+        // container has: that cannot be undone.
         if !at_rest && !self.entries.files.is_subset(&entries.files) {
             return false;
         }
