@@ -94,8 +94,7 @@ impl Key {
             file.write_all(format!("{FIRST_LINE}{}\n", hex(&key)).as_bytes())?;
             file.sync_all()?;
             drop(file);
-            fs::rename(&temporary, &path)?;
-            folder.sync()
+            folder.name(&temporary, &path)
         };
         write().map_err(cannot)?;
         Ok(Self(key))

@@ -261,12 +261,7 @@ impl Quarantine {
         file.sync_all().map_err(failed)?;
         drop(file);
         // A link, and not a rename: that would replace what has come there meanwhile.
-        let linked = fs::hard_link(temporary, to).or_else(|cause| match cause.kind() {
-            io::ErrorKind::AlreadyExists => Err(cause),
-            // A file system without links.
-            _ => copy_new(temporary, to),
-        });
-        linked
+        fs::hard_link(temporary, to)
             .and_then(|()| folder::sync_above(to))
             .map_err(|cause| match cause.kind() {
                 io::ErrorKind::AlreadyExists => QuarantineError::Exists(to.to_owned()),
@@ -320,19 +315,6 @@ impl Quarantine {
         }
         Ok(metadata)
     }
-}
-
-/// Copies a file to a name that is not there.
-fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
-    let mut target = folder::create_new(to)?;
-    let copied = File::open(from)
-        .and_then(|mut source| io::copy(&mut source, &mut target))
-        .and_then(|_| target.sync_all());
-    if copied.is_err() {
-        // Half a file is worse than none; the item is still there.
-        let _ = fs::remove_file(to);
-    }
-    copied
 }
 
 fn write_item(mut sealer: Sealer, mut content: &[u8], path: &Path) -> io::Result<()> {

@@ -105,6 +105,9 @@ pub struct Sched {
     spawned: AtomicU32,
     started: Instant,
     stack_size: usize,
+    /// Where all threads of a seeded machine run: one of them at a time does, and a hand-over to
+    /// one on another processor costs twice as much.
+    processor: Option<usize>,
 }
 
 impl Sched {
@@ -133,6 +136,9 @@ impl Sched {
             spawned: AtomicU32::new(0),
             started: Instant::now(),
             stack_size,
+            processor: matches!(mode, Mode::Seeded(_))
+                .then(rustix::thread::sched_getcpu)
+                .filter(|processor| *processor < rustix::thread::CpuSet::MAX_CPU),
         }
     }
 
@@ -267,6 +273,12 @@ impl Sched {
 
     /// First thing that a new OS thread does: waits for its turn.
     pub(crate) fn enter(&self, thread: &SimThread) {
+        if let Some(processor) = self.processor {
+            let mut own = rustix::thread::CpuSet::new();
+            own.set(processor);
+            // Without it all is as it is, and slower.
+            let _ = rustix::thread::sched_setaffinity(None, &own);
+        }
         if self.is_seeded() {
             let state = self.state.lock();
             drop(self.wait_turn(state, thread.id()));
