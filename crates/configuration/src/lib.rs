@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use keys::{KEYS, Key, Kind, Setting};
-pub use read::{Broken, Problem, parse};
+pub use read::{Broken, Problem, parse, parse_under};
 
 /// What `siloscand` is configured to. [`Configuration::default`] is an empty file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -47,6 +47,20 @@ impl std::error::Error for Broken {}
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(name: &str, folder: &Path, text: &str) -> Result<Configuration, Broken> {
+    parse_under(name, folder, text, |all| all)
+}
+
+/// The same, with settings from elsewhere put over those of the file by `over`: what does not fit
+/// together then is wrong.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_under(
+    name: &str,
+    folder: &Path,
+    text: &str,
+    over: impl FnOnce(Configuration) -> Configuration,
+) -> Result<Configuration, Broken> {
     let mut reader = Reader {
         name,
         folder,
@@ -63,6 +77,7 @@ pub fn parse(name: &str, folder: &Path, text: &str) -> Result<Configuration, Bro
     for (section, value) in table.get_ref() {
         reader.section(section, value, &mut all);
     }
+    let all = over(all);
     reader.together(&all, table.get_ref());
     if reader.problems.is_empty() {
         return Ok(all);

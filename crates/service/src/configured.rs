@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use siloscan_configuration::{Changes, Configuration, Key, parse};
+use siloscan_configuration::{Changes, Configuration, Key, parse_under};
 
 use crate::events::Event;
 use crate::exclusions::{Excluding, ExclusionKeeper};
@@ -18,7 +18,6 @@ use crate::program::{Beside, worker_settings};
 use crate::rules::RuleKeeper;
 use crate::runtime::Store;
 use crate::service::Service;
-use crate::worker::WorkerSettings;
 
 /// A configuration may have at most so many bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -167,10 +166,8 @@ impl Source {
             format!("{name}:{line}: this is no UTF-8; save the file as UTF-8")
         })?;
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
-        let all = parse(&name, folder, text).map_err(|broken| broken.to_string())?;
-        let all = self.line.over(all);
-        all.check().map_err(|unfit| unfit.to_string())?;
-        Ok(all)
+        parse_under(&name, folder, text, |all| self.line.over(all))
+            .map_err(|broken| broken.to_string())
     }
 }
 
@@ -272,31 +269,30 @@ impl Follower {
         // What can fail comes before what is changed.
         let mut running = self.running.clone();
         let changes = running.adopt(next);
-        let workers = worker_settings(&running)?;
         let (file, memory) = bounds(&running);
         service
             .bound(file, memory)
             .map_err(|cause| cause.to_string())?;
         service.audit(running.audit);
         let before = std::mem::replace(&mut self.running, running);
-        let old_workers = worker_settings(&before)?;
-        self.follow_rules(&before, (&old_workers, workers));
+        let path = &self.rules.workers().program.path;
+        let workers = worker_settings(path.clone(), &self.running);
+        if before.rules != self.running.rules || *self.rules.workers() != workers {
+            self.rules.follow(self.running.rules.as_deref(), workers);
+        }
         *self.proactive.lock() = proactive::Settings::of(&self.running);
         if before.exclusions != self.running.exclusions {
-            self.exclusions = exclusions(&self.running);
+            let next = exclusions(&self.running);
+            self.exclusions = match (self.exclusions.take(), next) {
+                (Some(before), Some(next)) => Some(next.after(before)),
+                (_, next) => next,
+            };
             if self.exclusions.is_none() {
                 service.exclude(Excluding::default());
                 service.allow(BTreeSet::new());
             }
         }
         Ok(changes)
-    }
-
-    fn follow_rules(&mut self, before: &Configuration, workers: (&WorkerSettings, WorkerSettings)) {
-        let (old, new) = workers;
-        if before.rules != self.running.rules || *old != new {
-            self.rules.follow(self.running.rules.as_deref(), new);
-        }
     }
 }
 

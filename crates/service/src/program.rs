@@ -205,9 +205,14 @@ fn threads(all: &Configuration) -> usize {
     }
 }
 
-pub(crate) fn worker_settings(all: &Configuration) -> Result<WorkerSettings, String> {
-    let path = std::env::current_exe()
-        .map_err(|cause| format!("cannot tell which program this is, to start workers: {cause}"))?;
+/// Which program this is. To be asked once: where its file is replaced while it runs, Linux gives
+/// another name.
+fn own_path() -> Result<PathBuf, String> {
+    std::env::current_exe()
+        .map_err(|cause| format!("cannot tell which program this is, to start workers: {cause}"))
+}
+
+pub(crate) fn worker_settings(path: PathBuf, all: &Configuration) -> WorkerSettings {
     let program = Program {
         path,
         arguments: std::iter::once(WORKER_ARGUMENT.to_owned())
@@ -215,15 +220,18 @@ pub(crate) fn worker_settings(all: &Configuration) -> Result<WorkerSettings, Str
             .collect(),
         variables: Vec::new(),
     };
-    Ok(WorkerSettings {
+    WorkerSettings {
         memory_bytes_max: all.worker_memory_mib.saturating_mul(1 << 20),
         strikes_max: all.worker_strikes,
         ..WorkerSettings::new(program, threads(all))
-    })
+    }
 }
 
 /// Serves until told to end. True when something was detected.
 fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
+    // First: an end may be asked for while all the rest is being made.
+    let asked_to_end = Arc::new(AtomicBool::new(false));
+    end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
     let source = source(options);
     let (all, bytes) = source.read()?;
     let kind = Beside::of(&all).around(kind);
@@ -238,7 +246,14 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     let bound = all
         .metrics
         .map(|at| metrics::bind(at, all.metrics_anywhere));
-    let bound = bound.transpose().map_err(|cause| cause.to_string())?;
+    let bound = match bound.transpose() {
+        // Whoever holds the port must not keep files from being scanned.
+        Err(cause @ metrics::EndpointError::Bind(..)) => {
+            tracing::error!("{cause}. Until the next start nobody can ask");
+            None
+        }
+        bound => bound.map_err(|cause| cause.to_string())?,
+    };
     let (events, writer) = EventQueue::start(all.events.as_deref()).map_err(|cause| {
         let file = all.events.as_deref().unwrap_or_else(|| Path::new("-"));
         format!(
@@ -248,7 +263,7 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     })?;
     let verdicts = kept::open(&all, &events)?;
     let rules = all.rules.as_deref();
-    let workers = worker_settings(&all)?;
+    let workers = worker_settings(own_path()?, &all);
     let keeper = RuleKeeper::new(Arc::clone(&kind), rules, workers.clone());
     let mut packed = kind.pack(rules);
     for cause in std::mem::take(&mut packed.problems) {
@@ -266,8 +281,6 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     }
     let endpoint = bound.map(|bound| tell_metrics(bound, &service, begun));
     let _endpoint = endpoint.transpose()?;
-    let asked_to_end = Arc::new(AtomicBool::new(false));
-    end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
     let store = all.runtime_store.as_deref().map(Store::new);
     let remedies = RemedyKeeper::new(quarantine, store);
     let mut follower = Follower::new(source, all, bytes, keeper);

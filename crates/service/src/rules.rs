@@ -92,6 +92,11 @@ impl RuleKeeper {
         }
     }
 
+    /// What new sets get workers by.
+    pub(crate) fn workers(&self) -> &WorkerSettings {
+        &self.workers
+    }
+
     /// Follows `folder` from now on, with workers by `workers`. What runs stays until a check has
     /// put the new set in its place.
     pub fn follow(&mut self, folder: Option<&Path>, workers: WorkerSettings) {
@@ -99,6 +104,7 @@ impl RuleKeeper {
         self.anew |= self.workers != workers;
         self.workers = workers;
         self.packed = None;
+        self.retry = Retry::default();
     }
 
     /// Reads the signatures if they have changed since, and takes them into use if all of them are
@@ -118,7 +124,10 @@ impl RuleKeeper {
             // It changed while it was read: half of it may be of yesterday.
             return Checked::Unchanged;
         }
-        self.packed = Some(self.seen.clone());
+        if self.packed.replace(self.seen.clone()).as_ref() != Some(&self.seen) {
+            // What was to be tried again is not there any more.
+            self.retry = Retry::default();
+        }
         if !packed.problems.is_empty() {
             return kept(service, std::mem::take(&mut packed.problems));
         }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn siloscand(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_siloscand"))
@@ -115,7 +115,7 @@ fn metrics_are_told_to_others_only_when_that_is_asked_for() {
         .unwrap();
     fails_with(
         &["--once", "--socket", "/x", "--metrics", &taken.0],
-        &[&taken.0, "another address with --metrics"],
+        &[&taken.0, "another address with --metrics", "cannot connect"],
     );
 }
 
@@ -198,6 +198,13 @@ fn a_wrong_configuration_is_told_line_by_line_and_starts_nothing() {
     fails_with(&line, &["64 MiB do not fit into scan.memory_mib = 32"]);
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended, or its test has failed.
+        let _ = self.program.kill();
+    }
+}
+
 /// A program that runs, and the events that it writes.
 struct Running {
     program: Child,
@@ -223,7 +230,9 @@ impl Running {
 
     /// Waits for the next event of that name.
     fn next(&mut self, name: &str) -> serde_json::Value {
+        let patience = Instant::now() + Duration::from_mins(5);
         loop {
+            assert!(Instant::now() < patience, "no {name} comes");
             let text = std::fs::read_to_string(&self.events).unwrap_or_default();
             let whole = text
                 .split_inclusive('\n')

@@ -73,7 +73,7 @@ impl Prometheus {
     fn start(target: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = format!(
-            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 1s\n\
+            "global:\n  scrape_interval: 3s\n  scrape_timeout: 3s\n  evaluation_interval: 1s\n\
              rule_files: [{:?}]\nscrape_configs:\n  - job_name: siloscan\n    \
              static_configs: [{{targets: [\"{target}\"]}}]\n",
             fs::canonicalize(grafana().join("alerts.yml")).expect("the alerts"),
@@ -173,7 +173,7 @@ fn a_real_prometheus_understands_every_query_of_the_dashboard() {
     {
         std::thread::sleep(Duration::from_millis(100));
     }
-    let up = prometheus.query("up{job=\"siloscan\"}");
+    let up = prometheus.query("max_over_time(up{job=\"siloscan\"}[1m])");
     assert_eq!(up[0]["value"][1], "1", "{up:?}");
     let clean = prometheus.query("siloscan_scans_total{outcome=\"clean\"}");
     assert_eq!(clean[0]["value"][1], "3", "{clean:?}");
@@ -206,7 +206,7 @@ fn alerts_are_well(observed: &Observed, prometheus: &Prometheus) {
     });
     assert!(rules.len() >= 10, "{rules:?}");
     assert!(rules.iter().all(|(_, health)| health == "ok"), "{rules:?}");
-    let alerts = prometheus.query("ALERTS");
+    let alerts = prometheus.query("ALERTS{alertstate=\"firing\"}");
     assert!(alerts.is_empty(), "{alerts:?}");
     let found = observed.verdict(&eicar_test_file());
     assert_eq!(found, WireVerdict::INFECTED);

@@ -80,6 +80,14 @@ impl ExclusionKeeper {
         self
     }
 
+    /// The same, in the place of `before`: what that one allowed is taken away as by a change of
+    /// its own file.
+    #[must_use]
+    pub(crate) fn after(mut self, before: Self) -> Self {
+        self.entries = before.entries;
+        self
+    }
+
     /// Reads the file, and puts what it says in force if it has changed, or if a container has come
     /// that it excludes. A file that cannot be read excludes nothing.
     pub fn check<P: Platform>(&mut self, service: &Service<P>) {

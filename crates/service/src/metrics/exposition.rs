@@ -19,6 +19,7 @@ pub fn exposition(status: &Status) -> String {
     service(&mut text, status);
     rules(&mut text, status);
     requests(&mut text, status);
+    detections(&mut text, status);
     durations(&mut text, status);
     resources(&mut text, status);
     workers(&mut text, status);
@@ -107,6 +108,11 @@ fn service(text: &mut Text, status: &Status) {
         "siloscan_connected",
         "1 while there is a connection to the driver.",
         u64::from(status.connected),
+    );
+    text.gauge(
+        "siloscan_audit",
+        "1 while detections are reported and not denied.",
+        u64::from(status.audit),
     );
     let counts = &status.counts;
     for (name, help, value) in [
@@ -208,6 +214,23 @@ fn requests(text: &mut Text, status: &Status) {
         "Requests of the driver to stop a scan.",
         counts.stop_requests,
     );
+}
+
+/// What became of detections.
+fn detections(text: &mut Text, status: &Status) {
+    let counts = &status.counts;
+    let name = "siloscan_detections_total";
+    text.begin(name, "counter", "What became of detections.");
+    for (end, count) in [
+        ("allowed", counts.allowed),
+        ("audited", counts.audited),
+        ("quarantined", counts.quarantined),
+        ("not-quarantined", counts.not_quarantined),
+        ("not-followed-up", counts.remedies_dropped),
+        ("told-of-a-layer", counts.layer_detections),
+    ] {
+        text.sample(name, &[("end", end)], count);
+    }
 }
 
 fn durations(text: &mut Text, status: &Status) {

@@ -30,6 +30,8 @@ pub struct Status {
     pub uptime_ms: u64,
     /// Whether there is a connection to the driver.
     pub connected: bool,
+    /// Whether detections are reported and not denied.
+    pub audit: bool,
     /// The rule set in use.
     pub rules: RulesStatus,
     /// What the driver told last.
@@ -247,6 +249,7 @@ impl<P: Platform> Service<P> {
             service: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             connected: self.is_connected(),
+            audit: self.policy().audit,
             rules: RulesStatus {
                 digest: scans.digest().to_string(),
                 count: scans.rule_count().map(|count| count as u64),

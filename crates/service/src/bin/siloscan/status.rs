@@ -131,6 +131,17 @@ impl Verdict {
                 "only the built-in rule is in use; name a folder of rules with --rules".to_owned(),
             );
         }
+        if status.audit {
+            let text = "nothing is denied, only reported: detections.audit (--audit)";
+            hints.push(text.to_owned());
+        }
+        if counts.not_quarantined > 0 {
+            hints.push(format!(
+                "{} infected files could not be moved to the quarantine since the start and are \
+                 denied where they are; the events \"not_quarantined\" say why",
+                counts.not_quarantined
+            ));
+        }
         if counts.refused > 0 {
             hints.push(format!(
                 "{} requests found no thread or no worker in time since the start; --threads \
@@ -364,6 +375,16 @@ mod tests {
             assert_eq!(told.len(), 1, "{told:?}");
             assert!(told[0].contains(word), "{word} is not in {told:?}");
         }
+    }
+
+    #[test]
+    fn an_audit_and_a_quarantine_that_fails_are_told() {
+        let mut status = well();
+        status.audit = true;
+        status.counts.not_quarantined = 3;
+        let hints = Verdict::of(&status).hints.join("\n");
+        assert!(hints.contains("--audit"), "{hints}");
+        assert!(hints.contains("3 infected files"), "{hints}");
     }
 
     #[test]
