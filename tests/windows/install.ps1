@@ -99,7 +99,10 @@ function Install-Service {
     param([Parameter(Mandatory)] [string] $Folder)
     $own = Join-Path $env:ProgramFiles 'siloscan'
     $null = New-Item -ItemType Directory -Path $own -Force
-    Copy-Item -Path (Join-Path $Folder 'siloscand.exe') -Destination $own -Force
+    # The command lies beside the service, which starts it for proactive scans.
+    foreach ($name in @('siloscand.exe', 'siloscan.exe')) {
+        Copy-Item -Path (Join-Path $Folder $name) -Destination $own -Force
+    }
     $events = Join-Path $own 'events.jsonl'
     $binary = "`"$own\siloscand.exe`" --service --events `"$events`""
     $null = New-Service -Name 'siloscand' -BinaryPathName $binary -StartupType Manual `
