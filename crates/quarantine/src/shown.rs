@@ -17,8 +17,8 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// The same for a text of JSON: what could steer is written as JSON's own `\uXXXX`. Line ends stay:
-/// within its strings JSON has none.
+/// The same for a text of JSON: what could steer is written as JSON's own escape, by its number.
+/// Line ends stay: within its strings JSON has none.
 #[must_use]
 pub fn printable_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
