@@ -158,6 +158,18 @@ impl Configuration {
                         (--metrics <ADDRESS:PORT>)";
             return wrong(&[("metrics", "anywhere")], said);
         }
+        if let Some(address) = self.metrics.filter(|at| !at.ip().is_loopback())
+            && !self.metrics_anywhere
+        {
+            return Err(Unfit {
+                keys: &[("metrics", "listen")],
+                message: format!(
+                    "{address} is not an address of this machine alone, and whoever asks there is \
+                     told what is excluded from scans; take 127.0.0.1, or set metrics.anywhere \
+                     (--metrics-anywhere) if a firewall guards it"
+                ),
+            });
+        }
         if self.memory_mib >= self.max_file_mib {
             return Ok(());
         }

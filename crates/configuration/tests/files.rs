@@ -104,6 +104,9 @@ fn what_does_not_fit_together_is_told_at_one_of_both() {
     assert!(told[0].starts_with("siloscand.toml:3:13: verdicts.fleet and"));
     let told = problems("metrics.listen = 'localhost'\n");
     assert!(told[0].starts_with("siloscand.toml:1:18: `listen` is an address"));
+    let told = problems("[metrics]\nlisten = '[::]:9753'\n");
+    assert!(told[0].starts_with("siloscand.toml:2:10: [::]:9753 is not"));
+    read("[metrics]\nlisten = '[::]:9753'\nanywhere = true\n");
     let told = problems("metrics.anywhere = true\n");
     assert!(told[0].starts_with("siloscand.toml:1:20: metrics.anywhere (--m"));
     let told = problems("engine.amsi = true\nverdicts.file = 'v'\n");

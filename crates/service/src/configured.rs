@@ -12,9 +12,10 @@ use siloscan_configuration::{Changes, Configuration, Key, parse_under};
 
 use crate::events::Event;
 use crate::exclusions::{Excluding, ExclusionKeeper};
+use crate::kept;
 use crate::platform::Platform;
 use crate::proactive;
-use crate::program::{Beside, worker_settings};
+use crate::program::{Beside, settings, worker_settings};
 use crate::rules::RuleKeeper;
 use crate::runtime::Store;
 use crate::service::Service;
@@ -166,8 +167,13 @@ impl Source {
             format!("{name}:{line}: this is no UTF-8; save the file as UTF-8")
         })?;
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
-        parse_under(&name, folder, text, |all| self.line.over(all))
-            .map_err(|broken| broken.to_string())
+        let all = parse_under(&name, folder, text, |all| self.line.over(all))
+            .map_err(|broken| broken.to_string())?;
+        // A start with it would fail; to be told now, and not then.
+        let settings = settings(&all, false);
+        settings.check().map_err(|cause| cause.to_string())?;
+        kept::settings(&all)?;
+        Ok(all)
     }
 }
 

@@ -10,8 +10,9 @@ use crate::worker::Content;
 /// Bytes that are hashed before looking whether the scan was stopped.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The verdicts that are kept, if that is asked for. `events` hears what is wrong with them.
-pub(crate) fn open(all: &Configuration, events: &EventQueue) -> Result<Option<Verdicts>, String> {
+/// Where verdicts are kept, if that is asked for; what is wrong with it, as far as no file but
+/// the fleet's key has to be opened for that.
+pub(crate) fn settings(all: &Configuration) -> Result<Option<Settings>, String> {
     let Some(file) = &all.verdicts else {
         return Ok(None);
     };
@@ -21,6 +22,14 @@ pub(crate) fn open(all: &Configuration, events: &EventQueue) -> Result<Option<Ve
         let secret = Secret::read(key).map_err(text)?;
         settings.fleet = Some(FleetSettings::new(url, secret));
     }
+    Ok(Some(settings))
+}
+
+/// The verdicts that are kept, if that is asked for. `events` hears what is wrong with them.
+pub(crate) fn open(all: &Configuration, events: &EventQueue) -> Result<Option<Verdicts>, String> {
+    let Some(settings) = settings(all)? else {
+        return Ok(None);
+    };
     let events = events.clone();
     let tell = Box::new(move |cause| events.report(Event::BrokenVerdicts { cause }));
     Verdicts::open(settings, tell).map(Some).map_err(text)

@@ -184,7 +184,7 @@ fn source(options: &Options) -> Source {
     }
 }
 
-fn settings(all: &Configuration, once: bool) -> Settings {
+pub(crate) fn settings(all: &Configuration, once: bool) -> Settings {
     let (file_bytes_max, memory_bytes_max) = bounds(all);
     Settings {
         threads: threads(all),
@@ -236,16 +236,13 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     let (all, bytes) = source.read()?;
     let kind = Beside::of(&all).around(kind);
     let settings = settings(&all, options.once);
-    settings.check().map_err(|cause| cause.to_string())?;
     let quarantine = all.quarantine.as_deref();
     let quarantine = quarantine
         .map(|folder| Quarantine::keep(folder, Bounds::default()))
         .transpose()
         .map_err(|cause| cause.to_string())?;
     let begun = Instant::now();
-    let bound = all
-        .metrics
-        .map(|at| metrics::bind(at, all.metrics_anywhere));
+    let bound = all.metrics.map(metrics::bind);
     let bound = match bound.transpose() {
         // Whoever holds the port must not keep files from being scanned.
         Err(cause @ metrics::EndpointError::Bind(..)) => {

@@ -128,10 +128,12 @@ impl RuleKeeper {
             // What was to be tried again is not there any more.
             self.retry = Retry::default();
         }
-        if !packed.problems.is_empty() {
+        let is_same = packed.digest == service.scans().digest();
+        // New workers for what runs: what is left out of it was left out before.
+        if !packed.problems.is_empty() && !(is_same && self.anew) {
             return kept(service, std::mem::take(&mut packed.problems));
         }
-        if packed.digest == service.scans().digest() && !self.anew {
+        if is_same && !self.anew {
             return Checked::Unchanged;
         }
         let (digest, rules) = (packed.digest.to_string(), packed.rules);

@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use driver_side::{DriverSide, PATIENCE};
 use observed::{CLEAN, CONTAINER, ask, grafana, observed, queries};
 use siloscan_core::wire::WireVerdict;
-use siloscan_service::metrics::{EndpointError, STATUS_VERSION, Status, bind};
+use siloscan_service::metrics::{STATUS_VERSION, Status};
 use siloscan_service::platform::ConnectError;
 
 /// The words of a text that begin so.
@@ -153,16 +153,6 @@ fn hostile_guests_cost_nobody_else_anything() {
         TcpStream::connect(address).is_err(),
         "nobody listens any more"
     );
-}
-
-#[test]
-fn an_address_that_others_reach_is_taken_only_when_asked_for() {
-    let everywhere = "0.0.0.0:0".parse().expect("an address");
-    let refused = bind(everywhere, false).err().expect("refused");
-    assert!(matches!(refused, EndpointError::NotLoopback(_)));
-    assert!(refused.to_string().contains("--metrics-anywhere"));
-    assert!(bind(everywhere, true).is_ok());
-    assert!(bind("[::1]:0".parse().expect("an address"), false).is_ok());
 }
 
 fn siloscan(arguments: &[&str]) -> Output {

@@ -190,6 +190,26 @@ fn a_wrong_configuration_is_told_line_by_line_and_starts_nothing() {
     std::fs::write(&file, [b'[', 0xff]).unwrap();
     fails_with(&["--check", "--config", name], &[":1:", "UTF-8"]);
 
+    // With these the next start would fail.
+    let fleet = "[verdicts]\nfile = 'v'\nfleet = 'redis://h:port'\nfleet_key = 'k'\n";
+    std::fs::write(&file, fleet).unwrap();
+    fails_with(&["--check", "--config", name], &["no number as port"]);
+    std::fs::write(&file, "metrics.listen = '[::]:1'\n").unwrap();
+    let place = format!("{name}:1:18: ");
+    fails_with(
+        &["--check", "--config", name],
+        &[&place, "--metrics-anywhere"],
+    );
+    let many = [
+        "--check",
+        "--config",
+        name,
+        "--metrics-anywhere",
+        "--threads",
+        "257",
+    ];
+    fails_with(&many, &["257 scanning threads"]);
+
     std::fs::write(&file, "[scan]\nmax_file_mib = 64\n").unwrap();
     let output = siloscand(&["--check", "--config", name]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -330,5 +350,23 @@ fn a_changed_configuration_is_taken_up_as_a_whole_or_not_at_all() {
     running.changes(&keys, &[]);
     assert_eq!(running.next("exclusions")["containers"], 1);
     assert_eq!(running.next("rules")["digest"], first["digest"]);
+    running.end();
+}
+
+#[test]
+fn a_bound_of_workers_changes_beside_a_broken_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    rules_and_exclusions(folder);
+    std::fs::write(folder.join("one/bad.yar"), "rule {").unwrap();
+    configure(folder, "threads = 1\n[engine]\nrules = 'one'");
+    let mut running = Running::start(folder);
+    let first = running.next("rules");
+
+    let text = "threads = 1\nworker_memory_mib = 512\n[engine]\nrules = 'one'";
+    configure(folder, text);
+    running.changes(&["scan.worker_memory_mib"], &[]);
+    let again = running.next("rules");
+    assert_eq!(again["digest"], first["digest"], "new workers");
     running.end();
 }

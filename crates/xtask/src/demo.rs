@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::command;
+use crate::compiling;
 use crate::driver::Request;
 use crate::packages;
 use crate::say::Say;
@@ -46,10 +47,7 @@ pub fn on_driver(
     cargo
         .current_dir(root)
         .args(["build", "--locked", "--workspace", "--bins"]);
-    let done = cargo
-        .status()
-        .map_err(|e| Trouble::new(format!("cannot run cargo: {e}")))?;
-    if !done.success() {
+    if !compiling::build(&mut cargo, say, "programs")? {
         return Err(
             Trouble::new(format!("{program} does not compile")).next("see the compiler above")
         );

@@ -5,17 +5,18 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::command;
+use crate::compiling::Compiling;
 use crate::files;
 use crate::kit::wdk::{self, Wdk};
 use crate::kit::{Kit, lock, wdk_build};
 use crate::link::{self, Linked};
 use crate::packages;
-use crate::say::{self, Say};
+use crate::say::Say;
 use crate::toolchain::{self, TARGET, Toolchain, Wish};
 use crate::trouble::{Outcome, Trouble};
 use crate::wrapper;
@@ -192,16 +193,9 @@ impl Driver {
 
     /// Compiles and links, only what is not up to date.
     pub fn build(&self, say: &mut Say) -> Outcome<Built> {
-        let start = Instant::now();
-        let (compiled, warnings) = self.compile(say)?;
+        let (compiling, warnings) = self.compile(say)?;
         self.check_lock()?;
-        match compiled {
-            0 => say.step("compile", "nothing to do"),
-            n => say.step(
-                "compile",
-                &format!("{n} crates ({})", say::time(start.elapsed())),
-            ),
-        }
+        let compiled = compiling.end(say);
         let linked = link::link(&Linked {
             root: Path::new(&self.place.root),
             release: &self.release(),
@@ -219,8 +213,8 @@ impl Driver {
         })
     }
 
-    /// How many crates were compiled, and what the compiler warned of.
-    fn compile(&self, say: &mut Say) -> Outcome<(usize, Vec<String>)> {
+    /// What was compiled, and what the compiler warned of.
+    fn compile(&self, say: &mut Say) -> Outcome<(Compiling, Vec<String>)> {
         let mut cargo = self.cargo("rustc")?;
         cargo.args([
             "--package",
@@ -239,27 +233,21 @@ impl Driver {
         cargo
             .env(wrapper::ROOT, &self.place.root)
             .env(wrapper::TARGET_DIR, &self.place.target);
-        let (mut fresh, mut compiled, start) = (0, 0, Instant::now());
+        let mut compiling = Compiling::begin("compile");
         let mut warnings = Vec::new();
         say.moving("compile", "resolving");
         let done = command::lines(&mut cargo, |line| {
-            let Some((name, was_fresh)) = artifact(line) else {
-                if let Some(text) = diagnostic(line) {
-                    say.clear();
-                    eprint!("{text}");
-                    warnings.push(text);
-                }
-                return;
-            };
-            *(if was_fresh { &mut fresh } else { &mut compiled }) += 1;
-            if !was_fresh {
-                let text = format!("{compiled} crates, {name} ({})", say::time(start.elapsed()));
-                say.moving("compile", &text);
+            if !compiling.see(line, say)
+                && let Some(text) = diagnostic(line)
+            {
+                say.clear();
+                eprint!("{text}");
+                warnings.push(text);
             }
         })?;
         say.clear();
         match done {
-            true => Ok((compiled, warnings)),
+            true => Ok((compiling, warnings)),
             false => Err(Trouble::new("the driver does not compile")
                 .next("see what the compiler says above")),
         }
@@ -281,18 +269,6 @@ fn diagnostic(line: &str) -> Option<String> {
     let message: Value = serde_json::from_str(line).ok()?;
     let text = message.get("message")?.get("rendered")?.as_str()?;
     Some(text.to_owned())
-}
-
-/// The name in a message of Cargo about a finished crate, and whether it was there before.
-pub fn artifact(line: &str) -> Option<(String, bool)> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    if message["reason"] != "compiler-artifact" {
-        return None;
-    }
-    Some((
-        message["target"]["name"].as_str()?.to_owned(),
-        message["fresh"].as_bool()?,
-    ))
 }
 
 /// The folder of the wdk-build that the committed lock file names, fetched if need be.

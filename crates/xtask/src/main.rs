@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod compiling;
 mod demo;
 mod driver;
 mod files;

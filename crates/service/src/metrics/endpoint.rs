@@ -44,12 +44,6 @@ pub type Facts = Box<dyn Fn() -> Status + Send>;
 /// Why there is no endpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// Others than this machine's users could ask.
-    #[error(
-        "{0} is not an address of this machine alone, and whoever asks there is told what is \
-         excluded from scans; take 127.0.0.1, or add --metrics-anywhere if a firewall guards it"
-    )]
-    NotLoopback(SocketAddr),
     /// The system did not give the address.
     #[error("cannot tell metrics at {0}: {1}; name another address with --metrics")]
     Bind(SocketAddr, #[source] io::Error),
@@ -61,14 +55,12 @@ pub struct Bound {
     address: SocketAddr,
 }
 
-/// Takes an address; one that only this machine reaches, unless `anywhere`.
+/// Takes an address. There is no login: whether others than this machine may reach it, the
+/// configuration decides.
 ///
 /// # Errors
 /// [`EndpointError`].
-pub fn bind(address: SocketAddr, anywhere: bool) -> Result<Bound, EndpointError> {
-    if !anywhere && !address.ip().is_loopback() {
-        return Err(EndpointError::NotLoopback(address));
-    }
+pub fn bind(address: SocketAddr) -> Result<Bound, EndpointError> {
     let failed = |cause| EndpointError::Bind(address, cause);
     let listener = TcpListener::bind(address).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;

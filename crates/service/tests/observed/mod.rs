@@ -49,7 +49,7 @@ pub fn observed() -> Observed {
     let running = Running::start(workers.expect("workers start"), settings);
     let service = Arc::clone(&running.service);
     let begun = Instant::now();
-    let bound = bind("127.0.0.1:0".parse().expect("an address"), false).expect("a port");
+    let bound = bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let endpoint = bound
         .start(Box::new(move || service.status(begun.elapsed())))
         .expect("a thread");

@@ -2,16 +2,16 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Deserialize;
 use siloscan_service::metrics::{PATH_STATUS, STATUS_VERSION, Status};
 
-/// Longest wait for a connection, and for each part of the answer.
+/// Longest wait for a connection and all of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A longer answer is not the service's, in bytes.
-const ANSWER_BYTES_MAX: u64 = 4 << 20;
+const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Whom to ask.
 #[derive(Args)]
@@ -68,14 +68,24 @@ impl Whom {
 
 /// All that the other side says until it hangs up.
 fn get(address: SocketAddr) -> io::Result<Vec<u8>> {
+    let end = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let request =
         format!("GET {PATH_STATUS} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
+    while answer.len() < ANSWER_BYTES_MAX {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut part)? {
+            0 => break,
+            more => answer.extend_from_slice(part.get(..more).unwrap_or_default()),
+        }
+    }
     Ok(answer)
 }
 

@@ -107,13 +107,6 @@ impl Verdict {
                 size(memory.limit_bytes)
             ));
         }
-        if status.counts.bad_messages > 0 {
-            attention.push(format!(
-                "{} messages of the driver made no sense; install driver and service of one \
-                 release",
-                status.counts.bad_messages
-            ));
-        }
     }
 
     fn good_to_know(&mut self, status: &Status) {
@@ -140,6 +133,13 @@ impl Verdict {
                 "{} infected files could not be moved to the quarantine since the start and are \
                  denied where they are; the events \"not_quarantined\" say why",
                 counts.not_quarantined
+            ));
+        }
+        if counts.bad_messages > 0 {
+            hints.push(format!(
+                "{} messages of the driver made no sense since the start; install driver and \
+                 service of one release",
+                counts.bad_messages
             ));
         }
         if counts.refused > 0 {
@@ -358,7 +358,6 @@ mod tests {
             (attention(|s| s.connected = false), "load the driver"),
             (attention(|s| s.load.waiting = 2), "--threads"),
             (attention(|s| s.memory.used_bytes = 1 << 30), "--memory-mib"),
-            (attention(|s| s.counts.bad_messages = 1), "one release"),
             (
                 attention(|s| s.workers = Some(WorkersStatus::default())),
                 "no worker",
