@@ -176,8 +176,12 @@ impl<'w> Scene<'w> {
     /// Lets the keeper work until so many scans have ended; of the last one whether the driver was
     /// told, and why not.
     fn ended(&mut self, scans: usize) -> (bool, Vec<String>) {
+        self.ended_by(&settings(), scans)
+    }
+
+    fn ended_by(&mut self, settings: &Settings, scans: usize) -> (bool, Vec<String>) {
         loop {
-            self.step(&settings());
+            self.step(settings);
             let told = self.world.events().all();
             let ended = told.into_iter().filter_map(|event| match event {
                 Event::ProactiveDone {
@@ -268,14 +272,51 @@ fn an_open_that_succeeds_without_a_verdict_proves_nothing() {
 }
 
 #[test]
-fn a_helper_that_dies_is_replaced_and_the_scan_goes_on() {
+fn a_helper_that_dies_is_replaced_and_the_scan_goes_on_and_proves_nothing() {
     everywhere(&finding(), |world| {
         let mut scene = Scene::new(world);
         scene.helpers.dying.store(1, Ordering::SeqCst);
-        assert_eq!(scene.ended(1), covered());
-        assert!(scene.skips());
+        let (told, causes) = scene.ended(1);
+        // What was renamed while it was replaced may have been on neither list.
+        assert!(!told && causes[0].contains("1 helpers"), "{causes:?}");
+        assert!(!scene.skips());
         let figures = world.service().expect("it runs").figures();
         assert_eq!((figures.proactive_files, figures.helpers_crashed), (2, 1));
+        scene.end();
+    });
+}
+
+/// The settings, with a folder more.
+fn with(folder: &str) -> Settings {
+    let mut settings = settings();
+    settings.sources.folders.push(folder.into());
+    settings
+}
+
+#[test]
+fn a_layer_whose_volume_cannot_be_told_leaves_every_volume_in_doubt() {
+    everywhere(&finding(), |world| {
+        let mut scene = Scene::new(world);
+        let (told, causes) = scene.ended_by(&with(r"X:\nowhere"), 1);
+        assert!(!told && causes[0].contains("volume cannot"), "{causes:?}");
+        assert!(!scene.skips());
+        scene.end();
+    });
+}
+
+#[test]
+fn a_layer_that_comes_later_takes_back_what_was_said_of_its_volume() {
+    everywhere(&finding(), |world| {
+        let mut scene = Scene::new(world);
+        assert_eq!(scene.ended(1), covered());
+        assert!(scene.skips());
+        scene.admin.run(|p| {
+            p.create_directory(r"C:\later").expect("a new directory");
+        });
+        while world.count(Driver::CoverageWithdrawn) == 0 {
+            scene.step(&with(r"C:\later"));
+        }
+        assert!(!scene.skips());
         scene.end();
     });
 }

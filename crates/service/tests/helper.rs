@@ -159,10 +159,10 @@ fn it_ends_with_its_input_and_when_it_is_let_go() {
     let id = helper.id();
     assert!(Path::new(&format!("/proc/{id}")).exists());
     drop(helper);
-    assert!(
-        !Path::new(&format!("/proc/{id}")).exists(),
-        "it was waited for"
-    );
+    // Somebody waits for it; the test's own limit ends this where nobody does.
+    while Path::new(&format!("/proc/{id}")).exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     // As when the service dies: nobody kills it, its input ends.
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_siloscan"))
         .args(["warm", "--paced"])

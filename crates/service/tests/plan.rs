@@ -1,7 +1,7 @@
 //! What is due when, how fast it may go, and when it pauses.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use siloscan_core::key::VolumeGuid;
@@ -23,22 +23,22 @@ fn everything_is_due_once_in_each_epoch_after_the_hosts_delay() {
     let volumes = [volume(1, &["a"]), volume(2, &["b"])];
     let mut plan = Plan::default();
     assert_eq!(plan.due(&volumes, at(0)), None, "no epoch yet");
-    assert!(plan.note(7, false, at(10), at(60)));
-    assert!(!plan.note(7, false, at(20), at(60)));
+    assert!(plan.note((1, 7), false, at(10), at(60)));
+    assert!(!plan.note((1, 7), false, at(20), at(60)));
     assert_eq!(plan.due(&volumes, at(69)), None);
     assert_eq!(plan.due(&volumes, at(70)), Some(&volumes[0]));
     plan.ended(&volumes[0], Ended::Proved, at(80));
     assert_eq!(plan.due(&volumes, at(80)), Some(&volumes[1]));
     plan.ended(&volumes[1], Ended::Opened, at(90));
     assert_eq!(plan.due(&volumes, at(1_000_000)), None);
-    assert!(plan.note(8, false, at(1_000_000), at(0)));
+    assert!(plan.note((1, 8), false, at(1_000_000), at(0)));
     assert_eq!(plan.due(&volumes, at(1_000_000)), Some(&volumes[0]));
 }
 
 #[test]
 fn a_new_layer_and_the_drivers_wish_make_a_volume_due_again() {
     let mut plan = Plan::default();
-    plan.note(1, false, at(0), at(0));
+    plan.note((1, 1), false, at(0), at(0));
     plan.ended(&volume(1, &["a", "b"]), Ended::Proved, at(1));
     let due = |plan: &Plan, folders: &[&str]| plan.due(&[volume(1, folders)], at(2)).is_some();
     assert!(!due(&plan, &["b", "a"]));
@@ -47,7 +47,14 @@ fn a_new_layer_and_the_drivers_wish_make_a_volume_due_again() {
         "a layer that went leaves nothing to do"
     );
     assert!(due(&plan, &["a", "c"]));
-    plan.note(1, true, at(2), at(0));
+    plan.note((1, 1), true, at(2), at(0));
+    assert!(
+        !due(&plan, &["a", "b"]),
+        "what is proved has no stale verdict"
+    );
+    plan.note((1, 1), false, at(2), at(0));
+    plan.ended(&volume(1, &["a", "b"]), Ended::Opened, at(2));
+    plan.note((1, 1), true, at(2), at(0));
     assert!(due(&plan, &["a", "b"]));
     plan.ended(&volume(1, &["a", "b"]), Ended::Proved, at(3));
     assert!(
@@ -57,9 +64,35 @@ fn a_new_layer_and_the_drivers_wish_make_a_volume_due_again() {
 }
 
 #[test]
+fn a_driver_that_was_loaded_anew_is_told_everything_anew() {
+    let mut plan = Plan::default();
+    plan.note((1, 3), false, at(0), at(0));
+    plan.ended(&volume(1, &["a"]), Ended::Proved, at(1));
+    assert!(plan.note((2, 3), false, at(2), at(0)), "the same number");
+    assert!(plan.due(&[volume(1, &["a"])], at(2)).is_some());
+}
+
+#[test]
+fn what_was_proved_is_withdrawn_once_and_due_again_later() {
+    let mut plan = Plan::default();
+    plan.note((1, 1), false, at(0), at(0));
+    let one = volume(1, &["a"]);
+    plan.ended(&one, Ended::Proved, at(0));
+    plan.ended(&volume(2, &["b"]), Ended::Proved, at(0));
+    plan.ended(&volume(3, &["a"]), Ended::Opened, at(0));
+    let has_a = |_: VolumeGuid, folders: &BTreeSet<PathBuf>| folders.contains(Path::new("a"));
+    let guid = one.volume.expect("a volume");
+    assert_eq!(plan.withdraw(at(10), has_a), [guid]);
+    assert_eq!(plan.withdraw(at(11), has_a), []);
+    let volumes = [one];
+    assert_eq!(plan.due(&volumes, at(69)), None);
+    assert_eq!(plan.due(&volumes, at(70)), Some(&volumes[0]));
+}
+
+#[test]
 fn what_proved_nothing_is_tried_again_later_and_later() {
     let mut plan = Plan::default();
-    plan.note(1, false, at(0), at(0));
+    plan.note((1, 1), false, at(0), at(0));
     let volumes = [volume(1, &["a"])];
     let mut now = at(0);
     for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {

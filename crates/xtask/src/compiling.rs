@@ -53,7 +53,8 @@ impl Compiling {
     }
 }
 
-/// Runs a `cargo build`, and shows how far it is. False if it failed, when the compiler has said why.
+/// Runs a `cargo build`, and shows how far it is. False if it failed, when the compiler has said
+/// why.
 pub fn build(cargo: &mut Command, say: &mut Say, name: &'static str) -> Outcome<bool> {
     cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
     let mut compiling = Compiling::begin(name);

@@ -47,7 +47,8 @@ pub struct Processes {
 /// A helper that is a process of this machine. It ends when its input does, so it dies with the
 /// service, too.
 pub struct Process {
-    child: Child,
+    /// There until this is dropped.
+    child: Option<Child>,
     /// There until it is dropped.
     input: Option<ChildStdin>,
     answers: Receiver<Result<Word, String>>,
@@ -59,7 +60,7 @@ impl Process {
     /// The process's number in the system.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().map_or(0, Child::id)
     }
 }
 
@@ -85,7 +86,7 @@ impl Runner for Processes {
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let (sender, answers) = sync_channel(ANSWERS_MAX);
         let process = Process {
-            child,
+            child: Some(child),
             input,
             answers,
             broken: None,
@@ -149,8 +150,11 @@ impl Helper for Process {
 impl Process {
     /// How it ended. Its output is closed, so it is about to.
     fn ending(&mut self) -> String {
-        let _ = self.child.kill();
-        match self.child.wait() {
+        let Some(child) = &mut self.child else {
+            return "it ended".to_owned();
+        };
+        let _ = child.kill();
+        match child.wait() {
             Ok(status) => format!("it ended: {status}"),
             Err(cause) => format!("it ended, nobody knows how: {cause}"),
         }
@@ -160,8 +164,15 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.input = None;
-        // Both fail only where it has ended and was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        // It fails only where it has ended.
+        let _ = child.kill();
+        // An open that hangs in the system may keep it: nobody waits for that.
+        let wait = move || child.wait().map(drop);
+        let _ = std::thread::Builder::new()
+            .name("helper ends".to_owned())
+            .spawn(wait);
     }
 }

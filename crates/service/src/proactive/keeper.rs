@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use siloscan_core::key::VolumeGuid;
+use siloscan_core::wire::News;
+
 use super::helper::{Helper, Runner};
 use super::layers::Found;
 use super::pass::Pass;
@@ -26,8 +29,10 @@ pub struct Keeper<H> {
     /// What the last look found.
     found: Found,
     volumes: Vec<Volume>,
+    /// Folders that were found, at rest or not, by their volumes.
+    all: BTreeMap<VolumeName, BTreeSet<PathBuf>>,
     /// Volumes of folders, asked once an epoch.
-    known: BTreeMap<PathBuf, VolumeName>,
+    known: BTreeMap<PathBuf, VolumeGuid>,
     told: Vec<String>,
     pass: Option<Pass<H>>,
     was_paused: bool,
@@ -43,6 +48,7 @@ impl<H> Default for Keeper<H> {
             settings: Settings::default(),
             found: Found::default(),
             volumes: Vec::new(),
+            all: BTreeMap::new(),
             known: BTreeMap::new(),
             told: Vec::new(),
             pass: None,
@@ -69,20 +75,24 @@ impl<H: Helper> Keeper<H> {
         };
         let now = service.platform().now();
         let wait = delay(&self.host, settings.spread_minutes);
-        if self.plan.note(epoch, service.warm_wanted(), now, wait) {
+        let connection = service.figures().connections;
+        let wanted = service.warm_wanted();
+        if self.plan.note((connection, epoch), wanted, now, wait) {
             // What was opened under other signatures proves nothing.
             self.pass = None;
             self.known.clear();
             self.look_at = now;
         }
-        if now >= self.look_at {
-            self.look(service);
+        // The last word on a volume is not said from what was seen half a minute ago.
+        let is_last = self.pass.as_mut().is_some_and(Pass::wants_a_look);
+        if is_last || now >= self.look_at {
+            self.look(service, now);
             self.look_at = now + LOOK_EVERY;
         }
         if self.pass.is_none() {
             let due = self.plan.due(&self.volumes, now).cloned();
             self.pass = due.map(|volume| Pass::new(service, volume, epoch));
-            self.warn();
+            self.warn(service, now);
         }
         let paused = match service.backlog() {
             Some(backlog) => pause(&settings.rates, backlog, load),
@@ -103,19 +113,20 @@ impl<H: Helper> Keeper<H> {
         }
     }
 
-    /// Other settings: a pass goes on if it is about the same folders.
+    /// Other settings: a pass goes on if it is about the same folders. What was proved stays so:
+    /// of other folders the next look tells.
     fn follow(&mut self, settings: &Settings) {
         if !settings.enabled || self.settings.sources != settings.sources {
-            let host = std::mem::take(&mut self.host);
-            *self = Self {
-                host,
-                ..Self::default()
-            };
+            self.pass = None;
+            self.look_at = Duration::ZERO;
+            self.found = Found::default();
+            self.known.clear();
+            self.told.clear();
         }
         self.settings = settings.clone();
     }
 
-    fn look<P: Platform>(&mut self, service: &Service<P>) {
+    fn look<P: Platform>(&mut self, service: &Service<P>, now: Duration) {
         let found = self.settings.sources.find();
         if found.problems != self.told {
             self.told.clone_from(&found.problems);
@@ -126,21 +137,17 @@ impl<H: Helper> Keeper<H> {
             }
         }
         // A layer that has just come is perhaps still being written: the next look takes it.
-        let before: BTreeSet<&PathBuf> = self.found.folders.iter().collect();
-        let named = &self.settings.sources.folders;
-        let at_rest = |folder: &&PathBuf| before.contains(folder) || named.contains(folder);
+        let before: BTreeSet<PathBuf> = self.found.folders.drain(..).collect();
+        let named = self.settings.sources.folders.clone();
+        let at_rest = |folder: &PathBuf| before.contains(folder) || named.contains(folder);
         let mut volumes: Vec<Volume> = Vec::new();
-        for folder in found.folders.iter().filter(at_rest) {
-            let volume = *self.known.entry(folder.clone()).or_insert_with(|| {
-                let volume = service
-                    .platform()
-                    .volume_of_folder(&folder.to_string_lossy());
-                volume
-                    .inspect_err(
-                        |cause| tracing::debug!(%cause, ?folder, "its volume cannot be told"),
-                    )
-                    .ok()
-            });
+        self.all.clear();
+        for folder in &found.folders {
+            let volume = self.volume_of(service, folder);
+            self.all.entry(volume).or_default().insert(folder.clone());
+            if !at_rest(folder) {
+                continue;
+            }
             match volumes.iter_mut().find(|known| known.volume == volume) {
                 Some(known) => known.folders.push(folder.clone()),
                 None => volumes.push(Volume {
@@ -151,23 +158,60 @@ impl<H: Helper> Keeper<H> {
         }
         self.volumes = volumes;
         self.found = found;
-        self.warn();
+        self.warn(service, now);
     }
 
-    /// What the pass that runs cannot know.
-    fn warn(&mut self) {
-        let Some(pass) = &mut self.pass else {
-            return;
-        };
-        if !self.found.complete {
-            pass.doubt("not all layers could be found");
+    /// The volume of a folder; one that cannot be told is asked again the next time.
+    fn volume_of<P: Platform>(&mut self, service: &Service<P>, folder: &PathBuf) -> VolumeName {
+        if let Some(known) = self.known.get(folder) {
+            return Some(*known);
         }
-        let same = |volume: &&Volume| volume.volume == pass.volume.volume;
-        if let Some(now) = self.volumes.iter().find(same) {
-            let folders = &pass.volume.folders;
-            if now.folders.iter().any(|folder| !folders.contains(folder)) {
-                pass.doubt("a layer has come meanwhile");
+        let platform = service.platform();
+        match platform.volume_of_folder(&folder.to_string_lossy()) {
+            Ok(volume) => {
+                self.known.insert(folder.clone(), volume);
+                Some(volume)
+            }
+            Err(cause) => {
+                tracing::debug!(%cause, ?folder, "its volume cannot be told");
+                None
             }
         }
+    }
+
+    /// Why nothing can be said of a volume of which these folders were scanned.
+    fn open_question(&self, volume: VolumeGuid, scanned: &BTreeSet<PathBuf>) -> Option<&str> {
+        if !self.found.complete {
+            return Some("not all layers could be found");
+        }
+        if self.all.contains_key(&None) {
+            return Some("a layer's volume cannot be told");
+        }
+        let there = self.all.get(&Some(volume));
+        there
+            .is_some_and(|there| !there.is_subset(scanned))
+            .then_some("a layer has come meanwhile")
+    }
+
+    /// What the pass that runs cannot know, and what holds no longer of volumes before.
+    fn warn<P: Platform>(&mut self, service: &Service<P>, now: Duration) {
+        let mut plan = std::mem::take(&mut self.plan);
+        let is_open = |volume: VolumeGuid, folders: &BTreeSet<PathBuf>| {
+            self.open_question(volume, folders).is_some()
+        };
+        for volume in plan.withdraw(now, is_open) {
+            service.tell(News::Uncovered(volume));
+        }
+        self.plan = plan;
+        let Some(mut pass) = self.pass.take() else {
+            return;
+        };
+        if let Some(volume) = pass.volume.volume {
+            let folders = pass.volume.folders.iter().cloned().collect();
+            if let Some(cause) = self.open_question(volume, &folders) {
+                pass.doubt(cause);
+            }
+        }
+        self.pass = Some(pass);
     }
 }

@@ -23,6 +23,8 @@ use crate::service::Service;
 const ROUNDS: u32 = 6;
 /// A helper that ended badly is started again after this time.
 const RESTART: Duration = Duration::from_secs(5);
+/// A helper that is to answer and has not for so long is ended: longer than any open may wait.
+const SILENT_MAX: Duration = Duration::from_mins(15);
 /// A layer whose helpers end badly so often without a file in between is given up.
 const DEATHS_MAX: u32 = 5;
 /// Files that one helper is told to open before it has answered, at most.
@@ -44,6 +46,7 @@ pub(super) struct Pass<H> {
     doubts: Vec<String>,
     files: u64,
     told_pause: bool,
+    looked: bool,
 }
 
 enum Phase {
@@ -72,6 +75,10 @@ struct Run<H> {
     again: Duration,
     start: Start,
     deaths: u32,
+    /// The helper has listed all files.
+    begun: bool,
+    /// When it was started, or last said something, or was last told to open files.
+    heard: Duration,
     /// Files that it may open and has not answered.
     ahead: u32,
     tally: Tally,
@@ -80,6 +87,8 @@ struct Run<H> {
 
 #[derive(Default)]
 struct Tally {
+    /// Helpers that ended badly.
+    helpers: u64,
     opened: u64,
     bytes: u64,
     gone: u64,
@@ -144,7 +153,15 @@ impl<H: Helper> Pass<H> {
             doubts: Vec::new(),
             files: 0,
             told_pause: false,
+            looked: false,
         }
+    }
+
+    /// True once, when all files were opened: whether there are others is to be seen now.
+    pub(super) fn wants_a_look(&mut self) -> bool {
+        let wants = !self.looked && matches!(self.phase, Phase::Settling(_));
+        self.looked |= wants;
+        wants
     }
 
     /// Why the driver must not be told that all is clean.
@@ -294,6 +311,7 @@ impl<H: Helper> Pass<H> {
             if let Some(helper) = run.helper.as_mut().filter(|_| more > 0) {
                 helper.go(more);
                 run.ahead += more;
+                run.heard = now;
                 may -= more;
                 budget.spend_files(more);
             }
@@ -328,6 +346,8 @@ impl<H: Helper> Pass<H> {
             ("infected", tally.infected.count),
             ("could not be opened", tally.failed.count),
             ("went away or were wanted", tally.gone),
+            // What is renamed while nobody has it on a list may be on none.
+            ("helpers ended badly", tally.helpers),
         ];
         for (what, count) in found.into_iter().filter(|(_, count)| *count > 0) {
             self.doubt(&format!("{folder}: {count} {what}"));
@@ -355,6 +375,8 @@ impl<H: Helper> Run<H> {
             again: Duration::ZERO,
             start: Start::default(),
             deaths: 0,
+            begun: false,
+            heard: Duration::ZERO,
             ahead: 0,
             tally: Tally::default(),
             ended: false,
@@ -371,7 +393,10 @@ impl<H: Helper> Run<H> {
             return;
         }
         match runner.start(&self.folder, &self.start) {
-            Ok(helper) => self.helper = Some(helper),
+            Ok(helper) => {
+                self.helper = Some(helper);
+                (self.begun, self.heard) = (false, now);
+            }
             Err(cause) => self.died(service, &cause, now),
         }
     }
@@ -384,7 +409,16 @@ impl<H: Helper> Run<H> {
         };
         let before = self.tally.bytes;
         match said {
-            Ok(words) => words.into_iter().for_each(|word| self.take(service, word)),
+            Ok(words) if words.is_empty() => {
+                let silent = now.saturating_sub(self.heard);
+                if silent > SILENT_MAX && (self.ahead > 0 || !self.begun) {
+                    self.died(service, "it does not answer any more", now);
+                }
+            }
+            Ok(words) => {
+                self.heard = now;
+                words.into_iter().for_each(|word| self.take(service, word));
+            }
             Err(cause) => self.died(service, &cause, now),
         }
         self.tally.bytes - before
@@ -392,7 +426,10 @@ impl<H: Helper> Run<H> {
 
     fn take<P: Platform>(&mut self, service: &Service<P>, word: Word) {
         let at = match word {
-            Word::Begun { .. } => return,
+            Word::Begun { .. } => {
+                self.begun = true;
+                return;
+            }
             Word::Ended { .. } => {
                 self.ended = true;
                 self.helper = None;
@@ -418,7 +455,10 @@ impl<H: Helper> Run<H> {
                 at
             }
         };
-        self.ahead = self.ahead.saturating_sub(1);
+        if self.begun {
+            // Before, it is about folders, which nobody asked it to open.
+            self.ahead = self.ahead.saturating_sub(1);
+        }
         if let Some(at) = at {
             // The next one goes on behind it.
             self.start.after = Some(PathBuf::from(at));
@@ -431,6 +471,7 @@ impl<H: Helper> Run<H> {
     fn died<P: Platform>(&mut self, service: &Service<P>, cause: &str, now: Duration) {
         service.stats.helpers_crashed.one();
         self.helper = None;
+        self.tally.helpers += 1;
         self.ahead = 0;
         self.again = now.saturating_add(RESTART);
         self.deaths = self.deaths.saturating_add(1);

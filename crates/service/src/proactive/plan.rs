@@ -117,7 +117,7 @@ pub enum Ended {
 /// What is due. Everything is due anew with each epoch of the driver.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    epoch: Option<u64>,
+    epoch: Option<(u64, u64)>,
     from: Duration,
     wanted: bool,
     volumes: BTreeMap<VolumeName, Past>,
@@ -126,6 +126,8 @@ pub struct Plan {
 #[derive(Clone, Debug, Default)]
 struct Past {
     folders: BTreeSet<PathBuf>,
+    /// The driver has been told that all of them are clean.
+    proved: bool,
     /// The driver wanted a scan already when the pass ended.
     wanted: bool,
     again: Option<Duration>,
@@ -133,9 +135,16 @@ struct Past {
 }
 
 impl Plan {
-    /// The driver's epoch, and whether it wants a scan. True when the epoch is another one than
-    /// before; its scans begin after `delay`.
-    pub fn note(&mut self, epoch: u64, wanted: bool, now: Duration, delay: Duration) -> bool {
+    /// The number of the connection and the driver's epoch, which begins anew when the driver is
+    /// loaded again; and whether it wants a scan. True when the epoch is another one than before;
+    /// its scans begin after `delay`.
+    pub fn note(
+        &mut self,
+        epoch: (u64, u64),
+        wanted: bool,
+        now: Duration,
+        delay: Duration,
+    ) -> bool {
         self.wanted = wanted;
         if self.epoch == Some(epoch) {
             return false;
@@ -165,7 +174,26 @@ impl Plan {
         let is_new = |folder: &PathBuf| !past.folders.contains(folder);
         past.again.is_some_and(|again| again <= now)
             || volume.folders.iter().any(is_new)
-            || (self.wanted && !past.wanted)
+            // What is proved has no stale verdicts: these are some other volume's.
+            || (self.wanted && !past.wanted && !past.proved)
+    }
+
+    /// Volumes that the driver takes for clean though `is_open` says of one, by its folders, that
+    /// they may not be. From now on they count as not proved, and are due again later.
+    pub fn withdraw(
+        &mut self,
+        now: Duration,
+        is_open: impl Fn(VolumeGuid, &BTreeSet<PathBuf>) -> bool,
+    ) -> Vec<VolumeGuid> {
+        let mut withdrawn = Vec::new();
+        for (volume, past) in &mut self.volumes {
+            if let Some(guid) = volume.filter(|guid| past.proved && is_open(*guid, &past.folders)) {
+                past.proved = false;
+                past.again = Some(now.saturating_add(AGAIN_MIN));
+                withdrawn.push(guid);
+            }
+        }
+        withdrawn
     }
 
     /// A pass over these folders has ended.
@@ -173,6 +201,7 @@ impl Plan {
         let past = self.volumes.entry(volume.volume).or_default();
         past.folders = volume.folders.iter().cloned().collect();
         past.wanted = self.wanted;
+        past.proved = how == Ended::Proved;
         past.again = None;
         match how {
             Ended::Proved | Ended::Opened => past.tries = 0,

@@ -83,27 +83,21 @@ pub struct Start {
     pub pass_over: u32,
 }
 
-/// Why it ends early.
+/// Whoever asked is not there any more.
 #[derive(Debug, thiserror::Error)]
-pub enum PacedError {
-    /// The folder cannot be warmed at all.
-    #[error(transparent)]
-    Warm(#[from] WarmError),
-    /// Whoever asked is not there any more.
-    #[error("whoever asked does not listen any more: {0}")]
-    Unheard(#[from] io::Error),
-}
+#[error("whoever asked does not listen any more: {0}")]
+pub struct Unheard(#[from] io::Error);
 
 /// Opens the files below `folder` in the order of their names, one for each line of `input`.
 ///
 /// # Errors
-/// The folder cannot be read, or nobody listens.
+/// Nobody listens.
 pub fn paced(
     folder: &Path,
     start: &Start,
     input: &mut dyn BufRead,
     output: &mut dyn Write,
-) -> Result<Tally, PacedError> {
+) -> Result<Tally, Unheard> {
     let mut tally = Tally::default();
     let files = files(folder, start, &mut tally, output)?;
     say(
@@ -150,7 +144,7 @@ fn files(
     start: &Start,
     tally: &mut Tally,
     output: &mut dyn Write,
-) -> Result<Vec<PathBuf>, PacedError> {
+) -> Result<Vec<PathBuf>, Unheard> {
     let before = tally.clone();
     let there = std::fs::symlink_metadata(folder);
     let mut files = match there {
@@ -159,7 +153,12 @@ fn files(
             tally.gone += 1;
             Vec::new()
         }
-        _ => all_files(&HostTree, &folder.to_owned(), tally)?,
+        _ => all_files(&HostTree, &folder.to_owned(), tally).unwrap_or_else(|cause| {
+            tally
+                .failed
+                .push((folder.display().to_string(), cause.to_string()));
+            Vec::new()
+        }),
     };
     // Folders that could not be read are told before the first file.
     for (file, cause) in tally.failed.iter().skip(before.failed.len()) {
