@@ -130,7 +130,8 @@ impl RuleKeeper {
         }
         let is_same = packed.digest == service.scans().digest();
         // New workers for what runs: what is left out of it was left out before.
-        if !packed.problems.is_empty() && !(is_same && self.anew) {
+        let told_before = is_same && self.anew;
+        if !packed.problems.is_empty() && !told_before {
             return kept(service, std::mem::take(&mut packed.problems));
         }
         if is_same && !self.anew {
