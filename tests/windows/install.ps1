@@ -21,6 +21,9 @@ param(
 # From here on Windows stages a primitive driver in its store; before, setupapi installs the section.
 $StoreBuild = 18362
 
+# Where the Event Log looks its sources up.
+$EventSource = 'HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\siloscand'
+
 function Test-Signing {
     # Whether Windows loads drivers with a test signature.
     $boot = Invoke-Program -File 'bcdedit.exe' -Arguments @('/enum', '{current}') -MayFail
@@ -108,6 +111,11 @@ function Install-Service {
     $null = New-Service -Name 'siloscand' -BinaryPathName $binary -StartupType Manual `
         -DisplayName 'siloscan scan service' -DependsOn 'siloscan'
     $null = Invoke-Program -File 'sc.exe' -Arguments @('sidtype', 'siloscand', 'unrestricted')
+    # The Event Log's viewer asks this program for the sentences of siloscand's entries.
+    $null = Invoke-Program -File 'reg.exe' -Arguments @('add', $EventSource, '/f', '/v', 'EventMessageFile',
+        '/t', 'REG_EXPAND_SZ', '/d', "$own\siloscand.exe")
+    $null = Invoke-Program -File 'reg.exe' -Arguments @('add', $EventSource, '/f', '/v', 'TypesSupported',
+        '/t', 'REG_DWORD', '/d', '7')
     return $events
 }
 
@@ -118,6 +126,7 @@ function Remove-All {
     }
     $null = Invoke-Program -File 'fltmc.exe' -Arguments @('unload', 'siloscan') -MayFail
     $null = Invoke-Program -File 'sc.exe' -Arguments @('delete', 'siloscand') -MayFail
+    $null = Invoke-Program -File 'reg.exe' -Arguments @('delete', $EventSource, '/f') -MayFail
     foreach ($driver in @(Get-WindowsDriver -Online | Where-Object { $_.OriginalFileName -like '*\siloscan.inf' })) {
         $null = Invoke-Program -File 'pnputil.exe' -Arguments @('/delete-driver', $driver.Driver, '/uninstall') -MayFail
     }

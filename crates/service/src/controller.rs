@@ -1,6 +1,7 @@
 //! siloscand under Windows' service controller: it starts the program, asks it to stop, and is told
 //! how it goes. Only there does the process carry `NT SERVICE\siloscand`, whom the port admits.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+
+use crate::event_log::EventLog;
 
 use windows_service::service::{
     ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus, ServiceType,
@@ -30,13 +33,41 @@ static WORK: Mutex<Option<Work>> = Mutex::new(None);
 
 define_windows_service!(entry, service_main);
 
+/// The Event Log, where it can be opened.
+static LOG: OnceLock<Option<Arc<EventLog>>> = OnceLock::new();
+
+/// The log that a service has in place of a standard error.
+pub(crate) fn log() -> Option<Arc<EventLog>> {
+    LOG.get_or_init(|| EventLog::open().ok().map(Arc::new))
+        .clone()
+}
+
+/// With what the system said, which the library's own text leaves out.
+fn told(cause: &windows_service::Error) -> String {
+    match cause.source() {
+        Some(source) => format!("{cause}: {source}"),
+        None => cause.to_string(),
+    }
+}
+
+/// Tells why the service did not do its work: to who started it by hand, too.
+fn fail(cause: &str) {
+    eprintln!("siloscand: {cause}");
+    if let Some(log) = log() {
+        log.program(cause);
+    }
+}
+
 /// Hands the program over to the controller until it has stopped.
 pub(crate) fn run(work: Work) -> ExitCode {
     *WORK.lock() = Some(work);
     match service_dispatcher::start(NAME, entry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            eprintln!("siloscand: --service is for the service controller alone: {cause}");
+            fail(&format!(
+                "--service is for the service controller alone: {}",
+                told(&cause)
+            ));
             ExitCode::from(2)
         }
     }
@@ -49,7 +80,7 @@ pub(crate) fn stop_sets(flag: &Arc<AtomicBool>) {
 
 fn service_main(_arguments: Vec<OsString>) {
     if let Err(cause) = serve() {
-        eprintln!("siloscand: the service controller: {cause}");
+        fail(&format!("the service controller: {}", told(&cause)));
     }
 }
 
@@ -79,7 +110,7 @@ fn serve() -> Result<()> {
     let code = match outcome {
         Some(Ok(_)) => ServiceExitCode::NO_ERROR,
         Some(Err(cause)) => {
-            eprintln!("siloscand: {cause}");
+            fail(&cause);
             ServiceExitCode::ServiceSpecific(2)
         }
         None => ServiceExitCode::ServiceSpecific(3),

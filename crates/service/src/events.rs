@@ -5,6 +5,8 @@
 //! never writes on the thread that reports: [`EventQueue`] hands records to a thread of its own,
 //! and drops and counts what that thread cannot keep up with.
 
+mod log;
+
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -343,6 +345,12 @@ impl EventSink for NoEvents {
     fn report(&self, _event: Event) {}
 }
 
+/// Is told each record, too, on the thread that writes.
+pub trait Mirror: Send {
+    /// Takes one record, and the JSON object that stands for it in the file.
+    fn tell(&mut self, event: &Event, json: &str);
+}
+
 /// Writes records as JSON lines, and as log lines, on a thread of its own.
 #[derive(Clone)]
 pub struct EventQueue {
@@ -359,10 +367,14 @@ pub struct EventWriter {
 
 impl EventQueue {
     /// Starts the writing thread. `file` gets one JSON object a line; `-` is the standard output.
+    /// Each of `mirrors` gets the same.
     ///
     /// # Errors
     /// When the file cannot be opened for appending or the thread cannot be started.
-    pub fn start(file: Option<&Path>) -> io::Result<(Self, EventWriter)> {
+    pub fn start(
+        file: Option<&Path>,
+        mirrors: Vec<Box<dyn Mirror>>,
+    ) -> io::Result<(Self, EventWriter)> {
         let target: Box<dyn Write + Send> = match file {
             None => Box::new(io::sink()),
             Some(path) if path == Path::new("-") => Box::new(io::stdout()),
@@ -371,7 +383,7 @@ impl EventQueue {
         let (sender, receiver) = sync_channel(QUEUE_RECORDS_MAX);
         let thread = std::thread::Builder::new()
             .name("events".to_owned())
-            .spawn(move || write_all(&receiver, target))?;
+            .spawn(move || write_all(&receiver, target, mirrors))?;
         let dropped = Arc::new(AtomicU64::new(0));
         let writer = EventWriter {
             sender: sender.clone(),
@@ -414,23 +426,29 @@ struct Line<'a> {
     event: &'a Event,
 }
 
-fn write_all(receiver: &Receiver<Option<Event>>, target: Box<dyn Write + Send>) -> io::Result<()> {
+fn write_all(
+    receiver: &Receiver<Option<Event>>,
+    target: Box<dyn Write + Send>,
+    mut mirrors: Vec<Box<dyn Mirror>>,
+) -> io::Result<()> {
     let mut target = BufWriter::new(target);
     while let Ok(Some(first)) = receiver.recv() {
         let mut next = Some(first);
         while let Some(event) = next {
-            log(&event);
+            log::line(&event);
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             let time_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-            serde_json::to_writer(
-                &mut target,
-                &Line {
-                    time_ms,
-                    event: &event,
-                },
-            )?;
+            let line = serde_json::to_string(&Line {
+                time_ms,
+                event: &event,
+            })?;
+            // Before the file: what is wrong with that is to be seen somewhere.
+            for mirror in &mut mirrors {
+                mirror.tell(&event, &line);
+            }
+            target.write_all(line.as_bytes())?;
             target.write_all(b"\n")?;
             next = match receiver.try_recv() {
                 Ok(Some(event)) => Some(event),
@@ -441,139 +459,4 @@ fn write_all(receiver: &Receiver<Option<Event>>, target: Box<dyn Write + Send>) 
         target.flush()?;
     }
     target.flush()
-}
-
-fn log(event: &Event) {
-    match event {
-        Event::Detection {
-            rule, scan, action, ..
-        } => tracing::warn!(
-            rule,
-            ?action,
-            path = scan.path,
-            container = scan.container.as_deref().unwrap_or("-"),
-            process = scan.process,
-            "detected"
-        ),
-        Event::Allowed { .. }
-        | Event::Quarantined { .. }
-        | Event::NotQuarantined { .. }
-        | Event::LayerDetection { .. } => log_follow_up(event),
-        Event::Unscannable { cause, scan } => tracing::warn!(
-            cause,
-            path = scan.path,
-            container = scan.container.as_deref().unwrap_or("-"),
-            "not scanned"
-        ),
-        Event::Killer { sha256, scan } => tracing::error!(
-            sha256,
-            path = scan.path,
-            container = scan.container.as_deref().unwrap_or("-"),
-            "ended workers; not scanned until the next signatures"
-        ),
-        Event::Rules { digest, rules } => tracing::info!(rules, digest, "rule set in use"),
-        Event::BrokenRules { cause }
-        | Event::BrokenVerdicts { cause }
-        | Event::BrokenExclusions { cause }
-        | Event::BrokenConfiguration { cause } => tracing::error!("{cause}"),
-        Event::Exclusions {
-            containers,
-            images,
-            layers,
-            files,
-        } => tracing::info!(containers, images, layers, files, "excluded"),
-        Event::Configuration {
-            now,
-            at_the_next_start,
-        } => tracing::info!(?now, ?at_the_next_start, "configured anew"),
-        Event::ContainerImage {
-            container, image, ..
-        } => tracing::info!(container, image, "a container's image"),
-        Event::ExclusionHits { kind, name, hits } => {
-            tracing::info!(kind, name, hits, "opens that an exclusion let through");
-        }
-        Event::Connected => tracing::info!("connected to the driver"),
-        Event::Disconnected { cause } => tracing::warn!(cause, "disconnected from the driver"),
-        Event::BadMessage { cause, bytes } => tracing::warn!(cause, bytes, "bad message"),
-        Event::WarmWanted { epoch } => tracing::info!(epoch, "a proactive scan is wanted"),
-        Event::ProactiveBegun { .. }
-        | Event::ProactiveLayer { .. }
-        | Event::ProactivePaused { .. }
-        | Event::ProactiveDone { .. } => log_proactive(event),
-        Event::BrokenLayers { cause } => tracing::error!("{cause}"),
-        Event::Summary(figures) => tracing::info!(?figures, "finished"),
-        Event::Verdicts(figures) => tracing::info!(?figures, "verdicts that are kept"),
-        Event::DriverCounts { counts } => tracing::debug!(?counts, "the driver's counters"),
-        Event::Container { .. } => log_container(event),
-    }
-}
-
-/// What scanning cost a container.
-fn log_container(event: &Event) {
-    if let Event::Container {
-        container,
-        opens,
-        denied,
-        start_opens,
-        start_waited_us,
-        ..
-    } = event
-    {
-        tracing::info!(
-            container,
-            opens,
-            denied,
-            start_opens,
-            start_waited_us,
-            "what a container's start cost"
-        );
-    }
-}
-
-/// What followed a detection.
-fn log_follow_up(event: &Event) {
-    match event {
-        Event::Allowed { sha256, rule, scan } => {
-            tracing::info!(sha256, rule, path = scan.path, "allowed");
-        }
-        Event::Quarantined { item, rule, scan } => {
-            tracing::warn!(item, rule, path = scan.path, "in the quarantine");
-        }
-        Event::NotQuarantined {
-            cause, rule, scan, ..
-        } => {
-            tracing::error!(cause, rule, path = scan.path, "not in the quarantine");
-        }
-        Event::LayerDetection {
-            found, rule, scan, ..
-        } => tracing::error!(
-            rule,
-            path = scan.path,
-            layer = found.layer.as_deref().unwrap_or("-"),
-            images = ?found.images,
-            containers = ?found.containers,
-            "detected in a layer; rebuild the image"
-        ),
-        _ => {}
-    }
-}
-
-fn log_proactive(event: &Event) {
-    match event {
-        Event::ProactiveBegun { layers, .. } => {
-            tracing::info!(layers, "a proactive scan begins");
-        }
-        Event::ProactiveLayer {
-            folder,
-            opened,
-            infected,
-            failed,
-            ..
-        } => tracing::info!(folder, opened, infected, failed, "a layer was scanned"),
-        Event::ProactivePaused { cause, .. } => tracing::info!(cause, "a proactive scan pauses"),
-        Event::ProactiveDone {
-            covered, causes, ..
-        } => tracing::info!(covered, ?causes, "a proactive scan has ended"),
-        _ => {}
-    }
 }

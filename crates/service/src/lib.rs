@@ -10,6 +10,7 @@ mod configured;
 #[cfg(windows)]
 mod controller;
 pub mod engine;
+pub mod event_log;
 pub mod events;
 pub mod exclusions;
 mod job;

@@ -3,6 +3,7 @@
 //!
 //! The same program is the worker: the service starts itself with [`WORKER_ARGUMENT`].
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use siloscan_quarantine::{Bounds, Quarantine};
 
 use crate::configured::{Follower, Line, Source, bounds};
 use crate::engine::{EngineKind, WithClamd};
-use crate::events::{Event, EventQueue, EventSink};
+use crate::events::{Event, EventQueue, EventSink, Mirror};
 use crate::kept;
 use crate::metrics;
 use crate::platform::Platform;
@@ -146,10 +147,7 @@ pub fn main(kind: Arc<dyn EngineKind>) -> ExitCode {
         };
     }
     let options = Options::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+    begin_log(&options);
     if options.check {
         return ended(checked(&options));
     }
@@ -158,6 +156,45 @@ pub fn main(kind: Arc<dyn EngineKind>) -> ExitCode {
         return crate::controller::run(Box::new(move || run(&options, kind)));
     }
     ended(run(&options, kind))
+}
+
+/// Log lines go to the standard error; under the service controller nobody has that, and warnings
+/// and errors go to the Event Log.
+fn begin_log(options: &Options) {
+    #[cfg(windows)]
+    if options.service {
+        use tracing_subscriber::layer::SubscriberExt;
+        use tracing_subscriber::util::SubscriberInitExt;
+        if let Some(log) = crate::controller::log() {
+            tracing_subscriber::registry()
+                .with(crate::event_log::Lines(log))
+                .init();
+            return;
+        }
+    }
+    let _ = options;
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Who is told the records beside the file.
+fn mirrors(options: &Options) -> Vec<Box<dyn Mirror>> {
+    #[cfg(windows)]
+    {
+        let mut all: Vec<Box<dyn Mirror>> = vec![Box::new(crate::event_log::Etw::begin())];
+        if let Some(log) = options.service.then(crate::controller::log).flatten() {
+            all.push(Box::new(log));
+        }
+        all
+    }
+    #[cfg(not(windows))]
+    {
+        let _ = options;
+        Vec::new()
+    }
 }
 
 fn ended(outcome: Result<bool, String>) -> ExitCode {
@@ -251,7 +288,8 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
         }
         bound => bound.map_err(|cause| cause.to_string())?,
     };
-    let (events, writer) = EventQueue::start(all.events.as_deref()).map_err(|cause| {
+    let started = EventQueue::start(all.events.as_deref(), mirrors(options));
+    let (events, writer) = started.map_err(|cause| {
         let file = all.events.as_deref().unwrap_or_else(|| Path::new("-"));
         format!(
             "cannot write events to {}: {cause}; name another file with --events",
@@ -288,7 +326,7 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
         .finish()
         .map_err(|cause| format!("cannot write events: {cause}"))?;
     if dropped > 0 {
-        eprintln!("siloscand: {dropped} events were not written: their file was too slow");
+        tracing::warn!("{dropped} events were not written: their file was too slow");
     }
     outcome.map(|()| figures.infected > 0)
 }

@@ -2,7 +2,7 @@
 //! signature, the stamped INF, the PDB, service and command, the certificate, the scripts of the
 //! Windows run, and a text that says which systems can install it as it is.
 
-mod service;
+pub mod service;
 mod sign;
 mod stamp;
 mod systems;
@@ -44,7 +44,7 @@ pub fn run(root: &Path, with_service: bool) -> Outcome<ExitCode> {
     let mut say = Say::new(false);
     let built = Request::of(root).prepare(&mut say)?.build(&mut say)?;
     let service = match with_service {
-        true => Some(service::build(root, &mut say)?),
+        true => Some(service::build(root, service::Purpose::Package, &mut say)?),
         false => None,
     };
     let folder = root.join("target/package");

@@ -10,7 +10,6 @@ use crate::command::{self, Ended};
 use crate::files;
 use crate::packages;
 use crate::proofs;
-use crate::toolchain::{self, Wish};
 use crate::trouble::Outcome;
 
 /// Everything that Cargo compiles from nothing fits into this on two cores.
@@ -216,27 +215,6 @@ pub fn lint(bench: &mut Bench) -> Outcome<Found> {
         "lint",
         &mut clippy,
         "clippy is content with the host crates",
-    )
-}
-
-/// The service's own code for Windows, where its port is the Filter Manager's.
-pub fn service(bench: &mut Bench) -> Outcome<Found> {
-    packages::need(&mut bench.say, "checking the service", packages::SERVICE)?;
-    let toolchain = toolchain::find(&mut bench.say, Wish::Debian)?;
-    let mut check = toolchain.cargo();
-    check
-        .current_dir(&bench.root)
-        .args(["check", "--locked", "--package", "siloscan-service"]);
-    check.args([
-        "--target",
-        "x86_64-pc-windows-gnu",
-        "-Zbuild-std=std,panic_abort",
-    ]);
-    one(
-        bench,
-        "service",
-        &mut check,
-        "the service checks for x86_64-pc-windows-gnu",
     )
 }
 

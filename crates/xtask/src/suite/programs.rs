@@ -219,6 +219,7 @@ mod tests {
             logs: PathBuf::new(),
             say: Say::new(true),
             built: None,
+            programs: None,
             passed: Vec::new(),
         };
         let feed = |_: &mut Bench, feed: &mut Feed<u64>| (0..40).for_each(|job| feed.push(job));

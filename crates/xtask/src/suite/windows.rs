@@ -1,6 +1,6 @@
-//! What will run on Windows, read here: the PowerShell scripts by two grammars and the rules of
-//! `tests/windows/lint.py`, the workflow by actionlint. No PowerShell is among the packages that
-//! can be had here, so nothing is executed.
+//! What will run on Windows, built and read here: the service and its command, the PowerShell
+//! scripts by two grammars and the rules of `tests/windows/lint.py`, the workflow by actionlint. No
+//! PowerShell is among the packages that can be had here, so no script is executed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Bench, Found};
 use crate::command::{self, Ended};
 use crate::files;
+use crate::package::service;
 use crate::packages;
 use crate::trouble::{Outcome, Trouble};
 
@@ -71,6 +72,26 @@ pub fn lint(bench: &mut Bench) -> Outcome<Found> {
         });
     }
     found.about += "; actionlint is content, and not with planted faults";
+    Ok(found)
+}
+
+/// Builds the service and its command for Windows; what they need to be there is in them.
+pub fn programs(bench: &mut Bench) -> Outcome<Found> {
+    let folder = bench.programs()?;
+    let mut found = Found::default();
+    for name in service::PROGRAMS {
+        let mut dump = command::clean("x86_64-w64-mingw32-objdump");
+        let told = command::output(dump.arg("-p").arg(folder.join(name)))?;
+        found.check(told.contains("file format pei-x86-64"), || {
+            format!("{name} is no program of 64-bit Windows")
+        });
+        // What the viewer of the Event Log asks the service for; 11 is RT_MESSAGETABLE.
+        let has_messages = told.contains("Entry: ID: 0x00000b,");
+        found.check(has_messages == (name == "siloscand.exe"), || {
+            format!("{name}: the table of messages is in the wrong program")
+        });
+    }
+    found.about = "service and command are built for x86_64-pc-windows-gnu".to_owned();
     Ok(found)
 }
 

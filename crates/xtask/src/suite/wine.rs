@@ -1,7 +1,8 @@
 //! The driver in Wine's own driver host: an independent loader maps and relocates the image, binds
 //! its imports and calls `DriverEntry`, which must reach `FltRegisterFilter`. Wine's Filter
-//! Manager is made of stubs, so nothing more is asked of it.
+//! Manager is made of stubs, so nothing more is asked of it. Then its INF, and the programs.
 
+mod programs;
 mod setup;
 
 use std::collections::BTreeSet;
@@ -67,7 +68,7 @@ impl Drop for Prefix {
     }
 }
 
-/// Loads the driver, then installs its INF.
+/// Loads the driver, installs its INF, and runs the programs.
 pub fn run(bench: &mut Bench) -> Outcome<Found> {
     packages::need(&mut bench.say, "the Wine smoke test", packages::WINE)?;
     let prefix = prefix(bench)?;
@@ -76,6 +77,11 @@ pub fn run(bench: &mut Bench) -> Outcome<Found> {
     found.passed += installed.passed;
     found.failed.extend(installed.failed);
     found.about += &format!("; {}", installed.about);
+    let ran = programs::run(bench, &prefix)?;
+    found.passed += ran.passed;
+    found.made_up += ran.passed;
+    found.failed.extend(ran.failed);
+    found.about += &format!("; {}", ran.about);
     Ok(found)
 }
 
