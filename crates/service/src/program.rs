@@ -271,6 +271,11 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     end_on_signals(&asked_to_end).map_err(|cause| format!("cannot take signals: {cause}"))?;
     let source = source(options);
     let (all, bytes) = source.read()?;
+    if cfg!(not(windows)) && all.amsi {
+        // `--check` takes it: a host's file may be checked elsewhere.
+        let cause = "engine.amsi asks the antivirus of Windows, which is not here; set it to false";
+        return Err(cause.to_owned());
+    }
     let kind = Beside::of(&all).around(kind);
     let settings = settings(&all, options.once);
     let quarantine = all.quarantine.as_deref();

@@ -210,6 +210,12 @@ fn a_wrong_configuration_is_told_line_by_line_and_starts_nothing() {
     ];
     fails_with(&many, &["257 scanning threads"]);
 
+    // Right on Windows, where it may be meant for.
+    std::fs::write(&file, "engine.amsi = true\n").unwrap();
+    let output = siloscand(&["--check", "--config", name]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    fails_with(&["--config", name, "--once", "--socket", "/x"], &["amsi"]);
+
     std::fs::write(&file, "[scan]\nmax_file_mib = 64\n").unwrap();
     let output = siloscand(&["--check", "--config", name]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
