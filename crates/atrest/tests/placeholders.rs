@@ -410,5 +410,7 @@ fn a_disk_that_invents_layers_does_not_fill_the_report() {
     assert_eq!(report.left_out.of_layers, 50);
     let summed: u64 = report.layers.values().map(|sum| sum.placeholders).sum();
     assert_eq!(summed, 1_050);
+    let vain: u64 = report.layers.values().map(|sum| sum.not_there).sum();
+    assert_eq!(vain, 0, "nothing was looked for");
     assert!(table(&report).contains("and 50 placeholders of more layers"));
 }

@@ -80,9 +80,6 @@ fn target(point: &[u8]) -> Result<Target, Unread> {
         .get(GUID_AT..)
         .and_then(|rest| rest.first_chunk::<16>());
     let guid = guid.ok_or(Unread::Truncated)?;
-    if data.len() < NAME_AT {
-        return Err(Unread::Truncated);
-    }
     let name = exactly(data, NAME_AT, number::<2>(data, LENGTH_AT))?;
     Ok(Target {
         layer: Uuid::from_bytes_le(*guid),
