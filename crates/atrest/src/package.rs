@@ -170,8 +170,22 @@ impl Packages {
     /// The file of these names in the layer in `folder`. Links are not followed.
     fn within(&mut self, folder: &Path, parts: &[String]) -> Result<Option<PathBuf>, String> {
         let files = folder.join(FILES);
-        let is_layer = fs::symlink_metadata(&files).is_ok_and(|about| about.is_dir());
-        let mut at = if is_layer { files } else { folder.to_owned() };
+        if !fs::symlink_metadata(&files).is_ok_and(|about| about.is_dir()) {
+            return self.below(folder.to_owned(), parts);
+        }
+        let found = self.below(files, parts)?;
+        // Nobody has published the name of a layer that has this folder.
+        let is_from_above = parts
+            .first()
+            .is_some_and(|part| plain(part) == plain(FILES));
+        if found.is_none() && is_from_above {
+            return self.below(folder.to_owned(), parts);
+        }
+        Ok(found)
+    }
+
+    /// The file of these names in a folder.
+    fn below(&mut self, mut at: PathBuf, parts: &[String]) -> Result<Option<PathBuf>, String> {
         let Some((last, above)) = parts.split_last() else {
             return Ok(None);
         };

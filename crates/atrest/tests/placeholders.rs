@@ -1,4 +1,5 @@
-//! Placeholders of a stopped container: which file of which layer they stand for, and where it lies.
+//! Placeholders of a stopped container: which file of which layer they stand for, and where that
+//! lies.
 
 mod support;
 
@@ -215,6 +216,10 @@ fn bytes_are_found_in_the_folders_of_two_layers_and_scanned_once() {
             ("e.dll", point(WCI_1, GUID, "Hives\\System_Delta")),
             ("f.dll", point(WCI_1, [3; 16], "good.dll")),
             ("g.dll", point(WCI_1, GUID, "Windows\\System32")),
+            (
+                "h.dll",
+                point(WCI_1, GUID, "files\\Windows\\System32\\bad.dll"),
+            ),
         ],
     );
     let folders: [(&str, &Path); 2] = [(GUID_TEXT, &one), (OTHER_TEXT, &other)];
@@ -225,10 +230,12 @@ fn bytes_are_found_in_the_folders_of_two_layers_and_scanned_once() {
     let good = at(&other.join("good.dll"));
     let nowhere = Bytes::NotThere;
     let unknown = Bytes::FolderUnknown;
-    let expected = [&bad, &bad, &good, &nowhere, &nowhere, &unknown, &nowhere];
+    let expected = [
+        &bad, &bad, &good, &nowhere, &nowhere, &unknown, &nowhere, &bad,
+    ];
     assert_eq!(bytes(&report), expected.map(Some));
     let sum = &report.layers[GUID_TEXT];
-    assert_eq!((sum.placeholders, sum.found, sum.not_there), (4, 2, 2));
+    assert_eq!((sum.placeholders, sum.found, sum.not_there), (5, 3, 2));
     assert_eq!(sum.folders.iter().collect::<Vec<_>>(), [text(&one)]);
     let before = report.files;
 
