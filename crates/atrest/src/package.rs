@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -67,11 +68,33 @@ type Names = BTreeMap<OsString, FileType>;
 /// The entries of a folder by their names without case, or why there are none.
 type Listing = Result<HashMap<String, Names>, String>;
 
+/// A layer's folder.
+#[derive(Clone, Debug)]
+struct Root {
+    /// None for one of the chain, whose GUID is not known.
+    layer: Option<Uuid>,
+    folder: Arc<Path>,
+    /// Its [`FILES`], if it has them.
+    files: Option<Arc<Path>>,
+}
+
+impl Root {
+    fn new(layer: Option<Uuid>, folder: &Path) -> Self {
+        let files = folder.join(FILES);
+        let has_files = fs::symlink_metadata(&files).is_ok_and(|about| about.is_dir());
+        Self {
+            layer,
+            folder: folder.into(),
+            files: has_files.then(|| files.into()),
+        }
+    }
+}
+
 /// The package layers.
 #[derive(Debug, Default)]
 pub struct Packages {
-    folders: Vec<(Uuid, PathBuf)>,
-    chain: Vec<PathBuf>,
+    /// Those of the chain in its order.
+    roots: Vec<Root>,
     /// Whether the chain has all that it names.
     is_whole: bool,
     /// Folders that were listed, by their names without case.
@@ -89,7 +112,7 @@ impl Packages {
         };
         for (layer, folder) in &layers.folders {
             if folder.is_dir() {
-                packages.folders.push((*layer, folder.clone()));
+                packages.roots.push(Root::new(Some(*layer), folder));
             } else {
                 let text = format!("it is given as the folder of layer {layer} and is no folder");
                 tell(missing(folder, text));
@@ -131,7 +154,7 @@ impl Packages {
                             looked into";
                 return Err(missing(&folder, text));
             }
-            self.chain.push(folder);
+            self.roots.push(Root::new(None, &folder));
         }
         Ok(())
     }
@@ -141,39 +164,41 @@ impl Packages {
     /// # Errors
     /// Why it was not found.
     pub fn find(&mut self, target: &Target) -> Result<Hit, Miss> {
-        let is_it = |(layer, _): &&(Uuid, PathBuf)| *layer == target.layer;
-        let given: Vec<PathBuf> = self
-            .folders
-            .iter()
-            .filter(is_it)
-            .map(|of| of.1.clone())
-            .collect();
-        let is_given = !given.is_empty();
-        let folders = if is_given { given } else { self.chain.clone() };
-        for folder in &folders {
-            match self.within(folder, &target.parts) {
+        let of_it = |root: &&Root| root.layer == Some(target.layer);
+        let mut roots: Vec<Root> = self.roots.iter().filter(of_it).cloned().collect();
+        let is_given = !roots.is_empty();
+        if !is_given {
+            let chain = self.roots.iter().filter(|root| root.layer.is_none());
+            roots = chain.cloned().collect();
+        }
+        for Root { folder, files, .. } in &roots {
+            match self.within(folder, files.as_deref(), &target.parts) {
                 Ok(Some(file)) => {
-                    let folder = folder.clone();
+                    let folder = folder.to_path_buf();
                     return Ok(Hit { folder, file });
                 }
                 Ok(None) => {}
                 Err(cause) => return Err(Miss::Unreadable(cause)),
             }
         }
-        if folders.is_empty() || (!is_given && !self.is_whole) {
+        if roots.is_empty() || (!is_given && !self.is_whole) {
             Err(Miss::FolderUnknown)
         } else {
             Err(Miss::NotThere)
         }
     }
 
-    /// The file of these names in the layer in `folder`. Links are not followed.
-    fn within(&mut self, folder: &Path, parts: &[String]) -> Result<Option<PathBuf>, String> {
-        let files = folder.join(FILES);
-        if !fs::symlink_metadata(&files).is_ok_and(|about| about.is_dir()) {
+    /// The file of these names in a layer. Links are not followed.
+    fn within(
+        &mut self,
+        folder: &Path,
+        files: Option<&Path>,
+        parts: &[String],
+    ) -> Result<Option<PathBuf>, String> {
+        let Some(files) = files else {
             return self.below(folder.to_owned(), parts);
-        }
-        let found = self.below(files, parts)?;
+        };
+        let found = self.below(files.to_owned(), parts)?;
         // Nobody has published the name of a layer that has this folder.
         let is_from_above = parts
             .first()
