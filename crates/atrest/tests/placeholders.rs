@@ -273,6 +273,19 @@ fn no_link_in_a_layer_is_followed() {
     assert_eq!(bytes(&report), [Some(&Bytes::NotThere); 2]);
 }
 
+#[cfg(unix)]
+#[test]
+fn of_names_that_differ_in_case_the_one_that_is_spelled_so_counts() {
+    let bench = Bench::new();
+    let layer = bench.path("layer");
+    for name in ["A.dll", "a.dll", "a.DLL"] {
+        put(&layer.join(name), name.as_bytes());
+    }
+    let disk = disk(&bench, &[("one", point(WCI_1, GUID, "a.dll"))]);
+    let report = look_in(&disk, given(&[(GUID_TEXT, &layer)], false));
+    assert_eq!(bytes(&report), [Some(&at(&layer.join("a.dll")))]);
+}
+
 /// A store of Docker's with a container, whose chain names these layers.
 fn store(bench: &Bench, layers: &[&str]) -> (PathBuf, PathBuf) {
     let store = bench.path("windowsfilter");
@@ -350,6 +363,12 @@ fn below_a_layer_that_is_missing_nothing_is_looked_for() {
     let middle = store.join("middle");
     let expected = [("missing", text(&middle)), ("missing", "b.dll")];
     assert_eq!(problems(&report), expected);
+
+    // Of a layer that is given it is known what it has.
+    let mut layers = chained(&chain, None);
+    layers.folders = given(&[(OTHER_TEXT, &store.join("top"))], false).folders;
+    let report = look_in(&disk, layers);
+    assert_eq!(bytes(&report), [Some(&top), Some(&Bytes::NotThere)]);
 }
 
 #[test]
