@@ -13,6 +13,8 @@ mod layer;
 mod limits;
 mod meter;
 mod pack;
+mod package;
+mod placeholder;
 mod report;
 mod sarif;
 mod scanner;
@@ -21,15 +23,20 @@ mod table;
 mod tar;
 
 pub use limits::Limits;
+pub use package::{Hit, Layers, Miss};
+pub use placeholder::{Bytes, LayerSum, Placeholder, Seen, Target, Unread};
 pub use report::{Finding, Kind, LeftOut, Place, Problem, ProblemKind, Report, Unseen};
 pub use sarif::sarif;
 pub use scanner::{Engine, Match, Scanner, Watch};
 pub use source::{Found, Sink, Source};
 pub use table::{shown, table};
+pub use uuid::Uuid;
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use package::Packages;
 
 /// What to scan, and how far to go.
 #[derive(Clone, Debug)]
@@ -38,6 +45,8 @@ pub struct Order {
     pub path: PathBuf,
     /// For a differencing VHDX: its parent, the parent's parent, and so on.
     pub parents: Vec<PathBuf>,
+    /// Where the bytes of a stopped container's placeholders lie.
+    pub layers: Layers,
     /// How far to go.
     pub limits: Limits,
 }
@@ -56,8 +65,9 @@ pub fn scan(order: &Order, engine: &mut dyn Engine, watch: &mut dyn Watch) -> Re
         }
     };
     report.kind = source.kind();
-    let mut scanner = Scanner::new(engine, watch, order.limits, &mut report);
-    source.walk(&mut scanner);
+    let packages = Packages::new(&order.layers, &mut |problem| report.problem(problem));
+    let scanner = Scanner::new(engine, watch, order.limits, &mut report);
+    source.walk(&mut scanner.with(packages, order.layers.scan));
     // A file can begin like an archive and be something else as well.
     if report.kind == Kind::Archive && report.findings.is_empty() {
         whole(order, engine, watch, &mut report);

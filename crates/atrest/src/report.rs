@@ -1,12 +1,15 @@
 //! What a scan says in the end.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::limits::REPORT_ROWS;
+use crate::limits::{IMAGE_LAYERS, REPORT_ROWS};
 use crate::meter::Refused;
+use crate::package::{Hit, Miss};
+use crate::placeholder::{Bytes, LayerSum, Placeholder, Seen, Unread};
 
 /// What was scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -186,6 +189,8 @@ pub struct LeftOut {
     pub problems: u64,
     /// Placeholders.
     pub placeholders: u64,
+    /// Placeholders of layers that are not summed.
+    pub of_layers: u64,
 }
 
 /// What a scan found.
@@ -204,7 +209,13 @@ pub struct Report {
     /// What was not scanned, or not whole.
     pub problems: Vec<Problem>,
     /// Files whose bytes lie in a layer.
-    pub placeholders: Vec<Place>,
+    pub placeholders: Vec<Placeholder>,
+    /// Placeholders by the GUID of the layer.
+    pub layers: BTreeMap<String, LayerSum>,
+    /// Placeholders whose layer could not be read, by the reason.
+    pub unread: BTreeMap<Unread, u64>,
+    /// Files and folders of layers that the container deleted.
+    pub deletions: u64,
     /// What was too much for this report.
     pub left_out: LeftOut,
 }
@@ -221,6 +232,9 @@ impl Report {
             findings: Vec::new(),
             problems: Vec::new(),
             placeholders: Vec::new(),
+            layers: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            deletions: 0,
             left_out: LeftOut::default(),
         }
     }
@@ -248,10 +262,39 @@ impl Report {
         keep(&mut self.findings, finding, &mut self.left_out.findings);
     }
 
-    /// Adds a placeholder.
-    pub fn placeholder(&mut self, place: Place) {
+    /// Adds a placeholder, and where the file that it stands for was found.
+    pub fn placeholder(&mut self, seen: Seen, found: &Result<Hit, Miss>) {
+        match &seen.target {
+            Ok(target) => self.sum(target.layer.to_string(), found),
+            Err(unread) => *self.unread.entry(*unread).or_default() += 1,
+        }
+        let bytes = match found {
+            Ok(hit) => Bytes::At(hit.file.display().to_string()),
+            Err(miss) => miss.into(),
+        };
         let left_out = &mut self.left_out.placeholders;
-        keep(&mut self.placeholders, place, left_out);
+        keep(
+            &mut self.placeholders,
+            Placeholder::new(seen, bytes),
+            left_out,
+        );
+    }
+
+    fn sum(&mut self, layer: String, found: &Result<Hit, Miss>) {
+        if self.layers.len() >= IMAGE_LAYERS && !self.layers.contains_key(&layer) {
+            self.left_out.of_layers += 1;
+            return;
+        }
+        let sum = self.layers.entry(layer).or_default();
+        sum.placeholders += 1;
+        match found {
+            Ok(hit) => {
+                sum.found += 1;
+                sum.folders.insert(hit.folder.display().to_string());
+            }
+            Err(Miss::NotThere) => sum.not_there += 1,
+            Err(_) => {}
+        }
     }
 }
 

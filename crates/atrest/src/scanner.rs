@@ -1,8 +1,13 @@
 //! The one loop that all files go through: it bounds memory, asks the engine and keeps the report.
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use crate::limits::Limits;
+use crate::limits::{ARCHIVE_NAMES, Limits};
+use crate::package::{Hit, Miss, Packages};
+use crate::placeholder::Seen;
 use crate::report::{Finding, Place, Problem, ProblemKind, Report, Unseen};
 use crate::source::{Found, Sink};
 
@@ -44,6 +49,9 @@ pub struct Scanner<'a> {
     limits: Limits,
     report: &'a mut Report,
     bytes: Vec<u8>,
+    packages: Packages,
+    /// Files of layers that were scanned. None if they are not to be.
+    of_layers: Option<HashSet<PathBuf>>,
 }
 
 impl<'a> Scanner<'a> {
@@ -60,6 +68,65 @@ impl<'a> Scanner<'a> {
             limits,
             report,
             bytes: Vec::new(),
+            packages: Packages::default(),
+            of_layers: None,
+        }
+    }
+
+    /// Looks for the bytes of placeholders in `packages`, and scans them there if `scan` says so.
+    pub fn with(mut self, packages: Packages, scan: bool) -> Self {
+        self.packages = packages;
+        self.of_layers = scan.then(HashSet::new);
+        self
+    }
+
+    /// Scans the file that a placeholder stands for, if it was not yet.
+    fn of_layer(&mut self, seen: &Seen, found: &Result<Hit, Miss>) {
+        let Some(done) = &mut self.of_layers else {
+            return;
+        };
+        let place = seen.place.clone();
+        let text = match (&seen.target, found) {
+            (Ok(_), Ok(hit)) if done.contains(&hit.file) => return,
+            (Ok(_), Ok(_)) if done.len() >= ARCHIVE_NAMES => {
+                let text = format!("more than {ARCHIVE_NAMES} files of layers were scanned");
+                return self.problem(Problem::new(ProblemKind::Limit, place, text));
+            }
+            (Ok(target), Ok(hit)) => {
+                done.insert(hit.file.clone());
+                return self.package_file(&format!("layer {}", target.layer), &hit.file);
+            }
+            (Err(unread), _) => {
+                format!("its layer could not be read from it ({})", unread.name())
+            }
+            (Ok(target), Err(Miss::NotThere)) => {
+                let name = target.parts.join("\\");
+                format!(
+                    "its bytes are {name} of layer {}, and not there",
+                    target.layer
+                )
+            }
+            (Ok(_), Err(Miss::Unreadable(cause))) => {
+                return self.problem(Problem::new(ProblemKind::Unreadable, place, cause));
+            }
+            (Ok(target), Err(Miss::FolderUnknown)) => {
+                format!(
+                    "its bytes are in layer {}: give its folder with --layer",
+                    target.layer
+                )
+            }
+        };
+        self.problem(Problem::new(ProblemKind::Missing, place, text));
+    }
+
+    fn package_file(&mut self, layer: &str, path: &Path) {
+        let place = Place::within(layer, path.display().to_string());
+        match File::open(path).and_then(|file| Ok((file.metadata()?.len(), file))) {
+            Ok((bytes, mut file)) => self.file(&Found { place, bytes }, &mut file),
+            Err(cause) => self.problem(Problem {
+                kind: ProblemKind::Unreadable,
+                ..Problem::io(place, &cause)
+            }),
         }
     }
 
@@ -123,8 +190,17 @@ impl Sink for Scanner<'_> {
         self.report.problem(problem);
     }
 
-    fn placeholder(&mut self, place: Place) {
-        self.report.placeholder(place);
+    fn placeholder(&mut self, seen: Seen) {
+        let found = match &seen.target {
+            Ok(target) => self.packages.find(target),
+            Err(_) => Err(Miss::FolderUnknown),
+        };
+        self.of_layer(&seen, &found);
+        self.report.placeholder(seen, &found);
+    }
+
+    fn deletion(&mut self) {
+        self.report.deletions += 1;
     }
 
     fn total(&mut self, steps: u64) {

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use crate::placeholder::Seen;
 use crate::report::{Kind, Place, Problem, Unseen};
 
 /// One file that a source found.
@@ -31,7 +32,10 @@ pub trait Sink {
     fn problem(&mut self, problem: Problem);
 
     /// A file whose bytes lie in a layer.
-    fn placeholder(&mut self, place: Place);
+    fn placeholder(&mut self, seen: Seen);
+
+    /// A file or folder of a layer that the container deleted.
+    fn deletion(&mut self);
 
     /// So much is there to be gone through, in the source's own unit.
     fn total(&mut self, steps: u64);

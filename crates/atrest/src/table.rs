@@ -62,10 +62,51 @@ fn line(text: &mut String, more: &str) {
 }
 
 fn placeholders(report: &Report, text: &mut String) {
+    if !report.layers.is_empty() {
+        let mut table = fresh(&["layer", "placeholders", "found", "not there", "in"]);
+        for (layer, sum) in &report.layers {
+            let folders: Vec<String> = sum.folders.iter().map(|folder| shown(folder)).collect();
+            table.add_row([
+                layer.clone(),
+                sum.placeholders.to_string(),
+                sum.found.to_string(),
+                sum.not_there.to_string(),
+                folders.join("\n"),
+            ]);
+        }
+        line(text, &table.to_string());
+    }
+    if report.left_out.of_layers > 0 {
+        let told = format!(
+            "and {} placeholders of more layers",
+            report.left_out.of_layers
+        );
+        line(text, &told);
+    }
+    if !report.unread.is_empty() {
+        let reasons = report.unread.iter();
+        let reasons = reasons.map(|(reason, count)| format!("{count} {}", reason.name()));
+        let reasons: Vec<String> = reasons.collect();
+        line(
+            text,
+            &format!(
+                "placeholders whose layer could not be read: {}",
+                reasons.join(", ")
+            ),
+        );
+    }
+    if report.deletions > 0 {
+        line(
+            text,
+            &format!(
+                "{} files and folders of layers are deleted",
+                report.deletions
+            ),
+        );
+    }
     let count = report.placeholders.len() as u64 + report.left_out.placeholders;
     if count > 0 {
-        let told = format!("{count} files have their bytes in a layer: scan the layers, too");
-        line(text, &told);
+        line(text, &format!("{count} files have their bytes in a layer"));
     }
 }
 

@@ -6,64 +6,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use siloscan_atrest::{Kind, Limits};
-use support::{WORD, finds, found, is_whole, look, look_with, problems, run, text};
-
-/// A folder in which a volume is made.
-struct Bench(tempfile::TempDir);
-
-impl Bench {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// An empty volume of `bytes` bytes.
-    fn volume(&self, bytes: u64) -> PathBuf {
-        let path = self.path("volume");
-        let file = File::create(&path).expect("a file");
-        file.set_len(bytes).expect("its size");
-        let geometry = ["-s", "512", "-p", "0", "-H", "255", "-S", "63"];
-        let mut arguments = vec!["-F", "-Q", "-q", "-c", "4096"];
-        arguments.extend(geometry);
-        arguments.push(text(&path));
-        run("mkntfs", "ntfs-3g", &arguments);
-        path
-    }
-
-    /// Writes `bytes` into the volume, `options` before them.
-    fn put(&self, volume: &Path, options: &[&str], name: &str, bytes: &[u8]) {
-        let from = self.path("from");
-        fs::write(&from, bytes).expect("a file");
-        let mut arguments = vec!["-q"];
-        arguments.extend(options);
-        arguments.extend([text(volume), text(&from), name]);
-        run("ntfscp", "ntfs-3g", &arguments);
-    }
-
-    /// The raw disk at `path` as a VHDX.
-    fn vhdx(&self, path: &Path) -> PathBuf {
-        let to = self.path("disk.vhdx");
-        let arguments = ["convert", "-f", "raw", "-O", "vhdx", text(path), text(&to)];
-        run("qemu-img", "qemu-utils", &arguments);
-        to
-    }
-
-    /// A volume with an infected file of each kind.
-    fn filled(&self) -> PathBuf {
-        let volume = self.volume(16 << 20);
-        self.put(&volume, &[], "small.txt", WORD);
-        let mut large = vec![b'x'; 3 << 20];
-        large.extend_from_slice(WORD);
-        self.put(&volume, &[], "large.bin", &large);
-        self.put(&volume, &[], "clean.txt", b"clean");
-        self.put(&volume, &["-N", "stream"], "clean.txt", WORD);
-        self.put(&volume, &[], "$Extend/below.txt", WORD);
-        volume
-    }
-}
+use support::bench::{Bench, GUID, point};
+use support::{WORD, finds, found, is_whole, look, look_with, problems};
 
 const ALL: [&str; 4] = [
     "$Extend/below.txt",
@@ -71,16 +15,6 @@ const ALL: [&str; 4] = [
     "large.bin",
     "small.txt",
 ];
-
-/// A reparse point of wcifs: the tag, the length, and data that is the filter's own business.
-fn placeholder(tag: u32) -> Vec<u8> {
-    let data = [7_u8; 40];
-    let mut all = tag.to_le_bytes().to_vec();
-    all.extend((data.len() as u16).to_le_bytes());
-    all.extend([0, 0]);
-    all.extend(data);
-    all
-}
 
 #[test]
 fn files_and_streams_of_a_volume_are_scanned_without_mounting_it() {
@@ -154,7 +88,12 @@ fn a_placeholder_is_told_and_not_taken_for_an_empty_file() {
     let volume = bench.volume(16 << 20);
     for (name, tag) in [("one.dll", 0x9000_1018), ("two.dll", 0x8000_0018)] {
         bench.put(&volume, &[], name, b"");
-        bench.put(&volume, &["-a", "0xC0"], name, &placeholder(tag));
+        bench.put(
+            &volume,
+            &["-a", "0xC0"],
+            name,
+            &point(tag, GUID, "Windows\\one.dll"),
+        );
     }
     let report = look(&bench.vhdx(&volume));
     is_whole(&report);
@@ -162,7 +101,7 @@ fn a_placeholder_is_told_and_not_taken_for_an_empty_file() {
     let told: Vec<_> = report
         .placeholders
         .iter()
-        .map(|p| p.path.as_str())
+        .map(|placeholder| placeholder.place.path.as_str())
         .collect();
     assert_eq!(told, ["one.dll", "two.dll"]);
 }
@@ -172,7 +111,7 @@ fn what_a_placeholder_hides_is_scanned() {
     let bench = Bench::new();
     let volume = bench.volume(16 << 20);
     bench.put(&volume, &[], "one.dll", WORD);
-    let data = placeholder(0x9000_1018);
+    let data = point(0x9000_1018, GUID, "one.dll");
     bench.put(&volume, &["-a", "0xC0"], "one.dll", &data);
     let report = look(&bench.vhdx(&volume));
     finds(&report, &["one.dll"]);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::{Compression, write::GzEncoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use support::bench::{GUID, point};
 use support::{WORD, finds, found, look, put, run, text};
 
 /// Panics in this crate's own sources, also those that it catches.
@@ -205,8 +206,7 @@ fn disks() {
             &["-q", text(&volume), text(&from), name],
         );
     }
-    let point = [0x18, 0x10, 0x00, 0x90, 28, 0, 0, 0];
-    put(&from, &[point.as_slice(), &[7; 28]].concat());
+    put(&from, &point(0x9000_1018, GUID, "Windows\\one.txt"));
     let copy = ["-q", "-a", "0xC0", text(&volume), text(&from), "one.txt"];
     run("ntfscp", "ntfs-3g", &copy);
     let disk = dir.path().join("disk.vhdx");

@@ -68,19 +68,21 @@ impl Folder {
         }
     }
 
-    /// Takes away what a writer left that was interrupted. Only whoever holds the lock may: else
-    /// it would be what another one is writing. Only in a folder that has a key: another one may be
-    /// anybody's, with such names of his own.
-    pub(crate) fn sweep(&self) -> Result<(), QuarantineError> {
+    /// What a writer left that was interrupted, and which item it was to be; the key is none. Only
+    /// whoever holds the lock may touch it: else it would be what another one is writing. Only in a
+    /// folder that has a key: another one may be anybody's, with such names of his own.
+    pub(crate) fn leftovers(&self) -> Result<Vec<(PathBuf, Option<ItemId>)>, QuarantineError> {
+        let mut leftovers = Vec::new();
         for name in self.names()? {
             let path = self.path.join(&name);
-            let is_ours = name.strip_suffix(TEMPORARY).is_some_and(is_random);
-            if is_ours && fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
-                fs::remove_file(&path)
-                    .map_err(|cause| QuarantineError::io("delete", &path, cause))?;
+            let Some(id) = name.strip_suffix(TEMPORARY).and_then(temporary_of) else {
+                continue;
+            };
+            if fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
+                leftovers.push((path, id));
             }
         }
-        Ok(())
+        Ok(leftovers)
     }
 
     /// Gives a file that was written beside its place its name, durably.
@@ -150,11 +152,15 @@ impl Folder {
         self.path.join(KEY)
     }
 
-    /// A name for a file that is being written.
-    pub(crate) fn temporary_path(&self) -> Result<PathBuf, QuarantineError> {
+    /// A name for a file that is being written: an item, or the key.
+    pub(crate) fn temporary_path(&self, id: Option<ItemId>) -> Result<PathBuf, QuarantineError> {
         let digits = random_digits()
             .map_err(|cause| QuarantineError::io("name a file in", &self.path, cause))?;
-        Ok(self.path.join(format!("{digits}{TEMPORARY}")))
+        let name = match id {
+            Some(id) => format!("{digits}-{id}{TEMPORARY}"),
+            None => format!("{digits}{TEMPORARY}"),
+        };
+        Ok(self.path.join(name))
     }
 
     /// Makes renames and deletions durable.
@@ -181,6 +187,15 @@ pub(crate) fn sync_above(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 pub(crate) fn sync_above(_path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// Which item a file of such a temporary name was to be. None of a name that is not ours.
+fn temporary_of(name: &str) -> Option<Option<ItemId>> {
+    match name.split_once('-') {
+        None => is_random(name).then_some(None),
+        Some((digits, id)) if is_random(digits) => ItemId::parse(id).map(Some),
+        Some(_) => None,
+    }
 }
 
 /// Whether these are digits as [`random_digits`] makes them.

@@ -88,7 +88,7 @@ impl Key {
         let path = folder.key_path();
         let cannot = |cause| QuarantineError::io("make", &path, cause);
         let key = folder::random::<KEY_BYTES>().map_err(cannot)?;
-        let temporary = folder.temporary_path()?;
+        let temporary = folder.temporary_path(None)?;
         let write = || {
             let mut file = folder::create_new(&temporary)?;
             file.write_all(format!("{FIRST_LINE}{}\n", hex(&key)).as_bytes())?;

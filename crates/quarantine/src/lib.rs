@@ -93,27 +93,58 @@ impl Kept {
 
 impl Quarantine {
     /// Opens the folder to put items in; it and its key are made if they are not there. What an
-    /// interrupted [`Quarantine::put`] left is swept away.
+    /// interrupted [`Quarantine::put`] left becomes its item if it is whole, and is deleted if not.
     ///
     /// # Errors
     /// The folder or the key is not to be trusted or cannot be made, or another service has it.
     pub fn keep(path: &Path, bounds: Bounds) -> Result<Self, QuarantineError> {
         let folder = Folder::make(path)?;
         let lock = folder.lock()?;
-        let key = match Key::read(&folder)? {
-            Some(key) => {
-                folder.sweep()?;
-                key
-            }
-            None if folder.items()?.is_empty() => Key::make(&folder)?,
+        let (key, is_new) = match Key::read(&folder)? {
+            Some(key) => (key, false),
+            None if folder.items()?.is_empty() => (Key::make(&folder)?, true),
             None => return Err(QuarantineError::KeyGone(folder.key_path())),
         };
-        Ok(Self {
+        let quarantine = Self {
             folder,
             key,
             bounds,
             _lock: Some(lock),
-        })
+        };
+        if !is_new {
+            quarantine.recover()?;
+        }
+        Ok(quarantine)
+    }
+
+    /// Ends what an interrupted [`Quarantine::put`] began: an item that is whole gets its name.
+    fn recover(&self) -> Result<(), QuarantineError> {
+        for (path, id) in self.folder.leftovers()? {
+            if let Some(id) = id {
+                match self.unseal(id, &path, &mut io::sink(), &path) {
+                    Ok(_) if self.folder.has(id)? && self.verify(id).is_ok() => {}
+                    Ok(_) => {
+                        let item = self.folder.item_path(id);
+                        let named = self.folder.name(&path, &item);
+                        named
+                            .and_then(|()| self.folder.settle(id))
+                            .map_err(|cause| QuarantineError::io("write", &item, cause))?;
+                        continue;
+                    }
+                    // It may be whole for whoever has the key, or can read it another time.
+                    Err(
+                        QuarantineError::Io { .. }
+                        | QuarantineError::Damaged {
+                            damage: Damage::Key,
+                            ..
+                        },
+                    ) => continue,
+                    Err(_half) => {}
+                }
+            }
+            fs::remove_file(&path).map_err(|cause| QuarantineError::io("delete", &path, cause))?;
+        }
+        Ok(())
     }
 
     /// Opens a folder that is there, to list, restore and delete.
@@ -155,7 +186,7 @@ impl Quarantine {
         }
         let sealer = Sealer::new(&self.key, id, &metadata)?;
         self.make_room(id, sealer.sealed_bytes(content.len() as u64))?;
-        let temporary = self.folder.temporary_path()?;
+        let temporary = self.folder.temporary_path(Some(id))?;
         let written = write_item(sealer, content, &temporary)
             .and_then(|()| self.folder.name(&temporary, &path));
         if let Err(cause) = written {
@@ -193,9 +224,12 @@ impl Quarantine {
         let items = self.folder.items()?;
         let mut listed: Vec<Listed> = items
             .into_iter()
-            .map(|(id, _)| Listed {
-                id,
-                metadata: self.opener(id).map(|opener| opener.metadata),
+            .map(|(id, _)| {
+                let opener = self.opener(id, &self.folder.item_path(id));
+                Listed {
+                    id,
+                    metadata: opener.map(|opener| opener.metadata),
+                }
             })
             .collect();
         listed.sort_by_key(|item| {
@@ -228,8 +262,8 @@ impl Quarantine {
     /// # Errors
     /// [`QuarantineError::Damaged`], or the item cannot be read.
     pub fn verify(&self, id: ItemId) -> Result<(), QuarantineError> {
-        self.unseal(id, &mut io::sink(), &self.folder.item_path(id))
-            .map(drop)
+        let path = self.folder.item_path(id);
+        self.unseal(id, &path, &mut io::sink(), &path).map(drop)
     }
 
     /// Writes an item's content to `to`, which must not be there. Nothing appears under that name
@@ -257,7 +291,8 @@ impl Quarantine {
     ) -> Result<Metadata, QuarantineError> {
         let failed = |cause| QuarantineError::io("write", temporary, cause);
         let mut file = folder::create_new(temporary).map_err(failed)?;
-        let metadata = self.unseal(id, &mut file, temporary)?;
+        let item = self.folder.item_path(id);
+        let metadata = self.unseal(id, &item, &mut file, temporary)?;
         file.sync_all().map_err(failed)?;
         drop(file);
         // A link, and not a rename: that would replace what has come there meanwhile.
@@ -281,25 +316,25 @@ impl Quarantine {
             .map_err(|cause| QuarantineError::io("delete", &path, cause))
     }
 
-    fn opener(&self, id: ItemId) -> Result<Opener<File>, QuarantineError> {
-        let path = self.folder.item_path(id);
-        let cannot = |cause| QuarantineError::io("read", &path, cause);
-        let file = File::open(&path).map_err(cannot)?;
+    /// The item `id`, which lies in `path`.
+    fn opener(&self, id: ItemId, path: &Path) -> Result<Opener<File>, QuarantineError> {
+        let cannot = |cause| QuarantineError::io("read", path, cause);
+        let file = File::open(path).map_err(cannot)?;
         let bytes = file.metadata().map_err(cannot)?.len();
-        Opener::new(&self.key, id, file, bytes).map_err(|error| error.of_item(id, &path))
+        Opener::new(&self.key, id, file, bytes).map_err(|error| error.of_item(id, path))
     }
 
-    /// Writes an item's content to `target`, and checks it to its last byte.
+    /// Writes the content of the item in `path` to `target`, and checks it to its last byte.
     fn unseal(
         &self,
         id: ItemId,
+        path: &Path,
         target: &mut dyn Write,
         target_path: &Path,
     ) -> Result<Metadata, QuarantineError> {
-        let path = self.folder.item_path(id);
-        let mut opener = self.opener(id)?;
+        let mut opener = self.opener(id, path)?;
         let mut hash = Sha256::new();
-        while let Some(part) = opener.next().map_err(|error| error.of_item(id, &path))? {
+        while let Some(part) = opener.next().map_err(|error| error.of_item(id, path))? {
             hash.update(&part);
             target
                 .write_all(&part)

@@ -39,6 +39,85 @@ fn leftovers_of_a_crash_are_swept_by_the_service_and_by_nobody_else() {
 }
 
 #[test]
+fn an_item_that_was_written_and_not_yet_named_is_an_item_again() {
+    let (_root, folder) = place();
+    let quarantine = keep(&folder).expect("ours");
+    let id = quarantine.put(b"bytes", &origin()).expect("room").id();
+    drop(quarantine);
+    let item = folder.join(format!("{id}.item"));
+    let whole = fs::read(&item).expect("sealed");
+    let leftover = folder.join(format!("0011223344556677-{id}.tmp"));
+    let ids = |quarantine: &Quarantine| -> Vec<String> {
+        let listed = quarantine.list().expect("readable");
+        listed.iter().map(|item| item.id.to_string()).collect()
+    };
+
+    // The service ended just before the item got its name.
+    fs::rename(&item, &leftover).expect("ours");
+    let quarantine = keep(&folder).expect("ours");
+    assert_eq!(ids(&quarantine), [id.to_string()]);
+    quarantine.verify(id).expect("whole");
+    assert!(!leftover.exists());
+    drop(quarantine);
+
+    // The same over an item that was damaged, and beside one that is whole.
+    for content in [&b"damaged"[..], &whole] {
+        fs::write(&item, content).expect("writable");
+        fs::write(&leftover, &whole).expect("writable");
+        keep(&folder).expect("ours").verify(id).expect("whole");
+        assert!(!leftover.exists());
+    }
+
+    // Half of one is none, and neither is another one's.
+    fs::remove_file(&item).expect("ours");
+    let other = folder.join("0011223344556677-0011223344556677.tmp");
+    for (path, content) in [(&leftover, &whole[..whole.len() - 1]), (&other, &whole[..])] {
+        fs::write(path, content).expect("writable");
+        assert!(ids(&keep(&folder).expect("ours")).is_empty());
+        assert!(!path.exists());
+    }
+
+    // What another key sealed may be whole for whoever has that key.
+    let (_other_root, other_folder) = place();
+    drop(keep(&other_folder).expect("ours"));
+    let leftover = other_folder.join(leftover.file_name().expect("a name"));
+    fs::write(&leftover, &whole).expect("writable");
+    assert!(ids(&keep(&other_folder).expect("ours")).is_empty());
+    assert!(leftover.exists());
+}
+
+#[test]
+fn an_item_that_is_being_written_says_which_it_will_be() {
+    let (_root, folder) = place();
+    let quarantine = keep(&folder).expect("ours");
+    let seen = std::sync::OnceLock::new();
+    let mut ids = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while seen.get().is_none() {
+                let names = fs::read_dir(&folder).expect("readable");
+                let mut names =
+                    names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+                if let Some(name) = names.find(|name| name.ends_with(".tmp")) {
+                    let _ = seen.set(name);
+                }
+            }
+        });
+        for number in 0_u64.. {
+            let content = [&number.to_le_bytes()[..], &[0; 1 << 20]].concat();
+            let id = quarantine.put(&content, &origin()).expect("room").id();
+            ids.push(format!("-{id}.tmp"));
+            quarantine.delete(id).expect("ours");
+            if seen.get().is_some() {
+                break;
+            }
+        }
+    });
+    let name = seen.get().expect("it was seen");
+    assert!(ids.iter().any(|end| name.ends_with(end)), "{name}");
+}
+
+#[test]
 fn files_of_others_are_never_swept() {
     let (_root, folder) = place();
     drop(keep(&folder).expect("ours"));
@@ -46,6 +125,9 @@ fn files_of_others_are_never_swept() {
         "notes.tmp",
         "0011223344556677.tmp.tmp",
         "001122334455667G.tmp",
+        "0011223344556677-.tmp",
+        "0011223344556677-notes.tmp",
+        "notes-0011223344556677.tmp",
     ];
     for name in names {
         fs::write(folder.join(name), b"mine").expect("writable");

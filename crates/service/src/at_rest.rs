@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use siloscan_atrest::{Limits, Match, Order, Place, Problem, ProblemKind, Report, Watch};
+use siloscan_atrest::{Layers, Limits, Match, Order, Place, Problem, ProblemKind, Report, Watch};
 
 use crate::engine::{Engine, Finding, Scanner};
 use crate::rules::load;
@@ -19,6 +19,8 @@ pub struct Request {
     pub path: PathBuf,
     /// The parents of a differencing disk, the nearest first.
     pub parents: Vec<PathBuf>,
+    /// Where the bytes of placeholders lie.
+    pub layers: Layers,
     /// The folder with rules. The built-in ones are always used.
     pub rules: Option<PathBuf>,
     /// Larger files are not scanned, in bytes. None is what the service has.
@@ -32,6 +34,7 @@ pub fn scan(request: &Request, watch: &mut dyn Watch) -> Report {
     let order = Order {
         path: request.path.clone(),
         parents: request.parents.clone(),
+        layers: request.layers.clone(),
         limits: Limits {
             file_bytes: request
                 .file_bytes_max

@@ -1,7 +1,7 @@
 //! The command `siloscan scan`: what it says in each form, and how it ends.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -204,4 +204,100 @@ fn an_image_is_scanned_with_the_services_rules() {
         place["fullyQualifiedName"],
         format!("{layer}/Files/bad.com")
     );
+}
+
+fn tool(program: &str, package: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|cause| {
+        panic!("{program}: {cause}; sudo apt-get install --no-install-recommends {package}")
+    });
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {error}");
+}
+
+/// A stopped container's disk with one file, whose bytes are `bad.com` of layer
+/// `02020202-0202-0202-0202-020202020202`.
+fn disk(dir: &Path) -> PathBuf {
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let (volume, disk) = (path("volume"), path("sandbox.vhdx"));
+    let file = fs::File::create(&volume).unwrap();
+    file.set_len(4 << 20).unwrap();
+    let mut data = vec![1, 0, 0, 0, 0, 0, 0, 0];
+    data.extend([2; 16]);
+    let name: Vec<u8> = "bad.com".bytes().flat_map(|byte| [byte, 0]).collect();
+    data.extend([name.len() as u8, 0]);
+    data.extend(name);
+    let point = [
+        &[0x18, 0x10, 0x00, 0x90, data.len() as u8, 0, 0, 0],
+        data.as_slice(),
+    ]
+    .concat();
+    fs::write(path("empty"), b"").unwrap();
+    fs::write(path("point"), point).unwrap();
+    let geometry = ["-s", "512", "-p", "0", "-H", "255", "-S", "63"];
+    let make = [&["-F", "-Q", "-q"], geometry.as_slice(), &[&volume]].concat();
+    tool("mkntfs", "ntfs-3g", &make);
+    tool(
+        "ntfscp",
+        "ntfs-3g",
+        &["-q", &volume, &path("empty"), "a.com"],
+    );
+    let set = ["-q", "-a", "0xC0", &volume, &path("point"), "a.com"];
+    tool("ntfscp", "ntfs-3g", &set);
+    let convert = ["convert", "-f", "raw", "-O", "vhdx", &volume, &disk];
+    tool("qemu-img", "qemu-utils", &convert);
+    disk.into()
+}
+
+#[test]
+fn a_placeholder_is_scanned_in_the_layer_that_is_given_for_it() {
+    const LAYER: &str = "02020202-0202-0202-0202-020202020202";
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk(dir.path());
+    let store = dir.path().join("store");
+    let file = store.join("id/Files/bad.com");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, eicar_test_file()).unwrap();
+    let chain = dir.path().join("layerchain.json");
+    fs::write(&chain, br#"["C:\\windowsfilter\\id"]"#).unwrap();
+    let (chain, store) = (chain.to_str().unwrap(), store.to_str().unwrap());
+
+    let (report, code) = json(&disk, &["--json"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(report["placeholders"][0]["layer"], LAYER);
+    assert_eq!(report["placeholders"][0]["bytes"], "folder-unknown");
+    let text = said(&scan(&disk, &[]));
+    assert!(text.contains(LAYER), "{text}");
+
+    let given = format!("{{{LAYER}}}={store}/id");
+    let chained = ["--layerchain", chain, "--store", store];
+    for where_ in [&["--layer", &given], chained.as_slice()] {
+        let (report, code) = json(&disk, &[&["--json"], where_].concat());
+        assert_eq!(code, Some(0));
+        let at = file.to_str().unwrap();
+        assert_eq!(report["placeholders"][0]["bytes"]["at"], at);
+        let options = [&["--json", "--with-layers"], where_].concat();
+        let (report, code) = json(&disk, &options);
+        assert_eq!(code, Some(1));
+        assert_eq!(report["findings"][0]["path"], at);
+        assert_eq!(report["findings"][0]["within"], format!("layer {LAYER}"));
+    }
+}
+
+#[test]
+fn layers_that_are_given_wrong_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let guid = "02020202-0202-0202-0202-020202020202";
+    let without = format!("{guid}=");
+    for (options, told) in [
+        (["--layer", "folder"], "GUID=FOLDER"),
+        (["--layer", &without], "GUID=FOLDER"),
+        (["--layer", "layer=folder"], "no GUID"),
+        (["--store", "folder"], "--layerchain"),
+    ] {
+        let output = scan(dir.path(), &options);
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(told), "{options:?}: {error}");
+    }
 }

@@ -13,6 +13,7 @@ use ntfs::{
 };
 
 use crate::limits::{Limits, NTFS_ATTRIBUTES, NTFS_DEPTH, NTFS_FOLDERS_KEPT};
+use crate::placeholder::Seen;
 use crate::report::{Place, Problem, ProblemKind};
 use crate::source::{Found, Sink};
 
@@ -168,16 +169,20 @@ impl<'a, D: Read + Seek> Volume<'a, '_, D> {
         let path = self.path(ntfs, &file)?;
         let meaning = self.meaning(&file)?;
         let is_folder = file.flags().contains(NtfsFileFlags::IS_DIRECTORY);
-        if !is_folder {
-            match &meaning {
-                Meaning::InLayer => self.sink.placeholder(Place::within(self.name, &path)),
-                Meaning::Elsewhere(text) => {
-                    let place = Place::within(self.name, &path);
-                    let problem = Problem::new(ProblemKind::Unsupported, place, *text);
-                    self.sink.problem(problem);
-                }
-                Meaning::Here => {}
+        match &meaning {
+            Meaning::InLayer(tag, target) if !is_folder => self.sink.placeholder(Seen {
+                place: Place::within(self.name, &path),
+                tag: *tag,
+                target: target.clone(),
+            }),
+            Meaning::Deleted => self.sink.deletion(),
+            Meaning::Elsewhere(text) if !is_folder => {
+                let place = Place::within(self.name, &path);
+                let problem = Problem::new(ProblemKind::Unsupported, place, *text);
+                self.sink.problem(problem);
             }
+            // A folder has no bytes of its own.
+            Meaning::InLayer(..) | Meaning::Elsewhere(_) | Meaning::Here => {}
         }
         self.streams(&file, &path, &meaning)
     }

@@ -1,11 +1,13 @@
 //! What the tests share: an engine that looks for a word, real tools, and a report to ask.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub mod bench;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use siloscan_atrest::{Engine, Limits, Match, Order, Report, Watch, scan};
+use siloscan_atrest::{Engine, Layers, Limits, Match, Order, Report, Watch, scan};
 
 /// What the engine of these tests looks for.
 pub const WORD: &[u8] = b"this is what the engine looks for";
@@ -40,7 +42,18 @@ pub fn look_with(path: &Path, limits: Limits, parents: &[PathBuf]) -> Report {
     let order = Order {
         path: path.to_owned(),
         parents: parents.to_vec(),
+        layers: Layers::default(),
         limits,
+    };
+    scan(&order, &mut Words, &mut Nobody)
+}
+
+pub fn look_in(path: &Path, layers: Layers) -> Report {
+    let order = Order {
+        path: path.to_owned(),
+        parents: Vec::new(),
+        layers,
+        limits: Limits::default(),
     };
     scan(&order, &mut Words, &mut Nobody)
 }

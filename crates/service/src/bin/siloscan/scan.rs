@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use siloscan_atrest::{Report, Watch, sarif, table};
+use siloscan_atrest::{Layers, Report, Uuid, Watch, sarif, table};
 use siloscan_service::at_rest;
 
 /// What to scan, and how to tell it.
@@ -23,6 +23,24 @@ pub struct Options {
     /// The parent of a differencing VHDX; again for the parent's parent
     #[arg(long, value_name = "VHDX")]
     parent: Vec<PathBuf>,
+
+    /// The folder of a package layer that has bytes of a stopped container's placeholders, by the
+    /// layer's GUID; once for each
+    #[arg(long, value_name = "GUID=FOLDER", value_parser = layer)]
+    layer: Vec<(Uuid, PathBuf)>,
+
+    /// Docker's layerchain.json of the stopped container: placeholders of layers that --layer does
+    /// not give are looked for in its layers, from the top
+    #[arg(long, value_name = "FILE")]
+    layerchain: Option<PathBuf>,
+
+    /// The folder with the folders that --layerchain names, if it is not two above that file
+    #[arg(long, value_name = "DIR", requires = "layerchain")]
+    store: Option<PathBuf>,
+
+    /// Scans the files in layers that placeholders stand for, too, each once
+    #[arg(long)]
+    with_layers: bool,
 
     /// Larger files are told and not scanned
     #[arg(long, value_name = "BYTES")]
@@ -41,6 +59,16 @@ pub struct Options {
     quiet: bool,
 }
 
+/// A layer and its folder.
+fn layer(text: &str) -> Result<(Uuid, PathBuf), String> {
+    let (layer, folder) = text
+        .split_once('=')
+        .filter(|(_, folder)| !folder.is_empty())
+        .ok_or("it is not of the form GUID=FOLDER")?;
+    let layer = Uuid::try_parse(layer).map_err(|cause| format!("no GUID: {cause}"))?;
+    Ok((layer, PathBuf::from(folder)))
+}
+
 /// Scans and tells.
 pub fn run(scan: Options) -> ExitCode {
     let mut bar = Bar(if scan.quiet {
@@ -51,6 +79,12 @@ pub fn run(scan: Options) -> ExitCode {
     let request = at_rest::Request {
         path: scan.path,
         parents: scan.parent,
+        layers: Layers {
+            folders: scan.layer,
+            chain: scan.layerchain,
+            store: scan.store,
+            scan: scan.with_layers,
+        },
         rules: scan.rules,
         file_bytes_max: scan.max_file,
     };
