@@ -31,6 +31,10 @@ const VERDICT_BITS: u32 = 2;
 const VERDICT_MASK: u32 = 0b11;
 /// A signature epoch that no entry can carry; see [`crate::epoch`].
 pub(crate) const SIGNATURE_END: u64 = (1 << (u32::BITS - VERDICT_BITS)) - 1;
+const _: () = assert!(
+    SIGNATURE_END >> (u32::BITS - VERDICT_BITS) == 0,
+    "it fits into a word"
+);
 
 /// What an entry says, apart from its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,5 +185,44 @@ impl<'m> Cache<'m> {
     pub(crate) fn remove(&self, key: &LocalKey, token: &WriteToken<'_>) -> bool {
         self.set(key)
             .is_some_and(|set| set.write(token, |_| set.remove(key)))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::hash::Secret;
+    use crate::key::VolumeGuid;
+    use crate::volume::{VolumeSlot, Volumes};
+
+    /// The ledger asks first, too; between its question and this another thread may have stored.
+    #[test]
+    fn an_exemption_does_not_replace_an_infected_that_came_meanwhile() {
+        let sets = [Set::default()];
+        let slots = [VolumeSlot::default(), VolumeSlot::default()];
+        let token = WriteToken::promise_dispatch_level();
+        let volumes = Volumes::new(&slots, Secret::new([1, 2, 3, 4]));
+        let guid = VolumeGuid::from_words(1, 1).expect("no zero");
+        volumes.attach(guid, &token);
+        let volume = volumes.find(guid).expect("attached");
+        let cache = Cache::new(&sets);
+        let key = LocalKey {
+            index: volume.index,
+            low: 5,
+            high: 0,
+            hash: 0,
+        };
+        let put = |found| cache.put(&key, volume, found, &volumes, &token, || true);
+        let exempt = Found::Excluded(Exemption {
+            list: 1,
+            place: Excluded::at(0).expect("a place"),
+        });
+        assert_eq!(put(exempt), Put::Stored);
+        assert_eq!(put(Found::Verdict(Verdict::Clean, 1)), Put::Stored);
+        assert_eq!(put(exempt), Put::Stored);
+        let infected = Found::Verdict(Verdict::Infected, 1);
+        assert_eq!(put(infected), Put::Stored);
+        assert_eq!(put(exempt), Put::Refused);
+        assert_eq!(cache.get(&key, volume), Some(infected));
     }
 }

@@ -217,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn places_end_with_the_table() {
+        let last = EXCLUSIONS as u64 - 1;
+        assert_eq!(
+            Excluded::at(last).map(|it| u64::from(it.place())),
+            Some(last)
+        );
+        assert_eq!(Excluded::at(last + 1), None);
+    }
+
+    #[test]
     fn what_is_excluded_is_found_and_counted_and_nothing_else() {
         let table = Exclusions::new();
         assert!(table.is_empty());

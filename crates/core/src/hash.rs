@@ -46,3 +46,31 @@ const fn fold(a: u64, b: u64) -> u64 {
 pub(crate) const fn place(hash: u64, count: usize) -> usize {
     ((hash as u128).wrapping_mul(count as u128) >> 64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_of_volume_and_file_counts() {
+        for number in 1..=8_u64 {
+            // As random as a boot's.
+            let words = [3, 5, 7, 9].map(|odd| (number * odd).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let secret = Secret::new(words);
+            let file = |low: u64, high: u64| FileId::from_words(low, high).expect("no zero");
+            let hash = |low, high| secret.file(secret.volume(guid(7, 9)), file(low, high));
+            let other = |low, high| secret.file(secret.volume(guid(low, high)), file(5, 6));
+            for bit in 0..64 {
+                let flip = 1 << bit;
+                assert_ne!(hash(5 ^ flip, 6), hash(5, 6), "{words:?} {bit}");
+                assert_ne!(hash(5, 6 ^ flip), hash(5, 6), "{words:?} {bit}");
+                assert_ne!(other(7 ^ flip, 9), other(7, 9), "{words:?} {bit}");
+                assert_ne!(other(7, 9 ^ flip), other(7, 9), "{words:?} {bit}");
+            }
+        }
+    }
+
+    fn guid(low: u64, high: u64) -> VolumeGuid {
+        VolumeGuid::from_words(low, high).expect("no zero")
+    }
+}

@@ -460,6 +460,8 @@ mod tests {
 
     #[test]
     fn nonsense_gives_the_default_and_is_told() {
+        let names = [Nonsense::Range, Nonsense::Type].map(Nonsense::name);
+        assert_eq!(names, ["range", "type"]);
         for parameter in &PARAMETERS {
             let mut all = Parameters::DEFAULT;
             assert_eq!(all.set(parameter, Found::Dword(parameter.max)), Ok(()));

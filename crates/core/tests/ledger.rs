@@ -364,6 +364,41 @@ fn coverage_is_of_one_epoch_and_one_life_of_the_volume() {
 }
 
 #[test]
+fn a_hidden_volume_serves_and_keeps_nothing_until_it_is_shown() {
+    story(16, |world| {
+        world.store(1, Verdict::Clean);
+        let hidden = world.ledger.hide_volume(guid(1), &world.token);
+        assert_eq!(world.ledger.lookup(&key(1)), Lookup::Untracked);
+        assert!(world.ticket(2).is_none_or(|ticket| {
+            world.settle(2, &ticket, Verdict::Clean, &RULES) != Settled::Stored
+        }));
+        let hidden = hidden.expect("the volume is tracked");
+        world.ledger.show_volume(hidden, &world.token);
+        assert_eq!(world.ledger.lookup(&key(1)), Lookup::Miss, "it stays void");
+        world.store(1, Verdict::Clean);
+    });
+}
+
+#[test]
+fn a_pin_is_taken_from_the_place_where_it_was_set() {
+    story(1_024, |world| {
+        for file in 1..200 {
+            let ledger = &world.ledger;
+            let pin = ledger.pin(&key(file), &world.token).expect("a place");
+            let kept = || {
+                let ticket = world.ticket(file).expect("nothing changes");
+                world.settle(file, &ticket, Verdict::Clean, &RULES)
+            };
+            assert_eq!(kept(), Settled::Shared(NotKept::NoKey), "{file}");
+            ledger.unpin(pin);
+            // Its set may be full of others, which is no matter of pins.
+            let after = [Settled::Stored, Settled::Shared(NotKept::Crowded)];
+            assert!(after.contains(&kept()), "{file}");
+        }
+    });
+}
+
+#[test]
 fn nothing_is_earned_before_a_service_was_there() {
     let (sets, changing) = (zeroed::<Set>(1), zeroed::<ChangeBucket>(1));
     let (generations, volumes) = (zeroed::<Generation>(1), zeroed::<VolumeSlot>(16));
