@@ -529,6 +529,20 @@ fn a_full_set_gives_up_what_was_not_used() {
 }
 
 #[test]
+fn what_is_void_makes_room_for_whoever_comes_first() {
+    story(1, |world| {
+        for file in 1..=4 {
+            world.store(file, Verdict::Clean);
+            for _ in 0..100 {
+                world.ledger.lookup(&key(file));
+            }
+        }
+        world.ledger.bump_volume(guid(1), &world.token);
+        (5..=8).for_each(|file| world.store(file, Verdict::Clean));
+    });
+}
+
+#[test]
 fn a_removed_key_does_not_come_back() {
     // A tag that is compared by the "has a zero byte" trick finds the neighbour of a match; here
     // the neighbours differ in one bit of one word, and only the right one may be found.

@@ -7,8 +7,8 @@ use siloscan_core::reason::Failure;
 use siloscan_core::verdict::Verdict;
 use siloscan_core::wire::{
     Chunk, ChunkReply, ChunkState, Command, ExclusionHits, ExclusionsAsk, ExclusionsReply, Hello,
-    Message, News, Piece, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply, ScanRequest,
-    Stop, StopReply, Taken, WireError, WireVerdict,
+    Kind, Message, News, Piece, Poll, PollFlags, PollReply, Scan, ScanFlags, ScanReply,
+    ScanRequest, Stop, StopReply, Taken, WireError, WireVerdict,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -409,6 +409,15 @@ fn i7_every_other_header_is_refused() {
         wrong[7] = 1;
         assert_eq!(decode(&wrong), Err(WireError::Size), "{name}");
     }
+}
+
+#[test]
+fn i7_the_kind_of_a_message_of_another_version_is_not_told() {
+    let mut message = hex("0100 0b00 08000000");
+    assert_eq!(Kind::of(&message), Ok(Kind::EXCLUSIONS));
+    assert_eq!(Kind::of(&message[..7]), Err(WireError::Length));
+    message[0] += 1;
+    assert_eq!(Kind::of(&message), Err(WireError::Version));
 }
 
 #[test]
