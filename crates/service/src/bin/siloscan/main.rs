@@ -9,6 +9,7 @@ mod exclude;
 mod figures;
 mod manual;
 mod place;
+mod policy;
 mod quarantine;
 mod scan;
 mod status;
@@ -56,6 +57,10 @@ enum Command {
     /// and contents that are allowed. Ends with 0, 1 if the file has mistakes, 2 on an error
     Exclude(exclude::Options),
 
+    /// Shows what becomes of an open in each case, and the driver's values that make it so. Ends
+    /// with 0, 1 if a value is nonsense, 2 on an error
+    Policy(policy::Options),
+
     /// Prints completions for a shell, to be read by it at its start
     Completions(manual::Completions),
 
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         Command::Top(options) => top::run(&options),
         Command::Quarantine(options) => quarantine::run(&options),
         Command::Exclude(options) => exclude::run(&options),
+        Command::Policy(options) => policy::run(&options),
         Command::Completions(options) => manual::complete(&options),
         Command::Manual(options) => manual::write(&options),
     }

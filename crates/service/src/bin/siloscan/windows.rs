@@ -1,8 +1,10 @@
 //! Calls of Windows that the commands need. Not yet run on Windows.
 
 mod file;
+mod registry;
 
 pub use file::replace_file;
+pub use registry::Registry;
 
 use std::os::windows::ffi::OsStrExt;
 
