@@ -214,6 +214,18 @@ fn checked(options: &Options) -> Result<bool, String> {
     Ok(false)
 }
 
+/// What a file configures the service to, if `siloscand --check` finds nothing wrong with it.
+///
+/// # Errors
+/// Everything that is wrong with it, one line each. No password is repeated.
+pub fn checked_configuration(file: &Path) -> Result<Configuration, String> {
+    let source = Source {
+        file: Some(file.to_owned()),
+        line: Line::default(),
+    };
+    source.read().map(|(all, _)| all)
+}
+
 fn source(options: &Options) -> Source {
     Source {
         file: options.config.clone(),

@@ -30,7 +30,7 @@ pub struct Entries {
 pub fn parse(name: &str, text: &str) -> Entries {
     let mut all = Entries::default();
     for (number, line) in text.lines().enumerate() {
-        let entry = without_comment(line).trim();
+        let (entry, _) = entry_and_comment(line);
         if entry.is_empty() {
             continue;
         }
@@ -43,14 +43,19 @@ pub fn parse(name: &str, text: &str) -> Entries {
     all
 }
 
-/// A comment begins with a line or after a space: a folder's name may have the sign, too.
-fn without_comment(line: &str) -> &str {
+/// The entry of a line, and the comment behind it without its sign. A comment begins with a line or
+/// after a space: a folder's name may have the sign, too.
+#[must_use]
+pub fn entry_and_comment(line: &str) -> (&str, Option<&str>) {
     let begins = |(at, _): &(usize, &str)| {
         let before = line.get(..*at).unwrap_or_default();
         before.is_empty() || before.ends_with(char::is_whitespace)
     };
     let comment = line.match_indices('#').find(begins);
-    comment.and_then(|(at, _)| line.get(..at)).unwrap_or(line)
+    match comment.and_then(|(at, _)| line.get(..at).zip(line.get(at + 1..))) {
+        Some((entry, comment)) => (entry.trim(), Some(comment.trim())),
+        None => (line.trim(), None),
+    }
 }
 
 impl Entries {

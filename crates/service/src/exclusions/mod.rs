@@ -11,12 +11,12 @@ mod list;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use siloscan_core::exclusion::ContainerId;
 
-pub use file::{Entries, parse};
+pub use file::{Entries, entry_and_comment, parse};
 pub use list::{ExcludedImage, ExcludedLayer, Excluding, Exclusion, Hits};
 pub(crate) use list::{List, Lists};
 
@@ -27,7 +27,7 @@ use crate::runtime::{Container, ImageDigest, Store, StoreError};
 use crate::service::Service;
 
 /// A file of exclusions may have at most so many bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// How often the runtime is asked for a container before it is given up: it may not have written
 /// down yet what it has started.
 const TRIES: u32 = 10;
@@ -280,12 +280,20 @@ fn unknown(container: &ContainerId, cause: &str) -> Event {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
+    read_file(file).map_err(|cause| cause.to_string())
+}
+
+/// The bytes of a file of exclusions.
+///
+/// # Errors
+/// What the system says; [`io::ErrorKind::FileTooLarge`] beyond [`FILE_BYTES_MAX`].
+pub fn read_file(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let opened = File::open(file).map_err(|cause| cause.to_string())?;
-    let read = opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|cause| cause.to_string())?;
+    let mut some = File::open(file)?.take(FILE_BYTES_MAX + 1);
+    some.read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("it has more than {FILE_BYTES_MAX} bytes"));
+        let said = format!("it has more than {FILE_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, said));
     }
     Ok(bytes)
 }

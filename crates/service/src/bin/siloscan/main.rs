@@ -5,13 +5,19 @@
 //! damaged.
 
 mod ask;
+mod exclude;
 mod figures;
 mod manual;
+mod place;
+mod policy;
 mod quarantine;
 mod scan;
 mod status;
+mod tell;
 mod top;
 mod warm;
+#[cfg(windows)]
+mod windows;
 
 use std::process::ExitCode;
 
@@ -47,6 +53,14 @@ enum Command {
     /// error
     Quarantine(quarantine::Options),
 
+    /// Shows and changes the file of exclusions, which the service follows: what is not scanned,
+    /// and contents that are allowed. Ends with 0, 1 if the file has mistakes, 2 on an error
+    Exclude(exclude::Options),
+
+    /// Shows what becomes of an open in each case, and the driver's values that make it so. Ends
+    /// with 0, 1 if a value is nonsense, 2 on an error
+    Policy(policy::Options),
+
     /// Prints completions for a shell, to be read by it at its start
     Completions(manual::Completions),
 
@@ -62,6 +76,8 @@ fn main() -> ExitCode {
         Command::Status(options) => status::run(&options),
         Command::Top(options) => top::run(&options),
         Command::Quarantine(options) => quarantine::run(&options),
+        Command::Exclude(options) => exclude::run(&options),
+        Command::Policy(options) => policy::run(&options),
         Command::Completions(options) => manual::complete(&options),
         Command::Manual(options) => manual::write(&options),
     }
