@@ -226,6 +226,61 @@ fn a_quarantine_that_linux_filled_is_listed_restored_and_emptied() {
 
 #[test]
 #[ignore = "needs Wine and the programs for Windows: cargo xtask test --only wine"]
+fn the_policy_is_the_registrys_and_its_export_reads_the_same_on_linux() {
+    let wine = Wine::new();
+    let key = r"HKLM\System\CurrentControlSet\Services\siloscan\Parameters";
+    let made = wine.wine(&["reg", "add", key, "/f"]);
+    assert_eq!(made.code, Some(0), "{}", made.errors);
+    let set = wine.siloscan(&["policy", "set", "OnFailure", "deny"]);
+    assert_eq!(set.code, Some(0), "{}", set.errors);
+    let wrong = wine.siloscan(&["policy", "set", "OnFailure", "7"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.out);
+    let policy = wine.siloscan(&["policy", "--json"]);
+    assert_eq!(policy.code, Some(0), "{}", policy.errors);
+    let export = wine.there("policy.reg");
+    let exported = wine.wine(&["reg", "export", key, &export, "/y"]);
+    assert_eq!(exported.code, Some(0), "{}", exported.errors);
+    let mut linux = Command::new(env!("CARGO_BIN_EXE_siloscan"));
+    linux.args(["policy", "--json", "--values"]);
+    let linux = ended(linux.arg(wine.here("policy.reg")));
+    assert_eq!(json(&linux), json(&policy));
+    let reset = wine.siloscan(&["policy", "reset", "OnFailure"]);
+    assert_eq!(reset.code, Some(0), "{}", reset.errors);
+    let after = wine.siloscan(&["policy", "--json"]);
+    assert_ne!(json(&after), json(&policy));
+}
+
+#[test]
+#[ignore = "needs Wine and the programs for Windows: cargo xtask test --only wine"]
+fn exclusions_are_added_listed_and_removed() {
+    let wine = Wine::new();
+    wine.write("harmless.exe", "bytes");
+    let file = wine.there("exclusions.txt");
+    let run = |arguments: &[&str]| {
+        let (command, rest) = arguments.split_first().expect("a command");
+        let all = [&["exclude", command, "--file", &file], rest].concat();
+        wine.siloscan(&all)
+    };
+    let added = run(&[
+        "add",
+        "file",
+        "--of",
+        &wine.there("harmless.exe"),
+        "--why",
+        "ours",
+    ]);
+    assert_eq!(added.code, Some(0), "{}", added.errors);
+    let hash = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
+    let text = fs::read_to_string(wine.here("exclusions.txt")).expect("it was written");
+    assert!(text.contains(&format!("file sha256:{hash}")), "{text}");
+    assert!(run(&["list"]).out.contains(hash));
+    let removed = run(&["remove", "file", &format!("sha256:{hash}")]);
+    assert_eq!(removed.code, Some(0), "{}", removed.errors);
+    assert!(!run(&["list"]).out.contains(hash));
+}
+
+#[test]
+#[ignore = "needs Wine and the programs for Windows: cargo xtask test --only wine"]
 fn completions_and_man_pages_are_those_of_every_system() {
     let wine = Wine::new();
     let shell = wine.siloscan(&["completions", "powershell"]);

@@ -89,13 +89,19 @@ impl InForce {
             });
         }
         let mut unknown = values.names()?;
-        unknown.retain(|name| !name.is_empty() && named(name).is_err());
+        let ours = |name: &String| named(name).is_ok();
+        unknown.retain(|name| !name.is_empty() && !is_the_managers(name) && !ours(name));
         Ok(Self {
             taken,
             parameters,
             unknown,
         })
     }
+}
+
+/// What the Filter Manager keeps beside the driver's values, from build 25952 on.
+fn is_the_managers(name: &str) -> bool {
+    name.eq_ignore_ascii_case("SupportedFeatures")
 }
 
 /// The values in an export.
@@ -200,6 +206,7 @@ mod tests {
             ("AuditOnly", Found::Dword(1)),
             ("HeartbeatMs", Found::OtherType),
             ("OnFailur", Found::Dword(1)),
+            ("SupportedFeatures", Found::Dword(11)),
         ] {
             held.insert(name.to_lowercase(), (name.to_owned(), found));
         }
