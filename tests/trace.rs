@@ -89,7 +89,8 @@ fn each_open_is_told_once_with_its_route_reason_decision_and_time() {
 #[test]
 fn nothing_is_told_while_nobody_listens() {
     everywhere(&options(), |world| {
-        world.machine().state::<Tracing>().listen(None);
+        let m = world.machine();
+        m.state::<Tracing>().listen(m, None);
         let _what_came_before = events::take(world.machine());
         work(world);
         assert_eq!(events::take(world.machine()), []);

@@ -40,7 +40,7 @@ pub struct Foreign {
 
 /// From now on the driver tells each open.
 pub fn listen(m: &Machine) {
-    m.state::<Tracing>().listen(Some(Level::Verbose as u8));
+    m.state::<Tracing>().listen(m, Some(Level::Verbose as u8));
 }
 
 /// The opens that the driver told since the last call, in their order; its other events are
