@@ -5,17 +5,7 @@ use std::collections::BTreeMap;
 use filterhost::Machine;
 use filterhost::kernel::etw::{Event as Written, Tracing};
 use siloscan_core::trace::{self, ToldError, TraceId};
-
-/// The value of one field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A number.
-    Number(u64),
-    /// A GUID, as it lies in memory.
-    Guid([u8; 16]),
-    /// Text of either kind.
-    Text(String),
-}
+pub use siloscan_service::why::Value;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,22 +91,9 @@ pub fn take_of(m: &Machine, id: TraceId) -> Vec<Event> {
 fn decode(event: &Written) -> Result<Event, ToldError> {
     let sorted = (event.descriptor.level, event.descriptor.keyword);
     let told = trace::read(sorted, &event.metadata, &event.values)?;
-    let fields = told.fields().map(|(name, value)| (name, owned(value)));
+    let fields = told.fields().map(|(name, value)| (name, value.into()));
     Ok(Event {
         id: told.event.id,
         fields: fields.collect(),
     })
-}
-
-fn owned(value: trace::Value<'_>) -> Value {
-    match value {
-        trace::Value::Number(number) => Value::Number(number),
-        trace::Value::Guid(guid) => Value::Guid(guid),
-        trace::Value::Wide(bytes) => {
-            let (units, _) = bytes.as_chunks::<2>();
-            let units: Vec<_> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
-            Value::Text(String::from_utf16_lossy(&units))
-        }
-        trace::Value::Text(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
-    }
 }

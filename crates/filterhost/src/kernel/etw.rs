@@ -208,6 +208,14 @@ impl Tracing {
         self.tell_after(m, |state| state.level = level);
     }
 
+    /// Level and keywords that the sessions together want of a provider, if there is any; 0 is for
+    /// all.
+    #[must_use]
+    pub fn wanted_of(&self, provider: &GUID) -> Option<(u8, u64)> {
+        let (code, level, keywords) = self.state.lock().enabled(provider);
+        (code == ENABLE).then_some((level, keywords))
+    }
+
     /// Begins a session. Providers with a callback are told, on the calling simulated thread.
     ///
     /// # Errors
