@@ -11,6 +11,8 @@ use crate::events::{self, Event};
 /// One open, as the driver told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
+    /// The file's name, where it is told.
+    pub file: String,
     /// `ignore`, `skip`, `look-up` or `scan`.
     pub route: String,
     /// Why that one.
@@ -67,6 +69,7 @@ pub fn take_foreign(m: &Machine) -> Vec<Foreign> {
 fn open(event: &Event) -> Told {
     let text = |name| event.text(name).to_owned();
     Told {
+        file: text("File"),
         route: text("Route"),
         reason: text("Reason"),
         decision: text("Decision"),

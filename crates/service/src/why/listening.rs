@@ -95,20 +95,20 @@ impl Listened {
 const DECISIONS_MAX: usize = 64;
 
 /// Shows what the source gives until the options' limits are reached, `stopped` says so, or nobody
-/// reads any more.
+/// reads any more. `listened` then has what came of it, also after an error.
 ///
 /// # Errors
 /// [`ListenError`].
-pub fn listen(
+pub(super) fn listen(
     source: &mut dyn Source,
     options: &Options,
-    colours: bool,
-    out: &mut dyn Write,
+    out: (&mut dyn Write, bool),
     stopped: impl Fn() -> bool,
-) -> Result<Listened, ListenError> {
+    listened: &mut Listened,
+) -> Result<(), ListenError> {
+    let (out, colours) = out;
     let chosen = Chosen::new(options);
     let end = options.time().map(|time| Instant::now() + time);
-    let mut listened = Listened::default();
     while !stopped() {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
@@ -117,7 +117,7 @@ pub fn listen(
         let batch = source.take(left.unwrap_or(LOOK_UP).min(LOOK_UP))?;
         listened.lost += batch.lost;
         for raw in &batch.events {
-            let Some(told) = read(raw, &mut listened) else {
+            let Some(told) = read(raw, listened) else {
                 continue;
             };
             if !chosen.shows(&told) {
@@ -129,17 +129,17 @@ pub fn listen(
             };
             match out.write_all(text.as_bytes()) {
                 Ok(()) => {}
-                Err(gone) if gone.kind() == io::ErrorKind::BrokenPipe => return Ok(listened),
+                Err(gone) if gone.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 Err(cause) => return Err(ListenError::Output(cause)),
             }
             listened.shown += 1;
             listened.found += u64::from(told.is_finding());
             if options.count.is_some_and(|count| listened.shown >= count) {
-                return Ok(listened);
+                return Ok(());
             }
         }
     }
-    Ok(listened)
+    Ok(())
 }
 
 /// Reads and counts an event.
@@ -200,44 +200,39 @@ mod tests {
         }
     }
 
+    /// What came of listening to these events, what was written, and how it ended.
+    fn listened(
+        events: Vec<Raw>,
+        options: &Options,
+        stop: bool,
+    ) -> (Listened, usize, Result<(), ListenError>) {
+        let mut script = Script(vec![Batch { events, lost: 3 }]);
+        let (mut out, mut listened) = (Vec::new(), Listened::default());
+        let out_to = (&mut out as &mut dyn Write, false);
+        let ended = listen(&mut script, options, out_to, || stop, &mut listened);
+        let lines = String::from_utf8(out).unwrap().lines().count();
+        (listened, lines, ended)
+    }
+
     #[test]
     fn what_cannot_be_read_is_counted_and_told_and_ends_nothing() {
-        let mut events = vec![open(0), open(1), open(7), open(0)];
+        let mut events = vec![open(1), open(0), open(7)];
         events.extend(TRACE_EVENTS.iter().map(|event| Raw {
             metadata: event.metadata[..5].to_vec(),
             ..open(0)
         }));
-        let unread = events.len() as u64 - 2;
-        let batch = Batch { events, lost: 3 };
-        let options = Options {
+        let unread = events.len() as u64 - 1;
+        events.extend([open(0), open(0), open(0)]);
+        let two = Options {
             count: Some(2),
             ..Options::default()
         };
-        let mut out = Vec::new();
-        let mut script = Script(vec![batch]);
-        let error = listen(&mut script, &Options::default(), false, &mut out, || false);
-        assert!(
-            matches!(error, Err(ListenError::Source(_))),
-            "the source's end"
-        );
-        assert_eq!(String::from_utf8(out).unwrap().lines().count(), 2);
-
-        let mut batch = Batch {
-            events: Vec::new(),
-            lost: 3,
-        };
-        batch.events.push(open(1));
-        batch.events.extend((0..unread - 1).map(|_| open(2)));
-        batch.events.extend([open(0), open(0), open(0)]);
-        let mut out = Vec::new();
-        let listened = listen(&mut Script(vec![batch]), &options, false, &mut out, || {
-            false
-        });
-        let listened = listened.unwrap();
-        assert_eq!((listened.shown, listened.opens, listened.lost), (2, 2, 3));
-        assert_eq!(listened.unread, unread);
-        assert_eq!(listened.why_unread, Some(ToldError::Left("Open", 1)));
-        let summary = listened.summary();
+        let (counts, lines, ended) = listened(events.clone(), &two, false);
+        assert!(ended.is_ok());
+        assert_eq!((counts.shown, counts.opens, counts.lost), (2, 2, 3));
+        assert_eq!((counts.unread, lines), (unread, 2));
+        assert_eq!(counts.why_unread, Some(ToldError::Left("Open", 1)));
+        let summary = counts.summary();
         for part in [
             "2 opens seen",
             "3 events lost",
@@ -246,26 +241,34 @@ mod tests {
         ] {
             assert!(summary.contains(part), "{part} is not in {summary}");
         }
+        // What came before the source's end is not forgotten.
+        let (counts, lines, ended) = listened(events, &Options::default(), false);
+        assert!(matches!(ended, Err(ListenError::Source(_))));
+        assert_eq!((counts.opens, lines), (4, 4));
     }
 
     #[test]
     fn it_ends_when_asked_when_its_time_is_over_and_when_nobody_reads() {
-        let batches = || {
-            Script(vec![Batch {
-                events: vec![open(0)],
-                lost: 0,
-            }])
-        };
-        let options = Options::default();
-        let stopped = listen(&mut batches(), &options, false, &mut Vec::new(), || true);
-        assert_eq!(stopped.unwrap(), Listened::default());
-        let gone = listen(&mut batches(), &options, false, &mut Gone, || false);
-        assert_eq!(gone.unwrap().shown, 0);
+        let (counts, _, ended) = listened(vec![open(0)], &Options::default(), true);
+        assert!(ended.is_ok());
+        assert_eq!(counts, Listened::default());
         let over = Options {
             seconds: Some(0),
             ..Options::default()
         };
-        let over = listen(&mut batches(), &over, false, &mut Vec::new(), || false);
-        assert!(over.unwrap().summary().contains("is loaded"));
+        let (counts, _, ended) = listened(vec![open(0)], &over, false);
+        assert!(ended.is_ok());
+        assert!(counts.summary().contains("is loaded"));
+        let (mut script, mut counts) = (
+            Script(vec![Batch {
+                events: vec![open(0)],
+                lost: 0,
+            }]),
+            Listened::default(),
+        );
+        let gone = (&mut Gone as &mut dyn Write, false);
+        let options = Options::default();
+        assert!(listen(&mut script, &options, gone, || false, &mut counts).is_ok());
+        assert_eq!((counts.opens, counts.shown), (1, 0));
     }
 }

@@ -27,7 +27,7 @@ use clap::Args;
 use siloscan_core::trace::{Level, keyword};
 use siloscan_quarantine::printable;
 
-pub use listening::{Listened, listen};
+use listening::{Listened, listen};
 pub use told::{Told, Value};
 
 use source::{Source, SourceError, Wanted};
@@ -96,13 +96,13 @@ impl Options {
 /// error.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
-    let stop = Arc::new(AtomicBool::new(false));
-    let listened = shown(options, &stop);
-    match listened {
-        Ok(listened) => {
-            eprintln!("siloscan: {}", listened.summary());
-            ExitCode::from(u8::from(listened.found > 0))
-        }
+    let mut listened = Listened::default();
+    let ended = show(options, &mut listened);
+    if listened != Listened::default() || ended.is_ok() {
+        eprintln!("siloscan: {}", listened.summary());
+    }
+    match ended {
+        Ok(()) => ExitCode::from(u8::from(listened.found > 0)),
         Err(cause) => {
             eprintln!("siloscan: {}", printable(&cause));
             ExitCode::from(2)
@@ -110,17 +110,24 @@ pub fn run(options: &Options) -> ExitCode {
     }
 }
 
-fn shown(options: &Options, stop: &Arc<AtomicBool>) -> Result<Listened, String> {
-    end_on_request(stop).map_err(|cause| format!("cannot wait for Ctrl-C: {cause}"))?;
+fn show(options: &Options, listened: &mut Listened) -> Result<(), String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    end_on_request(&stop).map_err(|cause| format!("cannot wait for Ctrl-C: {cause}"))?;
     let mut source = source(options).map_err(|cause| cause.to_string())?;
     eprintln!("siloscan: listening to the driver; Ctrl-C ends it");
     let mut out = io::stdout().lock();
-    let colours = !options.json && out.is_terminal() && has_colours();
+    let colours = !options.json && out.is_terminal() && wants_colours() && has_colours();
     let stopped = || stop.load(Ordering::Relaxed);
-    let listened = listen(&mut *source, options, colours, &mut out, stopped);
+    let ended = listen(
+        &mut *source,
+        options,
+        (&mut out, colours),
+        stopped,
+        listened,
+    );
     // Whoever reads this may have gone.
     let _ = out.flush();
-    listened.map_err(|cause| cause.to_string())
+    ended.map_err(|cause| cause.to_string())
 }
 
 #[cfg(unix)]
@@ -142,6 +149,11 @@ fn end_on_request(stop: &Arc<AtomicBool>) -> io::Result<()> {
 #[cfg(windows)]
 fn end_on_request(stop: &Arc<AtomicBool>) -> io::Result<()> {
     windows::end_on_control(stop)
+}
+
+/// Unless the variable `NO_COLOR` says otherwise.
+fn wants_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Whether a terminal shows colours by escape sequences.

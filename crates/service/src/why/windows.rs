@@ -52,7 +52,7 @@ const BATCH_MAX: usize = 1_024;
 /// The clock of the session: the performance counter, which the tracer turns into system time.
 const CLOCK_QPC: u32 = 1;
 
-const PROVIDER: GUID = GUID::from_u128(PROVIDER_GUID);
+static PROVIDER: GUID = GUID::from_u128(PROVIDER_GUID);
 
 /// What the tracer's functions take and give back, with room for the session's name.
 #[repr(C)]
