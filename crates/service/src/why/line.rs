@@ -157,7 +157,7 @@ mod tests {
         let line = plain(&infected(), false, false);
         assert_eq!(
             line,
-            "12:34:56.789  01010101    1234  look-up/layer → failure-denied (no-service)  \
+            "12:34:56.789  01010101    1234  look-up/layer → failure-denied (no-service)   \
              1234 ms  \\Device\\x\\evil\\u{1b}[2J.com\n"
         );
         let coloured = plain(&infected(), true, false);

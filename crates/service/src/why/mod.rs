@@ -1,7 +1,7 @@
 //! `siloscan why`: the reason of each open, live.
 //!
 //! The driver tells each open to a tracing session, and only while one listens ([`source`]). Each
-//! event is read by core's table, chosen or left out ([`chosen`]), and written as a line ([`line`]).
+//! event is read by core's table, chosen or left out (`chosen`), and written as a line (`line`).
 
 mod chosen;
 mod line;

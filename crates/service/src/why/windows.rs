@@ -326,7 +326,7 @@ unsafe fn bytes<'a>(from: *const c_void, length: u16) -> &'a [u8] {
     if from.is_null() {
         return &[];
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises so many bytes at the address.
     unsafe { slice::from_raw_parts(from.cast(), usize::from(length)) }
 }
 
@@ -336,7 +336,7 @@ unsafe fn items(event: &EVENT_RECORD) -> &[EVENT_HEADER_EXTENDED_DATA_ITEM] {
     if event.ExtendedData.is_null() {
         return &[];
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises an event of the tracer, which has so many items.
     unsafe { slice::from_raw_parts(event.ExtendedData, usize::from(event.ExtendedDataCount)) }
 }
 

@@ -43,8 +43,8 @@ enum Command {
     /// containers and what scanning added to their starts. "q" ends it
     Top(top::Options),
 
-    /// Shows the reason of each open, live: route, decision, how long it was held up. Ctrl-C ends it,
-    /// with 0, with 1 if something shown was denied or detected, with 2 on an error
+    /// Shows the reason of each open, live: route, decision, how long it was held up. Ctrl-C ends
+    /// it, with 0, with 1 if something shown was denied or detected, with 2 on an error
     Why(siloscan_service::why::Options),
 
     /// Shows, restores and deletes what siloscand moved to its quarantine. Ends with 0, or 2 on an
