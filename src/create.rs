@@ -60,7 +60,8 @@ pub fn before(data: &Data<'_>) -> Option<Carried> {
 /// An open that is none of our business.
 fn tell_ignored(data: &Data<'_>, tale: &Tale, reason: IgnoreReason) {
     tale.route(reason);
-    tale.end(|| ([0; 16], data.process_id()));
+    // No name: before the open it may be too early to ask, and after a failed one there is none.
+    tale.end(|| ([0; 16], data.process_id()), || None);
 }
 
 /// The instance drains: there is no open file, and nothing of the create may be touched.
@@ -166,7 +167,10 @@ impl Opening<'_> {
         if let Some(stream) = &self.stream {
             stream.state.note_open();
         }
-        self.tale.end(|| (self.container(), self.data.process_id()));
+        self.tale.end(
+            || (self.container(), self.data.process_id()),
+            || self.name(),
+        );
     }
 
     /// A skip, unless the bytes are known to be infected, or are a layer's no more: then the open

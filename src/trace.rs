@@ -3,7 +3,7 @@
 //! else.
 #![forbid(unsafe_code)]
 
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 
 use siloscan_core::limits::{self, Nonsense};
 use siloscan_core::reason::{Counted, CounterIndex, Counters, Event, Failure};
@@ -432,6 +432,10 @@ pub fn redirecting(volume: [u8; 16]) {
 pub struct Tale {
     /// When it began, in 100 ns; `None` where nobody listens.
     since: Option<u64>,
+    /// The file's name, once it was asked for.
+    file: OnceCell<Option<Name>>,
+    /// How long that took, in 100 ns: telling adds it to the open, not what is told about.
+    naming: Cell<u64>,
     route: Cell<Option<CounterIndex>>,
     decision: Cell<Option<CounterIndex>>,
     failure: Cell<Option<CounterIndex>>,
@@ -468,18 +472,39 @@ impl Tale {
         self.failure.set(Some(reason.counter()));
     }
 
-    /// Writes the event, if it was begun. `who`, container and process, is asked only then.
+    /// Asks for the file's name, if the tale was begun and nobody asked before: a refusal takes
+    /// the file away, so it has to ask first.
     ///
     /// # IRQL
     /// At most APC_LEVEL.
-    pub fn end(&self, who: impl FnOnce() -> ([u8; 16], u64)) {
+    pub fn name(&self, ask: impl FnOnce() -> Option<Name>) {
+        if self.since.is_none() || self.file.get().is_some() {
+            return;
+        }
+        let before = clock::precise();
+        // Nobody asked before, so it takes the name.
+        let _set = self.file.set(ask());
+        let took = clock::precise().saturating_sub(before);
+        self.naming.set(took);
+    }
+
+    /// Writes the event, if it was begun. `who`, container and process, is asked only then, and so
+    /// is `file`, if nobody asked before.
+    ///
+    /// # IRQL
+    /// At most APC_LEVEL.
+    pub fn end(&self, who: impl FnOnce() -> ([u8; 16], u64), file: impl FnOnce() -> Option<Name>) {
         let (Some(since), Some(route)) = (self.since, self.route.get()) else {
             return;
         };
-        let took = clock::precise().saturating_sub(since);
+        let took = clock::precise()
+            .saturating_sub(since)
+            .saturating_sub(self.naming.get());
         if !admits(TraceId::Open) {
             return;
         }
+        self.name(file);
+        let file = self.file.get().and_then(Option::as_ref);
         let (container, process) = who();
         let route = route.entry();
         let name = |index: &Cell<Option<CounterIndex>>| index.get().map_or("", |i| i.entry().name);
@@ -487,6 +512,7 @@ impl Tale {
         write(
             TraceId::Open,
             [
+                Value::Wide(file.map_or(&[][..], Name::bytes)),
                 Value::Text(route.kind.as_bytes()),
                 Value::Text(route.name.as_bytes()),
                 Value::Text(decision.as_bytes()),

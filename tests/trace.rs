@@ -82,6 +82,12 @@ fn each_open_is_told_once_with_its_route_reason_decision_and_time() {
             .collect();
         assert_eq!(denied.len(), 1, "{told:#?}");
         assert_eq!(denied[0].container, tool[0].container);
+        // A refusal takes the file away: its name was asked for before.
+        assert!(denied[0].file.ends_with(r"\evil.com"), "{denied:#?}");
+        assert!(
+            tool.iter()
+                .all(|open| open.file.ends_with(r"\app\tool.exe"))
+        );
         assert!(told.iter().all(|open| open.took.as_secs() < 60));
     });
 }
@@ -89,7 +95,8 @@ fn each_open_is_told_once_with_its_route_reason_decision_and_time() {
 #[test]
 fn nothing_is_told_while_nobody_listens() {
     everywhere(&options(), |world| {
-        world.machine().state::<Tracing>().listen(None);
+        let m = world.machine();
+        m.state::<Tracing>().listen(m, None);
         let _what_came_before = events::take(world.machine());
         work(world);
         assert_eq!(events::take(world.machine()), []);

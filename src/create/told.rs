@@ -69,7 +69,7 @@ impl Opening<'_> {
         };
         let waited = clock::now().saturating_sub(since);
         trace::policy(failure, decision.name(), waited, || Who {
-            file: Name::opened(self.data).ok(),
+            file: self.name(),
             container: self.container(),
             process: self.data.process_id(),
         });
@@ -85,17 +85,23 @@ impl Opening<'_> {
             | DenyReason::ScannedInfected => STATUS_VIRUS_INFECTED,
             _ => STATUS_ACCESS_DENIED,
         };
+        self.tale.name(|| self.name());
         if status == STATUS_VIRUS_INFECTED && reason != DenyReason::ScannedInfected {
             self.tell(reason);
         }
         self.data.refuse(Status::failure(status));
     }
 
+    /// The name under which the file was opened, where it can be had.
+    pub(super) fn name(&self) -> Option<Name> {
+        Name::opened(self.data).ok()
+    }
+
     fn tell(&self, reason: DenyReason) {
         if !trace::wants_detection() {
             return;
         }
-        let name = Name::opened(self.data).ok();
+        let name = self.name();
         trace::detection(&Detection {
             file: name.as_ref().map_or(&[][..], Name::bytes),
             rule: &[],

@@ -5,6 +5,10 @@
 //! An event travels as TraceLogging has it: its metadata (name, and each field's name and type) is
 //! encoded here by the compiler, so no manifest has to be installed.
 
+mod told;
+
+pub use told::{Told, ToldError, Value, read};
+
 use crate::sync::plain::{AtomicU64, Ordering};
 
 /// The provider's name.
@@ -180,6 +184,8 @@ events! {
         Reason Text "the counter's name",
     }
     Open OPENS Verbose 20000 "each open, on demand" {
+        File Wide "the name under which the file was opened; empty where the open is ignored \
+            before it reaches the file system or failed there, and where nobody can say",
         Route Text "`ignore`, `skip`, `look-up` or `scan`",
         Reason Text "why that route: the counter's name",
         Decision Text "why it was allowed or denied: the counter's name; for a skip that was \

@@ -86,7 +86,7 @@ carry their own names and types, so no manifest has to be installed. With nobody
 costs one relaxed load, and nothing is collected. What is more than an event's number a second is
 left out and counted (`event/trace-dropped`); a text is cut at 1,024 UTF-16 units, since an event of
 64 KiB is not written at all. Made from `crates/core/src/trace.rs`
-(`SILOSCAN_WRITE_DOCS=1 cargo test -p siloscan-core --test events`).
+(`SILOSCAN_WRITE_DOCS=1 cargo test -p siloscan-core --test events`). `siloscan why` shows them live.
 
 | event | keyword | level | when | a second | test |
 | --- | --- | --- | --- | --- | --- |

@@ -33,4 +33,5 @@ mod session;
 pub mod settings;
 pub mod stats;
 pub mod warm;
+pub mod why;
 pub mod worker;

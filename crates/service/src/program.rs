@@ -441,7 +441,7 @@ fn platform(_options: &Options) -> crate::platform::WindowsPlatform {
 
 /// Sets `flag` when the system asks the program to end.
 #[cfg(unix)]
-fn end_on_signals(flag: &Arc<AtomicBool>) -> std::io::Result<()> {
+pub(crate) fn end_on_signals(flag: &Arc<AtomicBool>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     for signal in [SIGINT, SIGTERM] {
         // The first one asks; a second one ends the program at once.

@@ -4,18 +4,8 @@ use std::collections::BTreeMap;
 
 use filterhost::Machine;
 use filterhost::kernel::etw::{Event as Written, Tracing};
-use siloscan_core::trace::{FieldKind, TRACE_EVENTS, TraceEvent, TraceId};
-
-/// The value of one field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A number.
-    Number(u64),
-    /// A GUID, as it lies in memory.
-    Guid([u8; 16]),
-    /// Text of either kind.
-    Text(String),
-}
+use siloscan_core::trace::{self, ToldError, TraceId};
+pub use siloscan_service::why::Value;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +73,7 @@ pub fn take(m: &Machine) -> Vec<Event> {
     let written = m.state::<Tracing>().take_events();
     let told = written
         .iter()
-        .map(|event| decode(event).unwrap_or_else(|| panic!("no event of the table: {event:?}")));
+        .map(|event| decode(event).unwrap_or_else(|error| panic!("{error}: {event:?}")));
     told.collect()
 }
 
@@ -98,44 +88,12 @@ pub fn take_of(m: &Machine, id: TraceId) -> Vec<Event> {
 }
 
 /// An event of the table, wholly as its row says.
-fn decode(event: &Written) -> Option<Event> {
-    // Traits of the provider, metadata of the event, then the fields.
-    let (metadata, values) = event.data.get(1..)?.split_first()?;
-    let row = TRACE_EVENTS.iter().find(|row| row.metadata == metadata)?;
+fn decode(event: &Written) -> Result<Event, ToldError> {
     let sorted = (event.descriptor.level, event.descriptor.keyword);
-    if sorted != (row.level as u8, row.keyword) {
-        return None;
-    }
-    let fields = fields(row, &values.concat())?;
-    Some(Event { id: row.id, fields })
-}
-
-/// The fields of an event of this row, if the bytes are those and no more.
-fn fields(row: &TraceEvent, bytes: &[u8]) -> Option<BTreeMap<&'static str, Value>> {
-    let mut rest = bytes;
-    let mut fields = BTreeMap::new();
-    for field in row.fields {
-        let value = match field.kind {
-            FieldKind::Number => {
-                Value::Number(u64::from_le_bytes(*rest.split_off(..8)?.first_chunk()?))
-            }
-            FieldKind::Guid => Value::Guid(*rest.split_off(..16)?.first_chunk()?),
-            FieldKind::Wide => {
-                let (units, _) = counted(&mut rest)?.as_chunks::<2>();
-                let units: Vec<_> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
-                Value::Text(String::from_utf16_lossy(&units))
-            }
-            FieldKind::Text => {
-                Value::Text(String::from_utf8_lossy(counted(&mut rest)?).into_owned())
-            }
-        };
-        fields.insert(field.name, value);
-    }
-    rest.is_empty().then_some(fields)
-}
-
-/// The bytes that follow their number, which has 16 bits.
-fn counted<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = u16::from_le_bytes(*rest.split_off(..2)?.first_chunk()?);
-    rest.split_off(..usize::from(length))
+    let told = trace::read(sorted, &event.metadata, &event.values)?;
+    let fields = told.fields().map(|(name, value)| (name, value.into()));
+    Ok(Event {
+        id: told.event.id,
+        fields: fields.collect(),
+    })
 }

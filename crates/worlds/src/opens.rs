@@ -11,6 +11,8 @@ use crate::events::{self, Event};
 /// One open, as the driver told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
+    /// The file's name, where it is told.
+    pub file: String,
     /// `ignore`, `skip`, `look-up` or `scan`.
     pub route: String,
     /// Why that one.
@@ -40,7 +42,7 @@ pub struct Foreign {
 
 /// From now on the driver tells each open.
 pub fn listen(m: &Machine) {
-    m.state::<Tracing>().listen(Some(Level::Verbose as u8));
+    m.state::<Tracing>().listen(m, Some(Level::Verbose as u8));
 }
 
 /// The opens that the driver told since the last call, in their order; its other events are
@@ -67,6 +69,7 @@ pub fn take_foreign(m: &Machine) -> Vec<Foreign> {
 fn open(event: &Event) -> Told {
     let text = |name| event.text(name).to_owned();
     Told {
+        file: text("File"),
         route: text("Route"),
         reason: text("Reason"),
         decision: text("Decision"),

@@ -270,12 +270,26 @@ pub(crate) fn message(
 }
 
 /// The tracer's sessions have changed: a provider is told.
-pub(crate) fn etw_enable(callback: EtwEnable, (code, level): (u32, u8), context: PVOID) {
+pub(crate) fn etw_enable(
+    callback: EtwEnable,
+    (code, level, keywords): (u32, u8, u64),
+    context: PVOID,
+) {
     let session = GUID::zeroed();
     let filter = core::ptr::null_mut();
     guarded("ETW enable callback", || {
         // SAFETY: registered by the driver with this context; the session's id outlives the call.
-        unsafe { callback(&raw const session, code, level, 0, 0, filter, context) }
+        unsafe {
+            callback(
+                &raw const session,
+                code,
+                level,
+                keywords,
+                0,
+                filter,
+                context,
+            )
+        }
     });
 }
 

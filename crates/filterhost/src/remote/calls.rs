@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::files::Files;
 use super::frame::{Call, Frame, PAYLOAD_BYTES_MAX};
+use super::traces::Traces;
 use crate::fltmgr::port::Connection;
 use crate::fltmgr::port::client::{self, HEADER_SIZE};
 use crate::machine::Machine;
@@ -20,7 +21,7 @@ use crate::status::{
 use crate::user::section::SectionHost;
 
 /// The longest wait that one call may ask for: a client that wants more asks again.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// Handles of connections begin here, above those of the process's handle table.
 const PORT_HANDLES: u64 = 1 << 40;
 
@@ -29,6 +30,7 @@ const PORT_HANDLES: u64 = 1 << 40;
 pub(super) struct Ports {
     open: Mutex<BTreeMap<u64, Arc<Connection>>>,
     pub(super) files: Files,
+    pub(super) traces: Traces,
 }
 
 /// The process that calls, and what it has.
@@ -60,9 +62,10 @@ impl Ports {
 }
 
 /// Ends every connection of a process: waits on them end, disconnect callbacks run. Its files are
-/// closed.
+/// closed, its tracing sessions end.
 pub(super) fn close_ports(m: &Arc<Machine>, ports: &Ports) {
     ports.files.close_all();
+    ports.traces.end_all(m);
     let open = std::mem::take(&mut *ports.open.lock());
     for connection in open.into_values() {
         client::close(m, &connection);
@@ -82,6 +85,8 @@ impl Caller<'_> {
             Call::OPEN_FILE => self.open_file(request),
             Call::READ_FILE => self.read_file(request),
             Call::DELETE_FILE => self.delete_file(request),
+            Call::BEGIN_TRACE => self.begin_trace(request),
+            Call::TAKE_EVENTS => self.take_events(request),
             _ => Err(STATUS_INVALID_DEVICE_REQUEST),
         }
     }
@@ -148,6 +153,9 @@ impl Caller<'_> {
     fn close_handle(&self, request: &Frame) -> Result<Answer, NtStatus> {
         if let Some(file) = self.ports.files.take(request.arguments[0]) {
             file.close()?;
+            return done([0; 3], Vec::new());
+        }
+        if self.ports.traces.end(self.m, request.arguments[0]) {
             return done([0; 3], Vec::new());
         }
         let connection = self.ports.open.lock().remove(&request.arguments[0]);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::channel::{Channel, ChannelError};
 use super::frame::{Call, Frame};
+use super::traces::{Traced, TracedEvent};
 
 /// Why a call over the bridge failed.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +220,39 @@ impl Client {
     /// [`RemoteError::Status`] with what filters and file system answer.
     pub fn delete_file(&self, handle: u64) -> Result<(), RemoteError> {
         self.call(Call::DELETE_FILE, [handle, 0, 0], &[]).map(drop)
+    }
+
+    /// Begins to listen to a provider: what is at most as verbose as `level` and has any of these
+    /// keywords; 0 is for all. `provider` is its GUID as it lies in memory. Returns the handle;
+    /// closing it ends the session.
+    ///
+    /// # Errors
+    /// [`RemoteError::Status`] where there are too many sessions.
+    pub fn begin_trace(
+        &self,
+        provider: [u8; 16],
+        level: u8,
+        keywords: u64,
+    ) -> Result<u64, RemoteError> {
+        let arguments = [u64::from(level), keywords, 0];
+        let answer = self.call(Call::BEGIN_TRACE, arguments, &provider)?;
+        Ok(answer.0.arguments[0])
+    }
+
+    /// Waits for at most `timeout` until a session has events or has lost some; gives as many as
+    /// one answer holds.
+    ///
+    /// # Errors
+    /// [`RemoteError::Status`] with `STATUS_TIMEOUT` (0x102) when there were none in time.
+    pub fn take_events(&self, handle: u64, timeout: Duration) -> Result<Traced, RemoteError> {
+        let ticks = u64::try_from(timeout.as_nanos() / 100).unwrap_or(u64::MAX);
+        let (answer, _) = self.call(Call::TAKE_EVENTS, [handle, ticks, 0], &[])?;
+        let events = TracedEvent::read_all(&answer.payload).ok_or_else(|| {
+            let cause = "the machine sent bytes that are no events";
+            RemoteError::Channel(ChannelError::Io(io::Error::other(cause)))
+        })?;
+        let [lost, ..] = answer.arguments;
+        Ok(Traced { events, lost })
     }
 
     /// Closes a handle of this process.

@@ -90,7 +90,7 @@ impl Caller<'_> {
 }
 
 /// A GUID from how it lies in memory.
-fn guid(bytes: &[u8; 16]) -> GUID {
+pub(super) fn guid(bytes: &[u8; 16]) -> GUID {
     let [a0, a1, a2, a3, b0, b1, c0, c1, data4 @ ..] = *bytes;
     GUID {
         data1: u32::from_le_bytes([a0, a1, a2, a3]),

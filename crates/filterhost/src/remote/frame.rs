@@ -48,6 +48,13 @@ impl Call {
     /// `SetFileInformationByHandle` with `FileDispositionInfo`: the file goes with its last handle.
     /// Argument: handle.
     pub const DELETE_FILE: Self = Self(11);
+    /// Begins a real-time tracing session of one provider (`StartTrace`, `EnableTraceEx2`).
+    /// Arguments: level, keywords; 0 is for all. Payload: the provider's GUID as it lies in memory.
+    /// Answer: handle. The session ends with it.
+    pub const BEGIN_TRACE: Self = Self(12);
+    /// Waits for events of a session (`ProcessTrace`). Arguments: handle, time-out in 100 ns.
+    /// Answer: how many were lost since the last one; events, as many as fit.
+    pub const TAKE_EVENTS: Self = Self(13);
 }
 
 /// One packet of either direction.

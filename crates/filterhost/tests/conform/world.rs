@@ -98,7 +98,8 @@ impl World {
             fltmgr::dispatch::set_post_level(m, fltmgr::dispatch::PostLevel::Dispatch);
         }
         if case.situation.beside == Beside::Untraced {
-            m.state::<filterhost::kernel::etw::Tracing>().listen(None);
+            m.state::<filterhost::kernel::etw::Tracing>()
+                .listen(m, None);
         }
         let early = case.situation.mounted.then(|| mount(m, &case.situation));
         if let Some(volume) = &early {

@@ -49,6 +49,10 @@ enum Command {
     /// containers and what scanning added to their starts. "q" ends it
     Top(top::Options),
 
+    /// Shows the reason of each open, live: route, decision, how long it was held up. Ctrl-C ends
+    /// it, with 0, with 1 if something shown was denied or detected, with 2 on an error
+    Why(siloscan_service::why::Options),
+
     /// Shows, restores and deletes what siloscand moved to its quarantine. Ends with 0, or 2 on an
     /// error
     Quarantine(quarantine::Options),
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Command::Scan(options) => scan::run(options),
         Command::Status(options) => status::run(&options),
         Command::Top(options) => top::run(&options),
+        Command::Why(options) => siloscan_service::why::run(&options),
         Command::Quarantine(options) => quarantine::run(&options),
         Command::Exclude(options) => exclude::run(&options),
         Command::Policy(options) => policy::run(&options),
