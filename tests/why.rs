@@ -386,7 +386,8 @@ fn filters_choose_and_several_listen_at_one_time() {
             "--json",
         ];
         let mut of_one = Listening::start(hosted, &arguments);
-        for container in [&one, &other] {
+        // The other one first: without the filter it would be shown.
+        for container in [&other, &one] {
             container.process("app").run(|p| {
                 for _ in 0..2 {
                     let file = p.open(&OpenOptions::new(TOOL).execute()).expect("clean");
