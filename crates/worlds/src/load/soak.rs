@@ -30,6 +30,9 @@ const UNDER_WAY: usize = 64;
 const DEADLINE_MS: u32 = 2_000;
 /// Memory of a worker, in bytes: an eater is not to take the machine's.
 const WORKER_BYTES: u64 = 512 << 20;
+/// How long a worker may take to make its engine. One that is stopped while it does so is replaced
+/// after that; a product waits longer.
+const START_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long what was let go may take to be gone.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Found in any file by the soak's own rule.
@@ -270,6 +273,7 @@ impl Soak {
 fn start(plan: &Plan, rules: &Path) -> Result<Arc<Workers>, String> {
     let settings = WorkerSettings {
         memory_bytes_max: WORKER_BYTES,
+        start_time_max: START_TIME_MAX,
         ..plan.workers.clone()
     };
     let packed = Hungry.pack(Some(rules));
