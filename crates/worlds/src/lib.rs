@@ -7,6 +7,7 @@ pub mod everywhere;
 pub mod exclusions;
 pub mod gate;
 pub mod layer;
+pub mod load;
 pub mod marked;
 pub mod opens;
 pub mod puppet;

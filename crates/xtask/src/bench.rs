@@ -1,5 +1,5 @@
 //! `cargo xtask bench open` and `cargo xtask bench fleet`: what the built driver costs in the
-//! filter host. Need nothing prepared.
+//! filter host. `cargo xtask bench service`: the service under load. Need nothing prepared.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,19 @@ pub fn open(root: &Path, arguments: &[OsString]) -> Outcome<ExitCode> {
 /// Measures container starts.
 pub fn fleet(root: &Path, arguments: &[OsString]) -> Outcome<ExitCode> {
     let mut say = Say::new(false);
+    if arguments
+        .iter()
+        .any(|word| word.to_string_lossy().starts_with("--hosts"))
+    {
+        packages::need(&mut say, "hosts that share verdicts", packages::REDIS)?;
+    }
     demo::on_driver(root, &mut say, "bench", &with("fleet", arguments), &[])
+}
+
+/// Measures the service, and lets it run for a day's worth of requests.
+pub fn service(root: &Path, arguments: &[OsString]) -> Outcome<ExitCode> {
+    let mut say = Say::new(false);
+    demo::on_driver(root, &mut say, "bench", &with("service", arguments), &[])
 }
 
 fn with(name: &str, arguments: &[OsString]) -> Vec<OsString> {

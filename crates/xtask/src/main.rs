@@ -112,7 +112,13 @@ enum Bench {
     },
     /// Container starts on one host, from one to a thousand.
     Fleet {
-        /// Passed on: `--quick`, `--check`, `--chart FILE`.
+        /// Passed on: `--quick`, `--check`, `--chart FILE`, `--hosts N`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// The service against its engine alone, under a burst, and in a soak.
+    Service {
+        /// Passed on: `--quick`, `--check`, `--soak`, `--requests N`, `--minutes N`, `--seed N`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -157,6 +163,7 @@ fn main() -> ExitCode {
         Task::Fuzz(line) => fuzz::run(&own_root(), &line),
         Task::Bench(Bench::Open { arguments }) => bench::open(&own_root(), &arguments),
         Task::Bench(Bench::Fleet { arguments }) => bench::fleet(&own_root(), &arguments),
+        Task::Bench(Bench::Service { arguments }) => bench::service(&own_root(), &arguments),
         Task::Model { orders: true, .. } => orders::run(&own_root()),
         Task::Model { planted, .. } => proofs::model(&own_root(), planted),
         Task::Stress(line) => proofs::stress(&own_root(), line.minutes, line.sanitizer),

@@ -180,6 +180,11 @@ pub fn model(bench: &mut Bench) -> Outcome<Found> {
 /// The tests that load the built driver.
 pub fn image(bench: &mut Bench) -> Outcome<Found> {
     packages::need(&mut bench.say, "the layout tests", packages::LAYOUTS)?;
+    packages::need(
+        &mut bench.say,
+        "the test of a fleet of hosts",
+        packages::REDIS,
+    )?;
     let image = bench.built()?.image;
     let programs = programs::of_the_image(bench)?;
     let coverage = Coverage::begin(bench, &image)?;

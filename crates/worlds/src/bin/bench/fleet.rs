@@ -17,7 +17,7 @@ use siloscan_service::warm::{SimulatedTree, warm};
 use siloscan_worlds::scene;
 use siloscan_worlds::world::World;
 
-use super::{chart, load, middle, table};
+use super::{chart, hosts, load, middle, table};
 
 /// A start at a thousand containers may take so many times one at ten.
 const GROWTH_MAX: f64 = 1.1;
@@ -55,6 +55,9 @@ pub struct Options {
     /// Where the chart goes, as SVG.
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
+    /// Instead, so many hosts that share verdicts through Redis, each with one container.
+    #[arg(long)]
+    hosts: Option<usize>,
 }
 
 /// Who decides.
@@ -322,6 +325,11 @@ fn near(starts: &[Start], system: System, phase: Phase, size: usize) -> Vec<Star
 
 /// Measures and prints; false where the check fails.
 pub fn run(options: &Options) -> Result<bool, String> {
+    if let Some(hosts) = options.hosts {
+        let files = if options.quick { 50 } else { options.files };
+        let held = hosts::run(&options.image, hosts, files)?;
+        return Ok(held || !options.check);
+    }
     raise_file_limit().map_err(|cause| format!("cannot raise the limit of open files: {cause}"))?;
     let folder = tempfile::tempdir().map_err(|cause| format!("no temporary folder: {cause}"))?;
     generate(&folder.path().join("layer"), options.files)

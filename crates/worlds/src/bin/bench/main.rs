@@ -1,16 +1,22 @@
 //! `cargo xtask bench open` and `cargo xtask bench fleet`: what the built driver costs, measured
-//! in the filter host.
+//! in the filter host. `cargo xtask bench service`: the service against its engine alone. This
+//! program is its own scan worker.
 
 mod chart;
 mod fleet;
+mod hosts;
 mod open;
 mod parts;
+mod service;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
+use siloscan_service::worker;
+use siloscan_worlds::load::WORKER;
+use siloscan_worlds::load::engine::Hungry;
 
 /// Measures the built siloscan.sys in the filter host.
 #[derive(Parser)]
@@ -25,12 +31,21 @@ enum What {
     Open(open::Options),
     /// Container starts on one host, from one to a thousand.
     Fleet(fleet::Options),
+    /// The service against its engine alone, under a burst, and in a soak.
+    Service(service::Options),
 }
 
 fn main() -> ExitCode {
+    if std::env::var_os(WORKER).is_some() {
+        return match worker::serve(&Hungry) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(2),
+        };
+    }
     let done = match Line::parse().what {
         What::Open(options) => open::run(&options),
         What::Fleet(options) => fleet::run(&options),
+        What::Service(options) => service::run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,311 @@
+//! The service against its engine alone, and under more requests than it can take at once.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use fastrand::Rng;
+use siloscan_core::limits::FLIGHTS;
+use siloscan_core::wire::WireVerdict;
+use siloscan_service::engine::{Engine, EngineKind, Yara};
+use siloscan_service::rules;
+use siloscan_service::settings::Settings;
+use siloscan_service::worker::Workers;
+use siloscan_worlds::load::driver::Bytes;
+use siloscan_worlds::load::soak::{self, Plan};
+use siloscan_worlds::load::{Running, own_workers, process};
+
+use super::{load, middle, table};
+
+/// The service is to reach this part of what the engine reaches alone.
+const SHARE_MIN: f64 = 0.9;
+const SIZES: [usize; 4] = [4 << 10, 64 << 10, 1 << 20, 16 << 20];
+const THREADS: [usize; 3] = [1, 2, 4];
+/// Rules beside those that are built in, so that a scan is no idle walk over the bytes.
+const RULES: usize = 500;
+/// How long the engine alone is to take for a round, in seconds.
+const ROUND_S: f64 = 0.25;
+const DEADLINE_MS: u32 = 120_000;
+const BURST: usize = 10_000;
+/// Memory for copies in a burst, in bytes.
+const BURST_COPIES: u64 = 8 << 20;
+
+/// `cargo xtask bench service`.
+#[derive(Args)]
+pub struct Options {
+    /// Three rounds instead of nine, and two threads alone.
+    #[arg(long)]
+    quick: bool,
+    /// Fail where the service reaches less than nine tenths of the engine alone, loses a request
+    /// or has more memory for copies than it may.
+    #[arg(long)]
+    check: bool,
+    /// Only the soak: a day's requests, with workers being killed.
+    #[arg(long)]
+    soak: bool,
+    /// Requests of the soak; without it, those of a day.
+    #[arg(long, default_value_t = 220_000)]
+    requests: u64,
+    /// The soak ends after so many minutes at the latest.
+    #[arg(long, default_value_t = 60.0)]
+    minutes: f64,
+    /// What the soak's dice begin with.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Measures and prints; false where the check fails.
+pub fn run(options: &Options) -> Result<bool, String> {
+    println!("{}", load());
+    let holds = if options.soak {
+        soak(options)?
+    } else {
+        let rules = rules_folder()?;
+        let fast = throughput(options, rules.path())?;
+        let flood = burst(rules.path(), "a bare flood", BURST)?;
+        let bounded = burst(rules.path(), "as many as the driver asks", FLIGHTS)?;
+        fast && flood && bounded
+    };
+    println!("{}", load());
+    Ok(holds || (!options.check && !options.soak))
+}
+
+fn rules_folder() -> Result<tempfile::TempDir, String> {
+    let mut text = String::new();
+    for number in 0..RULES {
+        text.push_str(&format!(
+            "rule R{number} {{ strings: $a = \"marker {number} of the bench\" \
+             $b = {{ 4d 5a {:02x} {:02x} 90 00 }} condition: $a or $b }}\n",
+            number / 256 + 1,
+            number % 256
+        ));
+    }
+    let make = || {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("bench.yar"), &text)?;
+        Ok(folder)
+    };
+    make().map_err(|cause: std::io::Error| format!("cannot write rules: {cause}"))
+}
+
+/// A file that is part text, part noise, and clean.
+fn file(size: usize) -> Bytes {
+    let mut rng = Rng::with_seed(size as u64);
+    let mut bytes = Vec::with_capacity(size);
+    while bytes.len() < size {
+        if rng.bool() {
+            bytes.extend_from_slice(b"This program cannot be run in DOS mode. kernel32.dll\r\n");
+        } else {
+            bytes.extend((0..64).map(|_| rng.u8(..)));
+        }
+    }
+    bytes.truncate(size);
+    bytes.into()
+}
+
+/// Seconds for `count` scans of `file` by the engine alone, on `threads` threads.
+fn alone(engine: &dyn Engine, file: &Bytes, threads: usize, count: usize) -> f64 {
+    let left = AtomicUsize::new(count);
+    let take = || {
+        let less = |left: usize| left.checked_sub(1);
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    };
+    let ready = std::sync::Barrier::new(threads + 1);
+    let mut begun = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut scanner = engine.scanner();
+                // What an engine makes at its first scan, a worker makes before its first one.
+                let _clean = scanner.scan(&[], None);
+                ready.wait();
+                while take() {
+                    let _clean = scanner.scan(file, None);
+                }
+            });
+        }
+        ready.wait();
+        begun = Instant::now();
+    });
+    begun.elapsed().as_secs_f64()
+}
+
+/// The same by the service; the driver's side has twice as many requests under way.
+fn served(running: &Running, file: &Bytes, threads: usize, count: usize) -> Result<f64, String> {
+    let begun = Instant::now();
+    for _ in 0..count {
+        running.driver.wait_below(2 * threads);
+        running.driver.ask(file, 0, DEADLINE_MS);
+    }
+    running.driver.wait_below(1);
+    let time = begun.elapsed().as_secs_f64();
+    let answers = running.driver.take();
+    let clean = |verdict| verdict == WireVerdict::CLEAN;
+    if answers.len() == count && answers.iter().all(|answer| clean(answer.verdict)) {
+        Ok(time)
+    } else {
+        Err(format!(
+            "a clean file was not called clean: {:?}",
+            answers.first()
+        ))
+    }
+}
+
+fn throughput(options: &Options, rules: &std::path::Path) -> Result<bool, String> {
+    let rounds = if options.quick { 3 } else { 9 };
+    let engine = rules::load(Some(rules)).engine;
+    println!("\nScans a second: {RULES} rules and the built-in ones, {rounds} rounds in turn");
+    let mut t = table(&[
+        "size",
+        "threads",
+        "engine",
+        "service",
+        "service / engine",
+        "spread",
+    ]);
+    let mut holds = true;
+    for threads in THREADS.into_iter().filter(|n| !options.quick || *n == 2) {
+        let settings = Settings {
+            threads,
+            ..Settings::default()
+        };
+        let workers = Workers::start(Yara.pack(Some(rules)), own_workers(&[], threads)?);
+        let workers = workers.map_err(|cause| cause.to_string())?;
+        let running = Running::start(workers, settings)?;
+        for size in SIZES {
+            let file = file(size);
+            let first = alone(&*engine, &file, threads, 2 * threads) / (2 * threads) as f64;
+            let count = ((ROUND_S / first.max(1e-7)) as usize).max(2 * threads);
+            // Every worker has scanned before it is measured.
+            served(&running, &file, threads, 4 * threads)?;
+            let mut figures = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                let engine = alone(&*engine, &file, threads, count);
+                let service = served(&running, &file, threads, count)?;
+                figures.0.push(count as f64 / engine);
+                figures.1.push(count as f64 / service);
+                figures.2.push(engine / service);
+            }
+            let (share, low, high) = middle(&figures.2);
+            holds &= share >= SHARE_MIN;
+            t.add_row([
+                format!("{} KiB", size >> 10),
+                threads.to_string(),
+                format!("{:.0}", middle(&figures.0).0),
+                format!("{:.0}", middle(&figures.1).0),
+                format!("{share:.2}"),
+                format!("{low:.2} .. {high:.2}"),
+            ]);
+        }
+        running.finish()?;
+    }
+    println!("{t}");
+    Ok(holds)
+}
+
+/// Ten thousand requests, at most `under_way` of them at one time.
+fn burst(rules: &std::path::Path, name: &str, under_way: usize) -> Result<bool, String> {
+    let threads = 2;
+    let settings = Settings {
+        threads,
+        memory_bytes_max: BURST_COPIES,
+        file_bytes_max: BURST_COPIES,
+        ..Settings::default()
+    };
+    let workers = Workers::start(Yara.pack(Some(rules)), own_workers(&[], threads)?);
+    let running = Running::start(workers.map_err(|cause| cause.to_string())?, settings)?;
+    let files = [file(4 << 10), file(64 << 10), file(4 << 20)];
+    process::forget_peak().map_err(|cause| format!("cannot measure memory: {cause}"))?;
+    let before = process::status_kib("self", "VmRSS");
+    running.driver.watch_copies();
+    let begun = Instant::now();
+    for number in 0..BURST {
+        // One in a thousand is large: only two of them fit into the memory for copies.
+        let file = match number % 1000 {
+            0 => &files[2],
+            n => &files[n % 2],
+        };
+        running.driver.wait_below(under_way);
+        running.driver.ask(file, 0, DEADLINE_MS);
+    }
+    running.driver.wait_below(1);
+    let time = begun.elapsed();
+    let answers = running.driver.take();
+    let (peak, most) = (
+        process::status_kib("self", "VmHWM"),
+        running.driver.most_copied(),
+    );
+    let worker = |id: &i32| process::status_kib(&id.to_string(), "VmHWM");
+    let workers = process::children().iter().map(worker).max().unwrap_or(0);
+    let broken = running.finish()?;
+    let clean = answers
+        .iter()
+        .filter(|a| a.verdict == WireVerdict::CLEAN)
+        .count();
+    let busy = answers
+        .iter()
+        .filter(|a| a.verdict == WireVerdict::ERROR)
+        .count();
+    println!("\n{BURST} requests, {name} (at most {under_way} at one time): {time:.1?}");
+    println!("answers: {}, clean {clean}, error {busy}", answers.len());
+    let mut times: Vec<Duration> = answers
+        .iter()
+        .filter(|answer| answer.verdict == WireVerdict::CLEAN)
+        .map(|answer| answer.time)
+        .collect();
+    times.sort();
+    let at = |part: usize| times.get((times.len() * part / 1000).min(times.len() - 1));
+    if !times.is_empty() {
+        println!(
+            "latency of the clean: half {:.1?}, 95 % {:.1?}, 99 % {:.1?}, all {:.1?}",
+            at(500).copied().unwrap_or_default(),
+            at(950).copied().unwrap_or_default(),
+            at(990).copied().unwrap_or_default(),
+            at(1000).copied().unwrap_or_default()
+        );
+    }
+    println!(
+        "memory: this process {before} KiB before, {peak} KiB at its peak; a worker {workers} KiB; \
+         copies at most {} KiB of {} KiB",
+        most >> 10,
+        BURST_COPIES >> 10
+    );
+    broken.iter().for_each(|cause| println!("broken: {cause}"));
+    let all_clean = under_way == BURST || clean == BURST;
+    Ok(broken.is_empty() && answers.len() == BURST && most <= BURST_COPIES && all_clean)
+}
+
+fn soak(options: &Options) -> Result<bool, String> {
+    let threads = 2;
+    let done = soak::run(Plan {
+        requests: options.requests,
+        time_max: Duration::from_secs_f64(options.minutes * 60.0),
+        seed: options.seed,
+        deed_every: 300,
+        threads,
+        workers: own_workers(&[], threads)?,
+    })?;
+    let [clean, infected, none] = done.verdicts;
+    let [killed, stopped, eaters, sets, withdrawn] = done.deeds;
+    println!(
+        "{} requests, {} answers in {:.0?}: {clean} clean, {infected} infected, {none} without a \
+         verdict",
+        done.requests, done.answers, done.time
+    );
+    println!(
+        "workers killed {killed}, stopped {stopped}; files that ate memory {eaters}; rule sets \
+         {sets}; requests withdrawn {withdrawn}; the service counted {} crashed, {} hung",
+        done.ended[0], done.ended[1]
+    );
+    if let Some((first, last)) = done.held {
+        println!("after a tenth: {first:?}\nat the end:    {last:?}");
+        let (before, after) = done.resident_kib;
+        println!("resident memory: {before} KiB, then {after} KiB");
+    }
+    done.broken
+        .iter()
+        .for_each(|cause| println!("broken: {cause}"));
+    Ok(done.broken.is_empty())
+}

@@ -1,0 +1,91 @@
+//! The service under load: no request is lost, no infected file is called clean whatever becomes
+//! of workers, and what is in memory is bounded.
+
+use std::time::Duration;
+
+use siloscan_core::wire::WireVerdict;
+use siloscan_service::engine::EngineKind;
+use siloscan_service::settings::Settings;
+use siloscan_service::worker::{Workers, serve};
+use siloscan_worlds::load::driver::Bytes;
+use siloscan_worlds::load::engine::Hungry;
+use siloscan_worlds::load::soak::{Plan, run};
+use siloscan_worlds::load::{Running, WORKER, own_workers};
+
+const ENTRY: [&str; 4] = [
+    "this_program_is_its_own_worker",
+    "--exact",
+    "--nocapture",
+    "--test-threads=1",
+];
+
+#[test]
+fn this_program_is_its_own_worker() {
+    if std::env::var_os(WORKER).is_some() {
+        let ended = serve(&Hungry);
+        std::process::exit(i32::from(ended.is_err()));
+    }
+}
+
+/// What is bounded, and how: the soak looks at all children and descriptors of this process, so
+/// both are one test.
+#[test]
+fn a_burst_and_a_soak_lose_no_request_and_leave_nothing_behind() {
+    a_burst_keeps_to_its_memory();
+    let workers = own_workers(&ENTRY, 2).expect("this program");
+    let done = run(Plan {
+        requests: 4_000,
+        time_max: Duration::from_hours(1),
+        seed: 7,
+        deed_every: 60,
+        threads: 2,
+        workers,
+    });
+    let done = done.expect("the soak begins");
+    assert!(done.broken.is_empty(), "{done:#?}");
+    assert_eq!(
+        (done.requests >= 4_000, done.answers),
+        (true, done.requests)
+    );
+    // Each kind of deed was done, and the service noticed.
+    assert!(done.deeds.iter().all(|count| *count > 0), "{done:?}");
+    assert!(done.ended.iter().all(|count| *count > 0), "{done:?}");
+    let [clean, infected, _] = done.verdicts;
+    assert!(
+        clean > done.requests / 2 && infected > done.requests / 20,
+        "{done:?}"
+    );
+    assert!(done.held.is_some(), "{done:?}");
+}
+
+/// Four threads and files of which two fit into the memory for copies.
+fn a_burst_keeps_to_its_memory() {
+    const FILE: usize = 400 << 10;
+    const COPIES: u64 = 1 << 20;
+    let settings = Settings {
+        threads: 4,
+        memory_bytes_max: COPIES,
+        file_bytes_max: COPIES,
+        backlog_max: 64,
+        ..Settings::default()
+    };
+    let workers = own_workers(&ENTRY, 4).expect("this program");
+    let workers = Workers::start(Hungry.pack(None), workers).expect("workers start");
+    let running = Running::start(workers, settings).expect("the settings");
+    running.driver.watch_copies();
+    let file: Bytes = vec![b'.'; FILE].into();
+    for _ in 0..500 {
+        running.driver.ask(&file, 0, 600_000);
+    }
+    running.driver.wait_below(1);
+    let answers = running.driver.take();
+    assert_eq!(answers.len(), 500);
+    let many = |verdict| answers.iter().filter(|a| a.verdict == verdict).count();
+    // What is over the backlog is refused at once, and nothing else is.
+    let (clean, refused) = (many(WireVerdict::CLEAN), many(WireVerdict::ERROR));
+    assert_eq!(clean + refused, 500);
+    assert!(clean >= 64 && refused > 0, "{clean} {refused}");
+    let most = running.driver.most_copied();
+    assert!(most >= FILE as u64 && most <= COPIES, "{most}");
+    assert_eq!(running.finish(), Ok(Vec::new()));
+}
