@@ -5,6 +5,7 @@
 //! damaged.
 
 mod ask;
+mod doctor;
 mod exclude;
 mod figures;
 mod manual;
@@ -65,6 +66,10 @@ enum Command {
     /// with 0, 1 if a value is nonsense, 2 on an error
     Policy(policy::Options),
 
+    /// Checks driver, filters, service and configuration, and says what to do; explains errors of
+    /// container runtimes. Ends with 0 if all is well, 1 if something needs attention
+    Doctor(doctor::Options),
+
     /// Prints completions for a shell, to be read by it at its start
     Completions(manual::Completions),
 
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
         Command::Quarantine(options) => quarantine::run(&options),
         Command::Exclude(options) => exclude::run(&options),
         Command::Policy(options) => policy::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Completions(options) => manual::complete(&options),
         Command::Manual(options) => manual::write(&options),
     }

@@ -1,10 +1,14 @@
 //! Calls of Windows that the commands need. Not yet run on Windows.
 
 mod file;
+mod filters;
 mod registry;
+mod services;
 
 pub use file::replace_file;
+pub use filters::{filters, free_bytes, instances};
 pub use registry::Registry;
+pub use services::service;
 
 use std::os::windows::ffi::OsStrExt;
 
