@@ -149,6 +149,14 @@ type Ways = (
     fn(&Configuration) -> Option<Setting>,
 );
 
+impl Key {
+    /// What it is set to; nothing where it is left out.
+    #[must_use]
+    pub fn setting(&self, all: &Configuration) -> Option<Setting> {
+        (self.get)(all)
+    }
+}
+
 const fn key(
     section: &'static str,
     name: &'static str,

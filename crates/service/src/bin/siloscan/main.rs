@@ -12,6 +12,7 @@ mod manual;
 mod place;
 mod policy;
 mod quarantine;
+mod report;
 mod scan;
 mod status;
 mod tell;
@@ -70,6 +71,10 @@ enum Command {
     /// container runtimes. Ends with 0 if all is well, 1 if something needs attention
     Doctor(doctor::Options),
 
+    /// Makes one file of JSON for a colleague or a vendor: the doctor's checks, the status, the
+    /// policy, the configuration without secrets, exclusions, the last events
+    Report(report::Options),
+
     /// Prints completions for a shell, to be read by it at its start
     Completions(manual::Completions),
 
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Command::Exclude(options) => exclude::run(&options),
         Command::Policy(options) => policy::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Report(options) => report::run(&options),
         Command::Completions(options) => manual::complete(&options),
         Command::Manual(options) => manual::write(&options),
     }

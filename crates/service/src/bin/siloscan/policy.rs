@@ -140,7 +140,8 @@ fn write(name: &str, value: Option<u32>) -> Result<(), String> {
     };
     done.map_err(|cause| {
         format!(
-            r"cannot write {name} in HKLM\{KEY}: {cause}; install the driver first, and call this as an administrator"
+            "cannot write {name} in HKLM\\{KEY}: {cause}; install the driver first, and call this \
+             as an administrator"
         )
     })
 }

@@ -5,6 +5,10 @@
 //!
 //! Altitudes are those of Microsoft's list of allocated ones.
 //! <https://learn.microsoft.com/windows-hardware/drivers/ifs/allocated-altitudes>
+#![cfg_attr(
+    not(any(windows, test)),
+    expect(dead_code, reason = "only Windows has a Filter Manager to ask")
+)]
 
 use std::cmp::Ordering;
 

@@ -18,7 +18,8 @@ pub enum ExportError {
     #[error("it does not begin with \"{}\"; write it with `reg export`", HEADS[0])]
     Head,
     #[error(
-        r"it has no key …\Services\siloscan\Parameters; on the host: reg export HKLM\SYSTEM\CurrentControlSet\Services\siloscan\Parameters FILE"
+        "it has no key …\\Services\\siloscan\\Parameters; on the host: reg export \
+         HKLM\\SYSTEM\\CurrentControlSet\\Services\\siloscan\\Parameters FILE"
     )]
     Key,
     #[error("line {0} of it is no value; write it anew with `reg export`")]
@@ -140,10 +141,12 @@ mod tests {
     fn an_export_is_read_in_each_encoding() {
         let body = format!(
             "[HKEY_LOCAL_MACHINE\\SYSTEM\\X]\r\n\"OnFailure\"=dword:00000001\r\n\r\n{KEY}\r\n\
-             @=\"x\"\r\n; ours\r\n\"onevasion\"=dword:00000002\r\n\"AuditOnly\"=hex(4):01,00,00,\\\r\n\
+             @=\"x\"\r\n; ours\r\n\"onevasion\"=dword:00000002\r\n\
+             \"AuditOnly\"=hex(4):01,00,00,\\\r\n\
              \x20 00\r\n\"HeartbeatMs\"=\"5000\"\r\n\"a\\\"b\\\\\"=hex:00,\\\r\n  01\r\n\
              \"OnStale\"=dword:1\r\n\"OnStale\"=-\r\n\"ScanThreads\"=dword:000000001\r\n\
-             [HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\siloscan\\Parameters\\Instances]\r\n\
+             [HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\siloscan\\Parameters\\\
+             Instances]\r\n\
              \"OnFailure\"=dword:00000001\r\n"
         );
         let text = export(&body);

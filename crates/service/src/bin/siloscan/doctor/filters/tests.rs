@@ -1,3 +1,5 @@
+//! Answers of the Filter Manager made by hand, hostile ones among them.
+
 use super::*;
 use crate::doctor::State;
 
