@@ -201,20 +201,29 @@ fn of_system() -> Vec<Row> {
         let parts = answers.iter().map(|bytes| filters::filters(bytes));
         parts.collect::<Result<Vec<_>, _>>().map(|all| all.concat())
     };
-    let mut rows = match crate::windows::filters().map(each) {
-        Ok(Ok(all)) => filters::rows(&all),
-        Ok(Err(cause)) => vec![Row::not_here("filters", &told(&cause))],
-        Err(cause) => vec![Row::not_here("filters", &told(&cause))],
+    let listed = match crate::windows::filters().map(each) {
+        Ok(Ok(all)) => Ok(all),
+        Ok(Err(cause)) => Err(told(&cause)),
+        Err(cause) => Err(told(&cause)),
     };
-    let on = |name: &str| -> Result<Vec<filters::Instance>, String> {
+    // Of a filter that is not there nobody asks for instances.
+    let on = |all: &[filters::Filter], name: &str| -> Result<Vec<filters::Instance>, String> {
+        if filters::named(all, name).is_none() {
+            return Ok(Vec::new());
+        }
         let answers = crate::windows::instances(name).map_err(|cause| told(&cause))?;
         let parts = answers.iter().map(|bytes| filters::instances(bytes));
         let parts = parts.collect::<Result<Vec<_>, _>>();
         parts.map(|all| all.concat()).map_err(|cause| told(&cause))
     };
-    rows.push(match (on(filters::OURS), on(filters::WCIFS)) {
-        (Ok(ours), Ok(wcifs)) => filters::coverage(&ours, &wcifs),
-        (Err(cause), _) | (_, Err(cause)) => Row::not_here("volumes", &cause),
+    let mut rows = match &listed {
+        Ok(all) => filters::rows(all),
+        Err(cause) => vec![Row::not_here("filters", cause)],
+    };
+    let volumes = listed.and_then(|all| Ok((on(&all, filters::OURS)?, on(&all, filters::WCIFS)?)));
+    rows.push(match volumes {
+        Ok((ours, wcifs)) => filters::coverage(&ours, &wcifs),
+        Err(cause) => Row::not_here("volumes", &cause),
     });
     for (check, name) in [
         ("driver service", "siloscan"),

@@ -156,7 +156,8 @@ fn is_antivirus(filter: &Filter) -> bool {
     from.is_some_and(Ordering::is_ge) && to.is_some_and(Ordering::is_lt)
 }
 
-fn named<'a>(all: &'a [Filter], name: &str) -> Option<&'a Filter> {
+/// The filter of this name.
+pub fn named<'a>(all: &'a [Filter], name: &str) -> Option<&'a Filter> {
     all.iter().find(|it| it.name.eq_ignore_ascii_case(name))
 }
 

@@ -81,7 +81,7 @@ fn entry_of(line: &str) -> Result<Option<(Kind, String)>, String> {
     let named = |exclusion: Exclusion| exclusion.name();
     let container = containers.first().map(|id| Exclusion::Container(*id));
     let image = images.first().map(|image| Exclusion::Image(*image));
-    let file = files.first().map(|digest| super::digest_text(digest));
+    let file = files.first().map(super::digest_text);
     Ok(container
         .map(|it| (Kind::Container, named(it)))
         .or_else(|| image.map(|it| (Kind::Image, named(it))))
