@@ -214,6 +214,12 @@ fn the_command_tells_how_the_service_is_and_what_to_do() {
         assert!(frame.contains(part), "{part} is not in\n{frame}");
     }
 
+    let lines = ["top", "--once", "--json", "--address", &address];
+    let (code, line, errors) = said(&siloscan(&lines));
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{line}");
+    let line: serde_json::Value = serde_json::from_str(line.trim_end()).expect("one object");
+    assert_eq!(line["connected"], true);
+
     disconnect(&observed.running.driver);
     let service = &observed.running.service;
     let driver = &observed.running.driver;

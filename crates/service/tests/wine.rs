@@ -188,6 +188,8 @@ fn it_opens_every_file_of_a_folder_and_names_one_that_is_not_there() {
     let warm = wine.siloscan(&["warm", &wine.there("layer")]);
     assert_eq!(warm.code, Some(0), "{}", warm.errors);
     assert!(warm.out.contains("3 warm, 0 infected"), "{}", warm.out);
+    let told = wine.siloscan(&["warm", "--json", &wine.there("layer")]);
+    assert_eq!(json(&told)["warm"], 3);
     let nowhere = wine.siloscan(&["warm", &wine.there("nowhere")]);
     assert_eq!(nowhere.code, Some(2), "{}", nowhere.out);
 }

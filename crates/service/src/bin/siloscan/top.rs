@@ -9,6 +9,7 @@ use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifier
 use crossterm::style::Print;
 use crossterm::terminal::{self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute, queue};
+use siloscan_quarantine::printable_json;
 use siloscan_service::metrics::Status;
 
 use crate::ask::Whom;
@@ -30,17 +31,23 @@ pub struct Options {
     /// Looks twice, prints what happened in between as text, and ends
     #[arg(long)]
     once: bool,
+
+    /// Prints the service's status at each look, one JSON object a line; with --once, one look
+    #[arg(long)]
+    json: bool,
 }
 
 /// Shows until "q".
 pub fn run(options: &Options) -> ExitCode {
     let interval = Duration::from_secs(options.interval);
-    let shown = if options.once {
+    let shown = if options.json {
+        lines(&options.whom, interval, options.once)
+    } else if options.once {
         once(&options.whom, interval)
     } else if io::stdout().is_terminal() {
         live(&options.whom, interval).map_err(|cause| format!("the terminal fails: {cause}"))
     } else {
-        Err("the output is no terminal; --once prints one frame as text".to_owned())
+        Err("the output is no terminal; --once prints one frame as text, --json lines".to_owned())
     };
     match shown {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,6 +55,21 @@ pub fn run(options: &Options) -> ExitCode {
             eprintln!("siloscan: {cause}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Until nobody reads any more, or the service does not answer.
+fn lines(whom: &Whom, interval: Duration, once: bool) -> Result<(), String> {
+    loop {
+        let status = whom.ask().map_err(|cause| cause.to_string())?;
+        let line = serde_json::to_string(&status).map_err(|cause| cause.to_string())?;
+        let line = printable_json(&line) + "\n";
+        let mut out = io::stdout();
+        let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        if once || written.is_err() {
+            return Ok(());
+        }
+        std::thread::sleep(interval);
     }
 }
 

@@ -5,8 +5,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use siloscan_quarantine::printable;
 use siloscan_service::warm::paced::{Start, paced};
 use siloscan_service::warm::{HostTree, Tally, step_back, warm};
+
+use crate::tell::say_json;
 
 /// Which folder.
 #[derive(Args)]
@@ -18,6 +22,10 @@ pub struct Options {
     /// Shows no progress
     #[arg(long)]
     quiet: bool,
+
+    /// Prints what came of it as JSON
+    #[arg(long, conflicts_with = "paced")]
+    json: bool,
 
     #[command(flatten)]
     paced: Paced,
@@ -56,6 +64,15 @@ pub fn run(options: Options) -> ExitCode {
     });
     bar.finish_and_clear();
     match warmed {
+        Ok(tally) if options.json => {
+            say_json(&json!({
+                "warm": tally.warm, "gone": tally.gone, "infected": tally.infected,
+                "failed": tally.failed.iter().map(|(place, cause)| {
+                    json!({ "path": place, "cause": cause })
+                }).collect::<Vec<_>>(),
+            }));
+            ExitCode::from(tally.exit_code())
+        }
         Ok(tally) => tell(&tally),
         Err(cause) => {
             eprintln!("siloscan: {cause}");
@@ -91,10 +108,10 @@ fn style() -> ProgressStyle {
 
 fn tell(tally: &Tally) -> ExitCode {
     for file in &tally.infected {
-        println!("infected: {file}");
+        println!("infected: {}", printable(file));
     }
     for (place, cause) in &tally.failed {
-        eprintln!("siloscan: cannot open {place}: {cause}");
+        eprintln!("siloscan: cannot open {}: {cause}", printable(place));
     }
     println!(
         "{} warm, {} infected, {} went away, {} failed",
