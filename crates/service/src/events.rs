@@ -426,12 +426,54 @@ struct Line<'a> {
     event: &'a Event,
 }
 
+/// The file of events. One that cannot be written any more costs the file alone.
+struct File {
+    target: BufWriter<Box<dyn Write + Send>>,
+    failed: Option<io::Error>,
+}
+
+impl File {
+    fn put(&mut self, line: &str) {
+        if self.failed.is_none() {
+            let written = self.target.write_all(line.as_bytes());
+            let written = written.and_then(|()| self.target.write_all(b"\n"));
+            self.see(written);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.failed.is_none() {
+            let flushed = self.target.flush();
+            self.see(flushed);
+        }
+    }
+
+    fn see(&mut self, outcome: io::Result<()>) {
+        if let Err(cause) = outcome {
+            // Not of this module: its lines are records, which the Event Log has by themselves.
+            tracing::error!(
+                target: "siloscan_service::program",
+                "cannot write events any more: {cause}; until the next start they are in no file"
+            );
+            self.failed = Some(cause);
+        }
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        self.flush();
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
 fn write_all(
     receiver: &Receiver<Option<Event>>,
     target: Box<dyn Write + Send>,
     mut mirrors: Vec<Box<dyn Mirror>>,
 ) -> io::Result<()> {
-    let mut target = BufWriter::new(target);
+    let mut file = File {
+        target: BufWriter::new(target),
+        failed: None,
+    };
     while let Ok(Some(first)) = receiver.recv() {
         let mut next = Some(first);
         while let Some(event) = next {
@@ -444,19 +486,49 @@ fn write_all(
                 time_ms,
                 event: &event,
             })?;
-            // Before the file: what is wrong with that is to be seen somewhere.
             for mirror in &mut mirrors {
                 mirror.tell(&event, &line);
             }
-            target.write_all(line.as_bytes())?;
-            target.write_all(b"\n")?;
+            file.put(&line);
             next = match receiver.try_recv() {
                 Ok(Some(event)) => Some(event),
-                Ok(None) => return target.flush(),
+                Ok(None) => return file.end(),
                 Err(_) => None,
             };
         }
-        target.flush()?;
+        file.flush();
     }
-    target.flush()
+    file.end()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    struct Seen(Arc<AtomicU64>);
+
+    impl Mirror for Seen {
+        fn tell(&mut self, _event: &Event, _json: &str) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_keeps_nothing_from_the_mirrors() {
+        let seen = Arc::new(AtomicU64::new(0));
+        let mirror = Box::new(Seen(Arc::clone(&seen)));
+        let full = Path::new("/dev/full");
+        let (queue, writer) = EventQueue::start(Some(full), vec![mirror]).expect("it opens");
+        queue.report(Event::Connected);
+        while seen.load(Ordering::SeqCst) < 1 {
+            std::thread::yield_now();
+        }
+        // The first one was flushed, in vain, before or after these come.
+        for _ in 0..100 {
+            queue.report(Event::Connected);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert!(writer.finish().is_err(), "it is told at the end");
+        assert_eq!(seen.load(Ordering::SeqCst), 101);
+    }
 }

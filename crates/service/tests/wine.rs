@@ -428,6 +428,31 @@ fn the_service_starts_tells_and_stops_under_the_service_controller() {
 
 #[test]
 #[ignore = "needs Wine and the programs for Windows: cargo xtask test --only wine"]
+fn a_wrong_configuration_under_the_controller_is_in_the_event_log() {
+    let wine = Wine::new();
+    install(&wine);
+    wine.write("siloscand.toml", "[scan]\nnonsense = 1\n");
+    // The service controller must begin with the trace to have it written.
+    wine.end();
+    let trace = fs::File::create(wine.here("trace")).expect("a new file");
+    let mut start = wine.command("-all,+eventlog", "net");
+    start
+        .args(["start", "siloscand"])
+        .stdout(std::process::Stdio::null());
+    // Whether `net` sees the end is Wine's matter.
+    start.stderr(trace).status().expect("Wine is there");
+    let told = || fs::read_to_string(wine.here("trace")).expect("it was written");
+    let mut looks = 0..120;
+    while !told().contains("siloscand.toml:2:1") {
+        assert!(looks.next().is_some(), "not in the Event Log: {}", told());
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    let gone = wine.wine(&["sc", "delete", "siloscand"]);
+    assert_eq!(gone.code, Some(0), "{}", gone.out);
+}
+
+#[test]
+#[ignore = "needs Wine and the programs for Windows: cargo xtask test --only wine"]
 fn a_start_that_fails_is_in_the_event_log() {
     let wine = Wine::new();
     let mut alone = wine.command("-all,+eventlog", &wine.there("siloscand.exe"));

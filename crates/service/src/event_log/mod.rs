@@ -140,6 +140,30 @@ pub fn cut(text: &str) -> String {
     }
 }
 
+/// A text for people in which the viewer finds nothing to put in: it reads `%1`, `%%1` and `%{` in
+/// inserted texts, too, and a container's file may be called so
+/// (<https://learn.microsoft.com/openspecs/windows_protocols/ms-even>, section 3.2.4.1.5).
+#[must_use]
+pub fn inert(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let is_code = |next: &char| next.is_ascii_digit() || matches!(next, '%' | '{' | '!');
+        if letter == '%' && letters.peek().is_some_and(is_code) {
+            out.push_str("\\u{25}");
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
+/// The same for an object of JSON, which stays one.
+#[must_use]
+pub fn inert_json(json: &str) -> String {
+    json.replace('%', "\\u0025")
+}
+
 /// Keeps a flood out of the log, which everybody shares: [`A_MINUTE`] entries of a number.
 #[derive(Debug, Default)]
 pub struct Brake {
@@ -199,6 +223,20 @@ mod tests {
             "Rules were left out.\r\ncause: a\\u{1b}[2J\\u{a}b.yar:3"
         );
         assert_eq!(entry.json, json);
+    }
+
+    #[test]
+    fn the_viewer_finds_nothing_to_put_in() {
+        let name = "100 % of a%1%%2%{S-1-5-18}%n.exe";
+        assert_eq!(
+            inert(name),
+            "100 % of a\\u{25}1\\u{25}\\u{25}2\\u{25}{S-1-5-18}%n.exe"
+        );
+        let json = serde_json::to_string(name).expect("JSON");
+        let told = inert_json(&json);
+        assert!(!told.contains('%'));
+        let back: String = serde_json::from_str(&told).expect("still JSON");
+        assert_eq!(back, name);
     }
 
     #[test]

@@ -12,7 +12,10 @@ use windows_sys::Win32::System::EventLog::{
     RegisterEventSourceW, ReportEventW,
 };
 
-use super::{A_MINUTE, Brake, Entry, ID_LEFT_OUT, ID_PROGRAM, SOURCE, Severity, cut, entry};
+use super::{
+    A_MINUTE, Brake, Entry, ID_LEFT_OUT, ID_PROGRAM, SOURCE, Severity, cut, entry, inert,
+    inert_json,
+};
 use crate::events::{Event, Mirror};
 
 /// The log "Application", as the source [`SOURCE`].
@@ -71,7 +74,7 @@ impl EventLog {
                 severity: Severity::Warning,
                 text: format!(
                     "{count} entries of number {id} are not here: the log takes {A_MINUTE} in a \
-                     minute. The file of events has them."
+                     minute. Records are in the file of events, if there is one."
                 ),
                 json: String::new(),
             });
@@ -88,7 +91,8 @@ impl EventLog {
             Severity::Warning => EVENTLOG_WARNING_TYPE,
             Severity::Information => EVENTLOG_INFORMATION_TYPE,
         };
-        let (text, json) = (wide(&entry.text), wide(&entry.json));
+        let text = wide(&cut(&inert(&entry.text)));
+        let json = wide(&inert_json(&entry.json));
         let strings = [text.as_ptr(), json.as_ptr()];
         // SAFETY: the handle is open; two strings that end with a zero and outlive the call, no
         // user and no data.
