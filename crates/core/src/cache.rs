@@ -197,14 +197,14 @@ mod tests {
 
     /// The ledger asks first, too; between its question and this another thread may have stored.
     #[test]
-    fn an_exemption_does_not_replace_an_infected_that_came_meanwhile() {
+    fn an_exemption_does_not_replace_an_infected_that_came_meanwhile() -> Result<(), &'static str> {
         let sets = [Set::default()];
         let slots = [VolumeSlot::default(), VolumeSlot::default()];
         let token = WriteToken::promise_dispatch_level();
         let volumes = Volumes::new(&slots, Secret::new([1, 2, 3, 4]));
-        let guid = VolumeGuid::from_words(1, 1).expect("no zero");
+        let guid = VolumeGuid::from_words(1, 1).ok_or("the GUID is zero")?;
         volumes.attach(guid, &token);
-        let volume = volumes.find(guid).expect("attached");
+        let volume = volumes.find(guid).ok_or("it was not attached")?;
         let cache = Cache::new(&sets);
         let key = LocalKey {
             index: volume.index,
@@ -215,7 +215,7 @@ mod tests {
         let put = |found| cache.put(&key, volume, found, &volumes, &token, || true);
         let exempt = Found::Excluded(Exemption {
             list: 1,
-            place: Excluded::at(0).expect("a place"),
+            place: Excluded::at(0).ok_or("there is no first place")?,
         });
         assert_eq!(put(exempt), Put::Stored);
         assert_eq!(put(Found::Verdict(Verdict::Clean, 1)), Put::Stored);
@@ -224,5 +224,6 @@ mod tests {
         assert_eq!(put(infected), Put::Stored);
         assert_eq!(put(exempt), Put::Refused);
         assert_eq!(cache.get(&key, volume), Some(infected));
+        Ok(())
     }
 }

@@ -197,28 +197,30 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_read_back_and_each_shorter_or_longer_one_is_refused() {
+    fn every_event_is_read_back_and_each_shorter_or_longer_one_is_refused() -> Result<(), ToldError>
+    {
         for event in &TRACE_EVENTS {
             let wanted = values(event, b"some text \xd8\0", 7);
             let bytes = written(&wanted);
             let read_back = |bytes| read(sorted(event), event.metadata, bytes);
-            let told = read_back(&bytes).unwrap();
+            let told = read_back(&bytes)?;
             assert_eq!(told.event.id, event.id);
             let names: Vec<_> = event.fields.iter().map(|field| field.name).collect();
             let told: (Vec<_>, Vec<_>) = told.fields().unzip();
             assert_eq!(told, (names, wanted));
             for length in 0..bytes.len() {
-                let error = read_back(&bytes[..length]).unwrap_err();
-                assert!(matches!(error, ToldError::Short(name, _) if name == event.name));
+                let refused = read_back(&bytes[..length]);
+                assert!(matches!(refused, Err(ToldError::Short(name, _)) if name == event.name));
             }
             let longer = [bytes.as_slice(), &[0; 3]].concat();
             assert_eq!(read_back(&longer), Err(ToldError::Left(event.name, 3)));
         }
+        Ok(())
     }
 
     #[test]
-    fn what_the_driver_does_not_write_is_named() {
-        let event = TraceId::Detection.event().unwrap();
+    fn what_the_driver_does_not_write_is_named() -> Result<(), &'static str> {
+        let event = TraceId::Detection.event().ok_or("it is in the table")?;
         let with = |text: &[u8]| {
             let bytes = written(&values(event, text, 1));
             read(sorted(event), event.metadata, &bytes).map(drop)
@@ -237,6 +239,7 @@ mod tests {
             assert_eq!(told, Err(ToldError::Unknown));
         }
         assert!(ToldError::Left("Open", 9).to_string().contains("9 bytes"));
+        Ok(())
     }
 
     proptest! {
