@@ -66,3 +66,5 @@ pub const NTFS_FOLDERS_KEPT: usize = 1 << 18;
 pub const PARTITIONS: usize = 128;
 /// Findings, problems and placeholders that a report holds, each; more are only counted.
 pub const REPORT_ROWS: usize = 100_000;
+/// Bytes of the texts in them, each kind for itself: names are a stranger's, and may be long.
+pub const REPORT_BYTES: usize = 64 << 20;

@@ -5,7 +5,7 @@
 //! its folder, or the file is looked for as `wcifs` does it: in the layers of the container's
 //! chain, from the top, the first that has it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};
@@ -37,6 +37,9 @@ pub struct Layers {
 /// A file in a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
+    /// The layer, if its folder was given for it. A file of the chain may be another layer's than
+    /// the placeholder says.
+    pub layer: Option<Uuid>,
     /// The layer's folder.
     pub folder: PathBuf,
     /// The file.
@@ -48,7 +51,7 @@ pub struct Hit {
 pub enum Miss {
     /// It is not in the layer, or in none of the chain.
     NotThere,
-    /// A folder could not be listed.
+    /// A folder could not be listed, or something else has the file's name: a link, say.
     Unreadable(String),
     /// It may be in a layer whose folder is not known.
     FolderUnknown,
@@ -62,6 +65,16 @@ impl From<&Miss> for Bytes {
             Miss::FolderUnknown => Self::FolderUnknown,
         }
     }
+}
+
+/// What a layer has by a file's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum There {
+    /// The file.
+    File(PathBuf),
+    /// Something that is none, or no folder on the way to it.
+    Other(PathBuf),
+    Nothing,
 }
 
 type Names = BTreeMap<OsString, FileType>;
@@ -95,6 +108,8 @@ impl Root {
 pub struct Packages {
     /// Those of the chain in its order.
     roots: Vec<Root>,
+    /// Layers whose folders are given, there or not.
+    given: HashSet<Uuid>,
     /// Whether the chain has all that it names.
     is_whole: bool,
     /// Folders that were listed, by their names without case.
@@ -111,6 +126,7 @@ impl Packages {
             ..Self::default()
         };
         for (layer, folder) in &layers.folders {
+            packages.given.insert(*layer);
             if folder.is_dir() {
                 packages.roots.push(Root::new(Some(*layer), folder));
             } else {
@@ -166,18 +182,28 @@ impl Packages {
     pub fn find(&mut self, target: &Target) -> Result<Hit, Miss> {
         let of_it = |root: &&Root| root.layer == Some(target.layer);
         let mut roots: Vec<Root> = self.roots.iter().filter(of_it).cloned().collect();
-        let is_given = !roots.is_empty();
+        let is_given = self.given.contains(&target.layer);
         if !is_given {
             let chain = self.roots.iter().filter(|root| root.layer.is_none());
             roots = chain.cloned().collect();
         }
-        for Root { folder, files, .. } in &roots {
+        for root in &roots {
+            let Root { folder, files, .. } = root;
             match self.within(folder, files.as_deref(), &target.parts) {
-                Ok(Some(file)) => {
-                    let folder = folder.to_path_buf();
-                    return Ok(Hit { folder, file });
+                Ok(There::File(file)) => {
+                    let (layer, folder) = (root.layer, folder.to_path_buf());
+                    return Ok(Hit {
+                        layer,
+                        folder,
+                        file,
+                    });
                 }
-                Ok(None) => {}
+                Ok(There::Nothing) => {}
+                // It hides what layers below have by that name.
+                Ok(There::Other(path)) => {
+                    let path = path.display();
+                    return Err(Miss::Unreadable(format!("{path}: no plain file or folder")));
+                }
                 Err(cause) => return Err(Miss::Unreadable(cause)),
             }
         }
@@ -194,7 +220,7 @@ impl Packages {
         folder: &Path,
         files: Option<&Path>,
         parts: &[String],
-    ) -> Result<Option<PathBuf>, String> {
+    ) -> Result<There, String> {
         let Some(files) = files else {
             return self.below(folder.to_owned(), parts);
         };
@@ -203,25 +229,29 @@ impl Packages {
         let is_from_above = parts
             .first()
             .is_some_and(|part| plain(part) == plain(FILES));
-        if found.is_none() && is_from_above {
+        if found == There::Nothing && is_from_above {
             return self.below(folder.to_owned(), parts);
         }
         Ok(found)
     }
 
     /// The file of these names in a folder.
-    fn below(&mut self, mut at: PathBuf, parts: &[String]) -> Result<Option<PathBuf>, String> {
+    fn below(&mut self, mut at: PathBuf, parts: &[String]) -> Result<There, String> {
         let Some((last, above)) = parts.split_last() else {
-            return Ok(None);
+            return Ok(There::Nothing);
         };
         for part in above {
             match self.entry(&at, part)? {
                 Some((name, kind)) if kind.is_dir() => at.push(name),
-                _ => return Ok(None),
+                Some((name, _)) => return Ok(There::Other(at.join(name))),
+                None => return Ok(There::Nothing),
             }
         }
-        let entry = self.entry(&at, last)?.filter(|(_, kind)| kind.is_file());
-        Ok(entry.map(|(name, _)| at.join(name)))
+        Ok(match self.entry(&at, last)? {
+            Some((name, kind)) if kind.is_file() => There::File(at.join(name)),
+            Some((name, _)) => There::Other(at.join(name)),
+            None => There::Nothing,
+        })
     }
 
     /// The entry of a folder that has this name: but for its case, if none has it exactly.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::limits::{IMAGE_LAYERS, REPORT_ROWS};
+use crate::limits::{IMAGE_LAYERS, REPORT_BYTES, REPORT_ROWS};
 use crate::meter::Refused;
 use crate::package::{Hit, Miss};
 use crate::placeholder::{Bytes, LayerSum, Placeholder, Seen, Unread};
@@ -218,6 +218,15 @@ pub struct Report {
     pub deletions: u64,
     /// What was too much for this report.
     pub left_out: LeftOut,
+    /// Bytes of texts in findings, problems and placeholders.
+    #[serde(skip)]
+    text_bytes: [usize; 3],
+}
+
+impl Place {
+    fn text_bytes(&self) -> usize {
+        self.within.as_ref().map_or(0, String::len) + self.path.len()
+    }
 }
 
 impl Report {
@@ -236,6 +245,7 @@ impl Report {
             unread: BTreeMap::new(),
             deletions: 0,
             left_out: LeftOut::default(),
+            text_bytes: [0; 3],
         }
     }
 
@@ -254,12 +264,21 @@ impl Report {
 
     /// Adds a problem.
     pub fn problem(&mut self, problem: Problem) {
-        keep(&mut self.problems, problem, &mut self.left_out.problems);
+        let bytes = problem.place.text_bytes() + problem.text.len();
+        let [_, kept, _] = &mut self.text_bytes;
+        let left_out = &mut self.left_out.problems;
+        keep(&mut self.problems, problem, (bytes, kept), left_out);
     }
 
     /// Adds a finding.
     pub fn finding(&mut self, finding: Finding) {
-        keep(&mut self.findings, finding, &mut self.left_out.findings);
+        let images = finding.images.iter().chain(&finding.hidden_in);
+        let images: usize = images.map(String::len).sum();
+        let rule = finding.rule.len() + finding.origin.len();
+        let bytes = finding.place.text_bytes() + rule + images;
+        let [kept, _, _] = &mut self.text_bytes;
+        let left_out = &mut self.left_out.findings;
+        keep(&mut self.findings, finding, (bytes, kept), left_out);
     }
 
     /// Adds a placeholder, and where the file that it stands for was found.
@@ -272,12 +291,15 @@ impl Report {
             Ok(hit) => Bytes::At(hit.file.display().to_string()),
             Err(miss) => miss.into(),
         };
+        let row = Placeholder::new(seen, bytes);
+        let at = match &row.bytes {
+            Some(Bytes::At(file)) => file.len(),
+            _ => 0,
+        };
+        let bytes = row.place.text_bytes() + row.name.as_ref().map_or(0, String::len) + at;
+        let [_, _, kept] = &mut self.text_bytes;
         let left_out = &mut self.left_out.placeholders;
-        keep(
-            &mut self.placeholders,
-            Placeholder::new(seen, bytes),
-            left_out,
-        );
+        keep(&mut self.placeholders, row, (bytes, kept), left_out);
     }
 
     fn sum(&mut self, layer: String, found: &Result<Hit, Miss>) {
@@ -302,10 +324,49 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
-fn keep<T>(rows: &mut Vec<T>, row: T, left_out: &mut u64) {
-    if rows.len() < REPORT_ROWS {
+/// Keeps a row whose texts have so many bytes, if there is room; the first one always, since it
+/// decides the exit code.
+fn keep<T>(rows: &mut Vec<T>, row: T, (bytes, kept): (usize, &mut usize), left_out: &mut u64) {
+    let all = kept.saturating_add(bytes);
+    if rows.is_empty() || (rows.len() < REPORT_ROWS && all <= REPORT_BYTES) {
+        *kept = all;
         rows.push(row);
     } else {
         *left_out = left_out.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_counted_when_there_is_no_room_for_them() {
+        let mut report = Report::new(Path::new("disk"));
+        let problem = |bytes: usize| {
+            let place = Place::of("p".repeat(bytes));
+            Problem::new(ProblemKind::Missing, place, "")
+        };
+        report.problem(problem(REPORT_BYTES + 1));
+        assert_eq!((report.problems.len(), report.left_out.problems), (1, 0));
+        report.problem(problem(1));
+        assert_eq!((report.problems.len(), report.left_out.problems), (1, 1));
+
+        let mut report = Report::new(Path::new("disk"));
+        report.problem(problem(REPORT_BYTES - 10));
+        report.problem(problem(10));
+        report.problem(problem(1));
+        assert_eq!((report.problems.len(), report.left_out.problems), (2, 1));
+        // Each kind has its own room.
+        report.finding(Finding {
+            place: Place::of("f"),
+            rule: String::new(),
+            origin: String::new(),
+            hidden: false,
+            images: Vec::new(),
+            hidden_in: Vec::new(),
+            more_images: 0,
+        });
+        assert_eq!(report.exit_code(), 1);
     }
 }

@@ -86,16 +86,17 @@ fn location(report: &Report, place: &Place) -> Value {
 }
 
 /// A path as a URI reference: everything but plain letters is written in percent, and so no first
-/// part is taken for a scheme.
+/// part is taken for a scheme. A whole path, as files of layers have, is one of this machine.
 fn uri(path: &str) -> String {
     let path = path.replace('\\', "/");
-    // Two slashes would begin the name of a host.
-    let path = match path.trim_start_matches('/') {
-        rest if rest.len() == path.len() => path,
-        rest => format!("/{rest}"),
+    // More slashes would begin the name of a host.
+    let below = path.trim_start_matches('/');
+    let (mut out, rest) = match path.split_once(":/") {
+        Some((drive, rest)) if is_drive(drive) => (format!("file:///{drive}:/"), rest),
+        _ if below.len() < path.len() => ("file:///".to_owned(), below),
+        _ => (String::new(), path.as_str()),
     };
-    let mut out = String::new();
-    for byte in path.bytes() {
+    for byte in rest.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             out.push(char::from(byte));
         } else {
@@ -103,4 +104,33 @@ fn uri(path: &str) -> String {
         }
     }
     out
+}
+
+fn is_drive(text: &str) -> bool {
+    text.len() == 1 && text.bytes().all(|letter| letter.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_path_is_a_file_of_this_machine_and_no_other_is() {
+        for (path, expected) in [
+            ("below/more/bad 1.com", "below/more/bad%201.com"),
+            (
+                r"C:\ProgramData\a b.dll",
+                "file:///C:/ProgramData/a%20b.dll",
+            ),
+            ("/srv/a.dll", "file:///srv/a.dll"),
+            // No host is asked, whatever a path looks like.
+            (r"\\server\share", "file:///server/share"),
+            ("//server/share", "file:///server/share"),
+            ("CC:/a", "CC%3A/a"),
+            ("http://a/b", "http%3A//a/b"),
+            ("a:b", "a%3Ab"),
+        ] {
+            assert_eq!(uri(path), expected, "{path}");
+        }
+    }
 }

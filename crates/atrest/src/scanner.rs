@@ -92,9 +92,13 @@ impl<'a> Scanner<'a> {
                 let text = format!("more than {ARCHIVE_NAMES} files of layers were scanned");
                 return self.problem(Problem::new(ProblemKind::Limit, place, text));
             }
-            (Ok(target), Ok(hit)) => {
+            (Ok(_), Ok(hit)) => {
                 done.insert(hit.file.clone());
-                return self.package_file(&format!("layer {}", target.layer), &hit.file);
+                let layer = match hit.layer {
+                    Some(layer) => format!("layer {layer}"),
+                    None => hit.folder.display().to_string(),
+                };
+                return self.package_file(&layer, &hit.file);
             }
             (Err(unread), _) => {
                 format!("its layer could not be read from it ({})", unread.name())

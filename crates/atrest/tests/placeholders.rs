@@ -230,12 +230,21 @@ fn bytes_are_found_in_the_folders_of_two_layers_and_scanned_once() {
     let good = at(&other.join("good.dll"));
     let nowhere = Bytes::NotThere;
     let unknown = Bytes::FolderUnknown;
+    // A folder has the name that a file should have.
+    let other_kind = Bytes::Unreadable;
     let expected = [
-        &bad, &bad, &good, &nowhere, &nowhere, &unknown, &nowhere, &bad,
+        &bad,
+        &bad,
+        &good,
+        &nowhere,
+        &nowhere,
+        &unknown,
+        &other_kind,
+        &bad,
     ];
     assert_eq!(bytes(&report), expected.map(Some));
     let sum = &report.layers[GUID_TEXT];
-    assert_eq!((sum.placeholders, sum.found, sum.not_there), (5, 3, 2));
+    assert_eq!((sum.placeholders, sum.found, sum.not_there), (5, 3, 1));
     assert_eq!(sum.folders.iter().collect::<Vec<_>>(), [text(&one)]);
     let before = report.files;
 
@@ -247,7 +256,8 @@ fn bytes_are_found_in_the_folders_of_two_layers_and_scanned_once() {
     );
     let within = report.findings[0].place.within.as_deref();
     assert_eq!(within, Some(format!("layer {GUID_TEXT}").as_str()));
-    let expected = ["d.dll", "e.dll", "f.dll", "g.dll"].map(|name| ("missing", name));
+    let mut expected = ["d.dll", "e.dll", "f.dll", "g.dll"].map(|name| ("missing", name));
+    expected[3].0 = "unreadable";
     assert_eq!(problems(&report), expected);
 }
 
@@ -270,7 +280,32 @@ fn no_link_in_a_layer_is_followed() {
     );
     let report = look_in(&disk, given(&[(GUID_TEXT, &layer)], true));
     finds(&report, &[]);
-    assert_eq!(bytes(&report), [Some(&Bytes::NotThere); 2]);
+    assert_eq!(bytes(&report), [Some(&Bytes::Unreadable); 2]);
+    let expected = ["a.dll", "b.dll"].map(|name| ("unreadable", name));
+    assert_eq!(problems(&report), expected);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_plain_file_in_an_upper_layer_hides_the_file_below() {
+    let bench = Bench::new();
+    let (store, chain) = store(&bench, &["top", "base"]);
+    put(&store.join("top/Files/other.dll"), b"other");
+    put(&store.join("base/Files/linked.dll"), WORD);
+    put(&store.join("base/Files/folder/bad.dll"), WORD);
+    let link = |name: &str| {
+        let to = store.join("top/Files/other.dll");
+        std::os::unix::fs::symlink(to, store.join("top/Files").join(name)).expect("a link");
+    };
+    link("linked.dll");
+    link("folder");
+    let points = [
+        ("a.dll", point(WCI_1, GUID, "linked.dll")),
+        ("b.dll", point(WCI_1, GUID, "folder\\bad.dll")),
+    ];
+    let report = look_in(&disk(&bench, &points), chained(&chain, None));
+    assert_eq!(bytes(&report), [Some(&Bytes::Unreadable); 2]);
+    finds(&report, &[]);
 }
 
 #[cfg(unix)]
@@ -325,6 +360,9 @@ fn the_topmost_layer_of_dockers_chain_that_has_a_file_is_its_layer() {
     let expected = [&top, &lower, &top, &Bytes::NotThere];
     assert_eq!(bytes(&report), expected.map(Some));
     finds(&report, &[text(&store.join("top/Files/both.dll"))]);
+    // Which layer that is the chain says, and not the disk.
+    let within = report.findings[0].place.within.as_deref();
+    assert_eq!(within, Some(text(&store.join("top"))));
     assert_eq!(problems(&report), [("missing", "d.dll")]);
     // A GUID that was found in two folders shows that something is wrong with the chain.
     assert_eq!(report.layers[GUID_TEXT].folders.len(), 1);
@@ -337,6 +375,11 @@ fn the_topmost_layer_of_dockers_chain_that_has_a_file_is_its_layer() {
     let report = look_in(&disk, layers);
     let below = at(&store.join("base/Files/both.dll"));
     assert_eq!(bytes(&report)[0], Some(&below));
+    let mut layers = chained(&chain, None);
+    let typo = store.join("typo");
+    layers.folders = given(&[(GUID_TEXT, &typo)], false).folders;
+    let report = look_in(&disk, layers);
+    assert_eq!(bytes(&report)[0], Some(&Bytes::FolderUnknown));
 
     // The chain may be copied away, if it is said where the layers are.
     let away = bench.path("away/layerchain.json");
