@@ -271,7 +271,9 @@ fn a_placeholder_is_scanned_in_the_layer_that_is_given_for_it() {
 
     let given = format!("{{{LAYER}}}={store}/id");
     let chained = ["--layerchain", chain, "--store", store];
-    for where_ in [&["--layer", &given], chained.as_slice()] {
+    // Whose the file is the option says, or the chain.
+    let (layer, folder) = (format!("layer {LAYER}"), format!("{store}/id"));
+    for (where_, within) in [(&["--layer", &given][..], &layer), (&chained[..], &folder)] {
         let (report, code) = json(&disk, &[&["--json"], where_].concat());
         assert_eq!(code, Some(0));
         let at = file.to_str().unwrap();
@@ -280,7 +282,7 @@ fn a_placeholder_is_scanned_in_the_layer_that_is_given_for_it() {
         let (report, code) = json(&disk, &options);
         assert_eq!(code, Some(1));
         assert_eq!(report["findings"][0]["path"], at);
-        assert_eq!(report["findings"][0]["within"], format!("layer {LAYER}"));
+        assert_eq!(report["findings"][0]["within"], *within);
     }
 }
 
