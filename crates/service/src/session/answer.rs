@@ -64,7 +64,13 @@ impl<P: Platform> Session<P> {
         if !self.give(job, &outcome, &reply) {
             return;
         }
+        match action {
+            Action::Denied => {}
+            Action::Audit => self.service.stats.audited.one(),
+            Action::Allowed => self.service.stats.allowed.one(),
+        }
         let scan = job.record(self.service.platform.now());
+        // Whoever has seen this finds it counted.
         self.service.report(Event::Detection {
             rule: rule.to_owned(),
             origin: detection.origin.to_owned(),
@@ -73,11 +79,6 @@ impl<P: Platform> Session<P> {
             action,
             scan: scan.clone(),
         });
-        match action {
-            Action::Denied => {}
-            Action::Audit => self.service.stats.audited.one(),
-            Action::Allowed => self.service.stats.allowed.one(),
-        }
         if let Some(sha256) = allowed {
             return self.service.report(Event::Allowed {
                 sha256: sha256.to_string(),
