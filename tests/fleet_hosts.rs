@@ -5,25 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use siloscan_service::worker::serve;
-use siloscan_worlds::load::engine::Hungry;
 use siloscan_worlds::load::hosts::{Host, Redis, Told, start_container, write_image};
-use siloscan_worlds::load::{WORKER, own_workers};
+use siloscan_worlds::load::{AT_ITS_TEST, be_a_worker, own_workers};
 
 const FILES: usize = 50;
-const ENTRY: [&str; 4] = [
-    "this_program_is_its_own_worker",
-    "--exact",
-    "--nocapture",
-    "--test-threads=1",
-];
-
 #[test]
 fn this_program_is_its_own_worker() {
-    if std::env::var_os(WORKER).is_some() {
-        let ended = serve(&Hungry);
-        std::process::exit(i32::from(ended.is_err()));
-    }
+    be_a_worker();
 }
 
 /// A host of the fleet starts its container; half of the files later something happens.
@@ -41,7 +29,7 @@ fn host(
         image: PathBuf::from(image.expect("cargo xtask test sets SILOSCAN_IMAGE")),
         layer: layer.to_owned(),
         files: FILES,
-        workers: own_workers(&ENTRY, 2).expect("this program"),
+        workers: own_workers(&AT_ITS_TEST, 2).expect("this program"),
         midway,
     };
     let way = lock(redis).fleet(hurried).expect("an address");

@@ -5,36 +5,24 @@
 mod driver_side;
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod observed;
+mod shell;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
+use shell::{ends, siloscan};
 use siloscan_service::platform::ConnectError;
 
 const NOBODY: [&str; 2] = ["--address", "127.0.0.1:1"];
 
-fn siloscan(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_siloscan"))
-        .arg("doctor")
-        .args(arguments)
-        .output()
-        .expect("it starts")
+fn doctor(arguments: &[&str]) -> Output {
+    siloscan(&[&["doctor"], arguments].concat())
 }
 
-fn text(bytes: &[u8]) -> String {
-    let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    let steers = |it: char| it != '\n' && (it.is_control() || it == '\u{202e}');
-    assert!(!text.chars().any(steers), "{text:?}");
-    text
-}
-
-fn ends(arguments: &[&str], code: i32) -> String {
-    let output = siloscan(arguments);
-    let (out, errors) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}{errors}");
-    out
+fn printed(arguments: &[&str], code: i32) -> String {
+    ends(&doctor(arguments), code).0
 }
 
 /// The state of a check, and what was found.
@@ -47,7 +35,7 @@ fn check(document: &Value, name: &str) -> (String, String) {
 }
 
 fn examined(more: &[&str], code: i32) -> Value {
-    let out = ends(&[&["--json"], more].concat(), code);
+    let out = printed(&[&["--json"], more].concat(), code);
     serde_json::from_str(&out).expect("JSON")
 }
 
@@ -93,7 +81,7 @@ fn a_running_service_and_its_files_are_examined() {
     ] {
         assert_eq!(check(&told, name).0, "not_here", "{name}");
     }
-    let table = ends(&asked, 1);
+    let table = printed(&asked, 1);
     assert!(
         table.contains("not here") && table.contains("warning"),
         "{table}"
@@ -124,7 +112,7 @@ fn what_is_wrong_with_files_is_told_and_ends_nothing() {
     let told = examined(&[&["--config", &config], &NOBODY[..]].concat(), 1);
     assert_eq!(check(&told, "rules folder").0, "bad");
     assert_eq!(check(&told, "exclusions").0, "warning");
-    ends(&[&["--config", &config], &NOBODY[..]].concat(), 1);
+    printed(&[&["--config", &config], &NOBODY[..]].concat(), 1);
 
     fs::write(&config, "[engine]\nrule = 1\n[\u{202e}x]\n").expect("written");
     let told = examined(&[&["--config", &config], &NOBODY[..]].concat(), 1);
@@ -133,7 +121,7 @@ fn what_is_wrong_with_files_is_told_and_ends_nothing() {
         state == "bad" && found.contains("siloscand.toml:2:"),
         "{found}"
     );
-    ends(&[&["--config", &config], &NOBODY[..]].concat(), 1);
+    printed(&[&["--config", &config], &NOBODY[..]].concat(), 1);
 
     let values = folder.path().join("policy.reg");
     let head = "REGEDIT4\r\n[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\siloscan\
@@ -157,7 +145,7 @@ fn an_error_line_is_explained() {
         "failed to register layer: re-exec error: exit status 1: output: \
          hcsshim::ProcessBaseLayer {layer}: The process cannot access the file. (0x20)"
     );
-    let said = ends(&["explain", &line], 0);
+    let said = printed(&["explain", &line], 0);
     for part in [
         "ProcessBaseLayer",
         layer,
@@ -169,11 +157,12 @@ fn an_error_line_is_explained() {
     }
     // As a shell cuts it up.
     let words: Vec<&str> = line.split(' ').collect();
-    assert_eq!(ends(&[&["explain"], &words[..]].concat(), 0), said);
-    let told: Value = serde_json::from_str(&ends(&["explain", "0xE1", "--json"], 0)).expect("JSON");
+    assert_eq!(printed(&[&["explain"], &words[..]].concat(), 0), said);
+    let told: Value =
+        serde_json::from_str(&printed(&["explain", "0xE1", "--json"], 0)).expect("JSON");
     assert_eq!(told["name"], "ERROR_VIRUS_INFECTED");
-    let said = ends(&["explain", "\u{1b}[2J\u{202e} D:\\\u{9b}x: (0x12345)"], 1);
+    let said = printed(&["explain", "\u{1b}[2J\u{202e} D:\\\u{9b}x: (0x12345)"], 1);
     assert!(said.contains("not known"), "{said}");
-    let said = siloscan(&["explain"]);
+    let said = doctor(&["explain"]);
     assert_eq!(said.status.code(), Some(2));
 }

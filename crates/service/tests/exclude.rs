@@ -6,12 +6,14 @@
 mod driver_side;
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod observed;
+mod shell;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
+use shell::{ends, siloscan};
 use siloscan_service::exclusions::ExclusionKeeper;
 use tempfile::TempDir;
 
@@ -41,26 +43,6 @@ impl Place {
         let place = ["--file", file.to_str().expect("a plain name")];
         siloscan(&[&["exclude"], arguments, &place].concat())
     }
-}
-
-fn siloscan(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_siloscan"))
-        .args(arguments)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    let steers = |it: char| it != '\n' && (it.is_control() || it == '\u{202e}');
-    assert!(!text.chars().any(steers), "{text:?}");
-    text
-}
-
-fn ends(output: &Output, code: i32) -> (String, String) {
-    let (out, errors) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}{errors}");
-    (out, errors)
 }
 
 fn json(output: &Output, code: i32) -> Value {

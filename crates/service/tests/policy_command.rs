@@ -1,39 +1,23 @@
 //! The command `siloscan policy`: what it reads, what it tells, what it refuses.
 #![cfg(unix)]
 
+mod shell;
+
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod driver_side;
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod observed;
 
 use std::fs;
-use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use shell::{ends, siloscan};
 
 const HEAD: &str = "Windows Registry Editor Version 5.00\r\n\r\n\
     [HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\siloscan\\Parameters]\r\n";
 
-fn siloscan(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_siloscan"))
-        .arg("policy")
-        .args(arguments)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    let steers = |it: char| it != '\n' && (it.is_control() || it == '\u{202e}');
-    assert!(!text.chars().any(steers), "{text:?}");
-    text
-}
-
-fn ends(arguments: &[&str], code: i32) -> (String, String) {
-    let output = siloscan(arguments);
-    let (out, errors) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}{errors}");
-    (out, errors)
+fn policy(arguments: &[&str], code: i32) -> (String, String) {
+    ends(&siloscan(&[&["policy"], arguments].concat()), code)
 }
 
 /// A file of these bytes is read; what the command says.
@@ -43,7 +27,7 @@ fn of(bytes: &[u8], more: &[&str], code: i32) -> (String, String) {
     fs::write(&file, bytes).expect("written");
     let file = file.to_str().expect("a plain name");
     let nobody = ["--values", file, "--address", "127.0.0.1:1"];
-    ends(&[&nobody, more].concat(), code)
+    policy(&[&nobody, more].concat(), code)
 }
 
 fn utf16(text: &str) -> Vec<u8> {
@@ -129,23 +113,23 @@ fn nonsense_is_told_with_the_default_that_holds() {
 
 #[test]
 fn a_value_is_checked_by_the_drivers_table_before_anything_is_written() {
-    let (_, said) = ends(&["set", "OnEvasion", "3"], 2);
+    let (_, said) = policy(&["set", "OnEvasion", "3"], 2);
     assert!(
         said.contains("from 0 to 2") && said.contains("deny in a silo"),
         "{said}"
     );
-    let (_, said) = ends(&["set", "OnEvasions", "1"], 2);
+    let (_, said) = policy(&["set", "OnEvasions", "1"], 2);
     assert!(said.contains("OnStale"), "{said}");
-    let (_, said) = ends(&["set", "onevasion", "deny-in-a-silo"], 2);
+    let (_, said) = policy(&["set", "onevasion", "deny-in-a-silo"], 2);
     assert!(said.contains("/v OnEvasion /t REG_DWORD /d 0 /f"), "{said}");
-    let (_, said) = ends(&["reset", "AuditOnly"], 2);
+    let (_, said) = policy(&["reset", "AuditOnly"], 2);
     assert!(said.contains("reg delete"), "{said}");
-    let (_, said) = ends(&[], 2);
+    let (_, said) = policy(&[], 2);
     assert!(
         said.contains("reg export") && said.contains("--values"),
         "{said}"
     );
-    let (_, said) = ends(&["--values", "/nowhere/at/all"], 2);
+    let (_, said) = policy(&["--values", "/nowhere/at/all"], 2);
     assert!(said.contains("/nowhere/at/all"), "{said}");
 }
 
@@ -158,10 +142,10 @@ fn what_the_service_decides_itself_is_asked_of_it() {
     fs::write(&file, HEAD).expect("written");
     let file = file.to_str().expect("a plain name");
     let asked = ["--values", file, "--address", &address];
-    let (table, _) = ends(&asked, 0);
+    let (table, _) = policy(&asked, 0);
     assert!(table.contains("what it finds is denied"), "{table}");
     observed.running.service.audit(true);
-    let (table, _) = ends(&asked, 0);
+    let (table, _) = policy(&asked, 0);
     assert!(table.contains("reported and not denied"), "{table}");
     observed.finish();
 }

@@ -6,25 +6,15 @@ use std::time::Duration;
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::engine::EngineKind;
 use siloscan_service::settings::Settings;
-use siloscan_service::worker::{Workers, serve};
+use siloscan_service::worker::Workers;
 use siloscan_worlds::load::driver::Bytes;
 use siloscan_worlds::load::engine::Hungry;
 use siloscan_worlds::load::soak::{Plan, run};
-use siloscan_worlds::load::{Running, WORKER, own_workers};
-
-const ENTRY: [&str; 4] = [
-    "this_program_is_its_own_worker",
-    "--exact",
-    "--nocapture",
-    "--test-threads=1",
-];
+use siloscan_worlds::load::{AT_ITS_TEST, Running, be_a_worker, own_workers};
 
 #[test]
 fn this_program_is_its_own_worker() {
-    if std::env::var_os(WORKER).is_some() {
-        let ended = serve(&Hungry);
-        std::process::exit(i32::from(ended.is_err()));
-    }
+    be_a_worker();
 }
 
 /// What is bounded, and how: the soak looks at all children and descriptors of this process, so
@@ -32,7 +22,7 @@ fn this_program_is_its_own_worker() {
 #[test]
 fn a_burst_and_a_soak_lose_no_request_and_leave_nothing_behind() {
     a_burst_keeps_to_its_memory();
-    let workers = own_workers(&ENTRY, 2).expect("this program");
+    let workers = own_workers(&AT_ITS_TEST, 2).expect("this program");
     let done = run(Plan {
         requests: 4_000,
         time_max: Duration::from_hours(1),
@@ -69,7 +59,7 @@ fn a_burst_keeps_to_its_memory() {
         backlog_max: 64,
         ..Settings::default()
     };
-    let workers = own_workers(&ENTRY, 4).expect("this program");
+    let workers = own_workers(&AT_ITS_TEST, 4).expect("this program");
     let workers = Workers::start(Hungry.pack(None), workers).expect("workers start");
     let running = Running::start(workers, settings).expect("the settings");
     running.driver.watch_copies();

@@ -11,19 +11,36 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use siloscan_service::events::{Event, EventSink};
+use siloscan_service::events::NoEvents;
 use siloscan_service::platform::ConnectError;
 use siloscan_service::scans::Scans;
 use siloscan_service::service::Service;
 use siloscan_service::settings::Settings;
-use siloscan_service::worker::{Program, WorkerSettings};
+use siloscan_service::worker::{self, Program, WorkerSettings};
 
 use driver::{DriverSide, LoadPlatform};
 
-/// Makes a program one of its own workers: it then calls `siloscan_service::worker::serve`.
-pub const WORKER: &str = "SILOSCAN_LOAD_WORKER";
+/// Makes a program one of its own workers: see [`be_a_worker`].
+const WORKER: &str = "SILOSCAN_LOAD_WORKER";
 
-/// Workers that are this program, started with `arguments` and [`WORKER`] in its environment.
+/// The arguments with which a test program runs its test `this_program_is_its_own_worker` alone,
+/// which calls [`be_a_worker`].
+pub const AT_ITS_TEST: [&str; 4] = [
+    "this_program_is_its_own_worker",
+    "--exact",
+    "--nocapture",
+    "--test-threads=1",
+];
+
+/// Serves as a worker, and does not return, where [`own_workers`] started this process.
+pub fn be_a_worker() {
+    if std::env::var_os(WORKER).is_some() {
+        let ended = worker::serve(&engine::Hungry);
+        std::process::exit(i32::from(ended.is_err()));
+    }
+}
+
+/// Workers that are this program, which calls [`be_a_worker`] when it is started with `arguments`.
 ///
 /// # Errors
 /// When the system does not say which file this program is.
@@ -35,13 +52,6 @@ pub fn own_workers(arguments: &[&str], threads: usize) -> Result<WorkerSettings,
         variables: vec![(WORKER.to_owned(), "1".to_owned())],
     };
     Ok(WorkerSettings::new(program, threads))
-}
-
-/// Forgets what is reported: a product writes it out on another thread.
-struct Nobody;
-
-impl EventSink for Nobody {
-    fn report(&self, _event: Event) {}
 }
 
 /// A service that runs, and the driver's side of it.
@@ -62,7 +72,7 @@ impl Running {
     pub fn start(scans: impl Into<Scans>, settings: Settings) -> Result<Self, String> {
         let driver = DriverSide::default();
         let platform = LoadPlatform::new(&driver);
-        let service = Service::new(platform, settings, scans, Box::new(Nobody));
+        let service = Service::new(platform, settings, scans, Box::new(NoEvents));
         let service = service.map_err(|cause| cause.to_string())?;
         let own = Arc::clone(&service);
         let thread = thread::spawn(move || own.run());

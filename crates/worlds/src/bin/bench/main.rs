@@ -14,9 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
-use siloscan_service::worker;
-use siloscan_worlds::load::WORKER;
-use siloscan_worlds::load::engine::Hungry;
+use siloscan_worlds::load::be_a_worker;
 
 /// Measures the built siloscan.sys in the filter host.
 #[derive(Parser)]
@@ -36,12 +34,7 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    if std::env::var_os(WORKER).is_some() {
-        return match worker::serve(&Hungry) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(2),
-        };
-    }
+    be_a_worker();
     let done = match Line::parse().what {
         What::Open(options) => open::run(&options),
         What::Fleet(options) => fleet::run(&options),
