@@ -61,6 +61,8 @@ fn fail(cause: &str) {
 /// Hands the program over to the controller until it has stopped.
 pub(crate) fn run(work: Work) -> ExitCode {
     *WORK.lock() = Some(work);
+    // A panic ends the process when it reaches the controller's own code, and says so to nobody.
+    std::panic::set_hook(Box::new(|panic| fail(&panic.to_string())));
     match service_dispatcher::start(NAME, entry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {

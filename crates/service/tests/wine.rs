@@ -5,8 +5,10 @@
 #![cfg(unix)]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use siloscan_quarantine::{Bounds, Origin, Quarantine};
@@ -128,6 +130,23 @@ fn ended(command: &mut Command) -> Ended {
         out: String::from_utf8_lossy(&stdout).into_owned(),
         errors: String::from_utf8_lossy(&stderr).into_owned(),
     }
+}
+
+/// Looks every half second, for two minutes.
+fn wait(holds: impl Fn() -> bool, what: &str) {
+    for _ in 0..240 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    panic!("not within two minutes: {what}");
+}
+
+/// Where nobody listens, as long as nobody else takes it.
+fn free_address() -> String {
+    let bound = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    bound.local_addr().expect("its address").to_string()
 }
 
 fn json(ended: &Ended) -> Value {
@@ -288,11 +307,12 @@ fn exclusions_are_added_listed_and_removed() {
 #[ignore = "needs Wine and the programs for Windows: cargo xtask test --only wine"]
 fn what_cannot_be_asked_is_a_row_of_the_doctors_and_in_the_report() {
     let wine = Wine::new();
-    let address = ["--address", "127.0.0.1:9757"];
+    let nobody = free_address();
+    let address = ["--address", &nobody];
     let doctor = wine.siloscan(&[&["doctor", "--json"][..], &address].concat());
     assert_eq!(doctor.code, Some(1), "{}", doctor.errors);
     let told = json(&doctor).to_string();
-    for name in ["siloscan", "siloscand", "wcifs", "127.0.0.1:9757"] {
+    for name in ["siloscan", "siloscand", "wcifs", &nobody] {
         assert!(told.contains(name), "{name}: {told}");
     }
     let explained = wine.siloscan(&["doctor", "explain", "0xE1"]);
@@ -337,13 +357,13 @@ fn completions_and_man_pages_are_those_of_every_system() {
 }
 
 /// Makes the service, with all that it can do without a driver.
-fn install(wine: &Wine) {
+fn install(wine: &Wine, address: &str) {
     let file = |name: &str| wine.there(name);
     wine.write("rules/broken.yar", "rule Broken { condition: nonsense }");
     wine.write(
         "siloscand.toml",
         &format!(
-            "[engine]\nrules = '{}'\n[events]\nfile = '{}'\n[metrics]\nlisten = '127.0.0.1:9757'\n\
+            "[engine]\nrules = '{}'\n[events]\nfile = '{}'\n[metrics]\nlisten = '{address}'\n\
              [verdicts]\nfile = '{}'\n[detections]\nquarantine = '{}'\n",
             file("rules"),
             file("events.jsonl"),
@@ -365,14 +385,15 @@ fn install(wine: &Wine) {
 #[ignore = "needs Wine and the programs for Windows: cargo xtask test --only wine"]
 fn the_service_starts_tells_and_stops_under_the_service_controller() {
     let wine = Wine::new();
-    let nobody = wine.siloscan(&["status", "--address", "127.0.0.1:9757"]);
+    let address = free_address();
+    let nobody = wine.siloscan(&["status", "--address", &address]);
     assert_eq!(nobody.code, Some(2));
     assert!(
         nobody.errors.contains("nobody answers"),
         "{}",
         nobody.errors
     );
-    install(&wine);
+    install(&wine, &address);
     // The service controller must begin with the trace to have it written.
     wine.end();
     let trace = fs::File::create(wine.here("trace")).expect("a new file");
@@ -386,7 +407,7 @@ fn the_service_starts_tells_and_stops_under_the_service_controller() {
         "{:?}",
         fs::read_to_string(wine.here("trace"))
     );
-    let status = wine.siloscan(&["status", "--json", "--address", "127.0.0.1:9757"]);
+    let status = wine.siloscan(&["status", "--json", "--address", &address]);
     assert_eq!(status.code, Some(1), "it has no driver: {}", status.errors);
     assert!(wine.runs("siloscand.exe"));
     let told = json(&status).to_string();
@@ -430,7 +451,7 @@ fn the_service_starts_tells_and_stops_under_the_service_controller() {
 #[ignore = "needs Wine and the programs for Windows: cargo xtask test --only wine"]
 fn a_wrong_configuration_under_the_controller_is_in_the_event_log() {
     let wine = Wine::new();
-    install(&wine);
+    install(&wine, &free_address());
     wine.write("siloscand.toml", "[scan]\nnonsense = 1\n");
     // The service controller must begin with the trace to have it written.
     wine.end();
@@ -442,11 +463,10 @@ fn a_wrong_configuration_under_the_controller_is_in_the_event_log() {
     // Whether `net` sees the end is Wine's matter.
     start.stderr(trace).status().expect("Wine is there");
     let told = || fs::read_to_string(wine.here("trace")).expect("it was written");
-    let mut looks = 0..120;
-    while !told().contains("siloscand.toml:2:1") {
-        assert!(looks.next().is_some(), "not in the Event Log: {}", told());
-        std::thread::sleep(std::time::Duration::from_millis(500));
-    }
+    wait(
+        || told().contains("siloscand.toml:2:1"),
+        "it is in the Event Log",
+    );
     let gone = wine.wine(&["sc", "delete", "siloscand"]);
     assert_eq!(gone.code, Some(0), "{}", gone.out);
 }

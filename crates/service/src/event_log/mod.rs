@@ -271,5 +271,10 @@ mod tests {
             told += 1;
         }
         assert_eq!(told, 19);
+        let build = include_str!("../../build.rs");
+        assert!(build.contains(&format!("const LAST: u32 = {ID_MAX};")));
+        for id in [ID_PROGRAM, ID_WARNING, ID_ERROR, ID_LEFT_OUT] {
+            assert!(docs.contains(&format!("\n| {id} | ")), "{id}");
+        }
     }
 }
