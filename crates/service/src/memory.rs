@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::worker::FileCopy;
+use crate::worker::{FileCopy, Held, Placed};
 
 /// An amount of memory that several scans share.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Budget {
 #[derive(Debug)]
 pub(crate) struct Copied {
     /// Goes before its part of the budget does.
-    pub(crate) bytes: FileCopy,
+    pub(crate) bytes: Placed,
     _share: Share,
 }
 
@@ -54,10 +54,22 @@ impl Budget {
     /// Memory for a copy of `bytes`, which is to be filled. The budget comes first: without it the
     /// system would be asked for any size.
     pub(crate) fn room(self: &Arc<Self>, bytes: u64) -> Result<Copied, NoRoom> {
+        self.room_or(bytes, |_| None)
+    }
+
+    /// The same, in what `hold` gives for so many bytes, if it gives anything.
+    pub(crate) fn room_or(
+        self: &Arc<Self>,
+        bytes: u64,
+        hold: impl FnOnce(usize) -> Option<Held>,
+    ) -> Result<Copied, NoRoom> {
         let share = self.take(bytes).ok_or(NoRoom::Now)?;
         let size =
             usize::try_from(bytes).map_err(|_| NoRoom::AtAll(io::ErrorKind::OutOfMemory.into()))?;
-        let bytes = FileCopy::new(size).map_err(NoRoom::AtAll)?;
+        let bytes = match hold(size) {
+            Some(held) => Placed::Kept(held),
+            None => Placed::Own(FileCopy::new(size).map_err(NoRoom::AtAll)?),
+        };
         Ok(Copied {
             bytes,
             _share: share,

@@ -28,7 +28,7 @@ use crate::runtime::Store;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stats::Figures;
-use crate::worker::{self, Program, WorkerSettings, Workers};
+use crate::worker::{self, KEPT_BYTES_MAX, Program, WorkerSettings, Workers};
 
 /// The first argument of a worker process. The engines beside the first one follow.
 pub const WORKER_ARGUMENT: &str = "--worker";
@@ -261,6 +261,12 @@ fn own_path() -> Result<PathBuf, String> {
         .map_err(|cause| format!("cannot tell which program this is, to start workers: {cause}"))
 }
 
+/// What stays with each worker: little beside the memory for copies, where that is little.
+fn kept_bytes(all: &Configuration) -> usize {
+    let part = all.memory_mib.saturating_mul(1 << 20) / 8;
+    usize::try_from(part).map_or(KEPT_BYTES_MAX, |part| part.min(KEPT_BYTES_MAX))
+}
+
 pub(crate) fn worker_settings(path: PathBuf, all: &Configuration) -> WorkerSettings {
     let program = Program {
         path,
@@ -271,6 +277,7 @@ pub(crate) fn worker_settings(path: PathBuf, all: &Configuration) -> WorkerSetti
     };
     WorkerSettings {
         memory_bytes_max: all.worker_memory_mib.saturating_mul(1 << 20),
+        kept_bytes_max: kept_bytes(all),
         strikes_max: all.worker_strikes,
         ..WorkerSettings::new(program, threads(all))
     }

@@ -13,7 +13,8 @@ use crate::memory::{Copied, NoRoom};
 use crate::platform::{Platform, Port, Section};
 use crate::scans::Scans;
 use crate::session::Session;
-use crate::worker::{Ending, FileCopy, Workers};
+use crate::stats::Stats;
+use crate::worker::{Ending, Held, Placed, Workers};
 
 /// Bytes that are copied before looking whether the driver wants the section back.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -33,12 +34,24 @@ impl<'s> Hands<'s> {
             Scans::Here(engine) => Self::Here(engine.scanner()),
         }
     }
+
+    /// A worker for a file of `size` bytes, if one is idle: the copy is made in its memory.
+    fn hold(&self, size: usize, stats: &Stats) -> Option<Held> {
+        match self {
+            Self::Workers(workers) => workers.hold(size, stats),
+            Self::Here(_) => None,
+        }
+    }
 }
 
 /// Copies the file that `job` asks for. Its section and view are let go when this returns, and soon
 /// after a stop.
-pub(crate) fn copy<P: Platform>(session: &Session<P>, job: &Job) -> Result<Copied, Outcome> {
-    let room = match room_for(session, job) {
+pub(crate) fn copy<P: Platform>(
+    session: &Session<P>,
+    job: &Job,
+    hands: &Hands<'_>,
+) -> Result<Copied, Outcome> {
+    let room = match room_for(session, job, hands) {
         Ok(room) => room,
         Err(outcome) => {
             session.let_go(job);
@@ -65,7 +78,11 @@ enum Room {
 }
 
 /// Waits for memory for the copy of a section.
-fn room_for<P: Platform>(session: &Session<P>, job: &Job) -> Result<Room, Outcome> {
+fn room_for<P: Platform>(
+    session: &Session<P>,
+    job: &Job,
+    hands: &Hands<'_>,
+) -> Result<Room, Outcome> {
     let service = &session.service;
     if let Some(place) = service.excluding_layer(&job.request) {
         return Err(Outcome::Excluded(place));
@@ -80,7 +97,8 @@ fn room_for<P: Platform>(session: &Session<P>, job: &Job) -> Result<Room, Outcom
         if let Some(outcome) = over_before_it_began(session, job) {
             return Err(outcome);
         }
-        match service.memory.room(job.request.size) {
+        let hold = |size| hands.hold(size, &service.stats);
+        match service.memory.room_or(job.request.size, hold) {
             Ok(room) => return Ok(Room::Empty(room)),
             // The bounds may have been made narrower meanwhile.
             Err(NoRoom::Now) if job.request.size > service.file_bytes_max() => {
@@ -92,7 +110,7 @@ fn room_for<P: Platform>(session: &Session<P>, job: &Job) -> Result<Room, Outcom
     }
 }
 
-fn fill<P: Platform>(session: &Session<P>, job: &Job, copy: &mut FileCopy) -> Result<(), Outcome> {
+fn fill<P: Platform>(session: &Session<P>, job: &Job, copy: &mut Placed) -> Result<(), Outcome> {
     let section = session.port.open_section(job.request.section);
     let section = section.map_err(Outcome::Section)?;
     let (size, mut offset) = (copy.bytes().len(), 0);
@@ -125,19 +143,23 @@ pub(crate) fn look<P: Platform>(
     copied: Result<Copied, Outcome>,
     hands: &mut Hands<'_>,
 ) -> (Outcome, Option<Copied>) {
-    let copied = match copied {
+    let mut copied = match copied {
         Ok(copied) => copied,
         Err(outcome) => return (outcome, None),
     };
-    let outcome = look_at(session, job, &copied, hands);
-    let found = outcome.detection().is_some();
-    (outcome, found.then_some(copied))
+    let outcome = look_at(session, job, &mut copied, hands);
+    if outcome.detection().is_none() {
+        return (outcome, None);
+    }
+    // What follows a detection takes time. Without memory its worker waits for that.
+    let _ = copied.bytes.let_worker_go();
+    (outcome, Some(copied))
 }
 
 fn look_at<P: Platform>(
     session: &Session<P>,
     job: &Job,
-    copied: &Copied,
+    copied: &mut Copied,
     hands: &mut Hands<'_>,
 ) -> Outcome {
     if let Some(outcome) = over_before_it_began(session, job) {
@@ -160,7 +182,7 @@ fn look_by<P: Platform>(
     workers: &Workers,
     session: &Session<P>,
     job: &Job,
-    copied: &Copied,
+    copied: &mut Copied,
 ) -> Outcome {
     let service = &session.service;
     let stats = &service.stats;
@@ -198,7 +220,7 @@ fn look_by<P: Platform>(
     // A file that had little time is not known to hang.
     let had_time = left >= job.time() / 2;
     // The last eighth is for what follows a worker's end: the driver is to hear of it in time.
-    let error = match workers.scan(&copied.bytes, left * 7 / 8, stats) {
+    let error = match workers.scan(&mut copied.bytes, left * 7 / 8, stats) {
         Ending::Said(Ok(finding)) => {
             if let Some((verdicts, key)) = &kept {
                 verdicts.remember(key, &verdict_of(&finding));
@@ -212,7 +234,7 @@ fn look_by<P: Platform>(
         Ending::Crashed(how) => EngineError::Failed(how),
     };
     if workers.remembers() {
-        let content = content.or_else(|| kept::content_of(bytes, || false));
+        let content = content.or_else(|| kept::content_of(copied.bytes.bytes(), || false));
         if let Some(content) = content.filter(|content| workers.strike(*content)) {
             let sha256 = crate::engine::Digest(content.hash).to_string();
             let scan = job.record(service.platform.now());

@@ -124,7 +124,7 @@ impl<P: Platform> Session<P> {
             loop {
                 if begun.is_none() {
                     begun = match self.next(&mut message) {
-                        Next::Scan(job) => Some((scan::copy(self, &job), job)),
+                        Next::Scan(job) => Some((scan::copy(self, &job, &hands), job)),
                         Next::Listen => None,
                         Next::Leave => return,
                     };

@@ -76,6 +76,12 @@ fn who(driver: &DriverSide) -> PathBuf {
     Path::new("/proc").join(answer.rule_name())
 }
 
+/// One worker, so that it is known which one scans, and no memory that stays with it, so that it is
+/// seen when.
+fn one_that_keeps_nothing() -> Running {
+    running_with(|settings| (settings.count, settings.kept_bytes_max) = (1, 0))
+}
+
 /// Waits until a worker has mapped a copy: it is scanning.
 fn await_scan(driver: &DriverSide, worker: &Path) {
     driver.wait(|| copies_in(worker).then_some(()));
@@ -83,13 +89,21 @@ fn await_scan(driver: &DriverSide, worker: &Path) {
 
 /// Whether a process has a copy of a file.
 fn copies_in(process: &Path) -> bool {
+    !memories_in(process, "memfd:siloscan-copy").is_empty()
+}
+
+/// The memories of this name that a process has mapped, by their inodes.
+fn memories_in(process: &Path, name: &str) -> Vec<String> {
     let maps = fs::read_to_string(process.join("maps")).unwrap_or_default();
-    maps.contains("memfd:siloscan-copy")
+    let ours = maps.lines().filter(|line| line.contains(name));
+    ours.filter_map(|line| line.split_whitespace().nth(4))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn a_worker_earns_the_verdict_and_keeps_no_copy() {
-    let running = running_with(|settings| settings.count = 1);
+    let running = one_that_keeps_nothing();
     let driver = &running.driver;
     let worker = who(driver);
     let large = [b"!", vec![b'x'; 3 << 20].as_slice()].concat();
@@ -165,8 +179,7 @@ fn a_worker_that_ends_costs_the_scan_of_its_file_and_no_other() {
 
 #[test]
 fn a_scan_that_hangs_holds_no_section_and_ends_at_its_deadline() {
-    // One worker, so that it is known which one hangs.
-    let running = running_with(|settings| settings.count = 1);
+    let running = one_that_keeps_nothing();
     let driver = &running.driver;
     for round in 1..=2 {
         let worker = who(driver);
@@ -257,7 +270,7 @@ fn a_file_that_shrinks_ends_nothing_but_its_scan() {
 
 #[test]
 fn new_signatures_lose_no_scan_and_the_old_workers_end_after_theirs() {
-    let running = running_with(|settings| settings.count = 1);
+    let running = one_that_keeps_nothing();
     let driver = &running.driver;
     let old = who(driver);
     let folder = tempfile::tempdir().expect("a folder");

@@ -10,7 +10,7 @@ use siloscan_service::worker::Workers;
 use siloscan_worlds::load::driver::Bytes;
 use siloscan_worlds::load::engine::Hungry;
 use siloscan_worlds::load::soak::{Plan, run};
-use siloscan_worlds::load::{AT_ITS_TEST, Running, be_a_worker, own_workers};
+use siloscan_worlds::load::{AT_ITS_TEST, Running, be_a_worker, own_workers, process};
 
 #[test]
 fn this_program_is_its_own_worker() {
@@ -21,7 +21,8 @@ fn this_program_is_its_own_worker() {
 /// both are one test.
 #[test]
 fn a_burst_and_a_soak_lose_no_request_and_leave_nothing_behind() {
-    a_burst_keeps_to_its_memory();
+    a_burst_keeps_to_its_memory(0);
+    a_burst_keeps_to_its_memory(16 << 20);
     let workers = own_workers(&AT_ITS_TEST, 2).expect("this program");
     let done = run(Plan {
         requests: 4_000,
@@ -49,7 +50,8 @@ fn a_burst_and_a_soak_lose_no_request_and_leave_nothing_behind() {
 }
 
 /// Four threads and files of which two fit into the memory for copies.
-fn a_burst_keeps_to_its_memory() {
+/// `kept` is what may stay with each worker.
+fn a_burst_keeps_to_its_memory(kept: usize) {
     const FILE: usize = 400 << 10;
     const COPIES: u64 = 1 << 20;
     let settings = Settings {
@@ -59,7 +61,9 @@ fn a_burst_keeps_to_its_memory() {
         backlog_max: 64,
         ..Settings::default()
     };
-    let workers = own_workers(&AT_ITS_TEST, 4).expect("this program");
+    let mut workers = own_workers(&AT_ITS_TEST, 4).expect("this program");
+    workers.kept_bytes_max = kept;
+    let count = workers.count as u64;
     let workers = Workers::start(Hungry.pack(None), workers).expect("workers start");
     let running = Running::start(workers, settings).expect("the settings");
     running.driver.watch_copies();
@@ -76,6 +80,13 @@ fn a_burst_keeps_to_its_memory() {
     assert_eq!(clean + refused, 500);
     assert!(clean >= 64 && refused > 0, "{clean} {refused}");
     let most = running.driver.most_copied();
-    assert!(most >= FILE as u64 && most <= COPIES, "{most}");
+    if kept == 0 {
+        assert!(most >= FILE as u64 && most <= COPIES, "{most}");
+    } else {
+        assert!(most <= COPIES, "{most}");
+        let stays = process::kept();
+        let room = FILE.next_power_of_two() as u64;
+        assert!(stays >= room && stays <= count * room, "{stays}");
+    }
     assert_eq!(running.finish(), Ok(Vec::new()));
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::os::{Inside, Owned, View};
-use super::wire::{Answer, LOAD, Order, PACKED_BYTES_MAX, SCAN, Told};
+use super::os::{Inside, View};
+use super::wire::{AGAIN, Answer, KEEP, LOAD, Order, PACKED_BYTES_MAX, SCAN, Told};
 use crate::engine::{EngineError, EngineKind, Scanner};
 use zerocopy::IntoBytes;
 
@@ -41,17 +41,29 @@ pub fn serve(kind: &dyn EngineKind) -> Result<(), String> {
     let _ = scanner.scan(&[], None);
     let ready = Answer::new(order.number.get(), &Told::Ready);
     let mut answered = inside.answer(ready.as_bytes());
+    let mut kept: Option<View> = None;
     while answered.is_ok() {
         let (order, copy) = match inside.next() {
             Ok(Some(next)) => next,
             Ok(None) => return Ok(()),
             Err(cause) => return Err(format!("a worker got no order: {cause}")),
         };
-        let Some(copy) = copy.filter(|_| order.kind.get() == SCAN) else {
-            return Err("a worker got an order that means nothing".to_owned());
+        let told = match (order.kind.get(), copy, &kept) {
+            (SCAN | KEEP, Some(copy), _) => match View::map(&copy) {
+                Ok(view) => {
+                    let told = scan(&order, &view, &mut *scanner);
+                    kept = if order.kind.get() == KEEP {
+                        Some(view)
+                    } else {
+                        kept
+                    };
+                    told
+                }
+                Err(cause) => unmapped(&cause.to_string()),
+            },
+            (AGAIN, None, Some(view)) => scan(&order, view, &mut *scanner),
+            _ => return Err("a worker got an order that means nothing".to_owned()),
         };
-        let told = scan(&order, &copy, &mut *scanner);
-        drop(copy);
         answered = inside.answer(Answer::new(order.number.get(), &told).as_bytes());
     }
     // The service is gone.
@@ -73,13 +85,16 @@ fn load(inside: &Inside) -> io::Result<Option<(Order, Vec<u8>)>> {
     Ok(Some((order, packed)))
 }
 
-/// Scans one copy. Its view is let go before this returns.
-fn scan(order: &Order, copy: &Owned, scanner: &mut (dyn Scanner + '_)) -> Told {
+/// Scans one copy.
+fn scan(order: &Order, view: &View, scanner: &mut (dyn Scanner + '_)) -> Told {
     let size = usize::try_from(order.size.get()).unwrap_or(usize::MAX);
-    Told::Done(match View::map(copy, size) {
-        Ok(view) => scanner.scan(view.bytes(), order.limit()),
-        Err(cause) => Err(EngineError::Unavailable(format!(
-            "the copy of the file cannot be mapped: {cause}"
-        ))),
-    })
+    match view.bytes().get(..size) {
+        Some(bytes) => Told::Done(scanner.scan(bytes, order.limit())),
+        None => unmapped("it has fewer bytes than the order says"),
+    }
+}
+
+fn unmapped(cause: &str) -> Told {
+    let cause = format!("the copy of the file cannot be mapped: {cause}");
+    Told::Done(Err(EngineError::Unavailable(cause)))
 }

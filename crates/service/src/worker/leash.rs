@@ -7,11 +7,14 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::held::Kept;
 use super::os::{self, Link};
 
 /// One worker process and the way to it.
 pub(super) struct Leash {
     pub(super) link: Link,
+    /// Memory that it keeps, while nobody holds it.
+    pub(super) kept: Mutex<Option<Kept>>,
     child: Mutex<Child>,
     /// It was ended because its time was over.
     late: AtomicBool,
@@ -29,6 +32,7 @@ impl Leash {
     pub(super) fn new(link: Link, child: Child) -> Self {
         Self {
             link,
+            kept: Mutex::new(None),
             child: Mutex::new(child),
             late: AtomicBool::new(false),
         }
@@ -65,6 +69,8 @@ pub(super) struct Warden {
 struct Watched {
     /// Those that work at an order, and until when they may.
     leashes: Vec<(Arc<Leash>, Instant)>,
+    /// When the warden looks next, if it has a time for that.
+    look: Option<Instant>,
     over: bool,
 }
 
@@ -78,8 +84,12 @@ impl Warden {
             return;
         }
         watched.leashes.push((Arc::clone(leash), end));
+        // Waking the warden for each order would cost more than a small file's scan.
+        let in_time = watched.look.is_some_and(|look| look <= end);
         drop(watched);
-        self.changed.notify_one();
+        if !in_time {
+            self.changed.notify_one();
+        }
     }
 
     /// The worker has answered, or has ended. True if it was not ended meanwhile.
@@ -112,7 +122,8 @@ impl Warden {
                 leash.late.store(true, Ordering::SeqCst);
                 leash.kill();
             }
-            match watched.leashes.iter().map(|(_, end)| *end).min() {
+            watched.look = watched.leashes.iter().map(|(_, end)| *end).min();
+            match watched.look {
                 Some(end) => drop(self.changed.wait_until(&mut watched, end)),
                 None => self.changed.wait(&mut watched),
             }

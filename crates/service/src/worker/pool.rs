@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::WorkerSettings;
+use super::held::{Held, Placed};
 use super::killers::{Content, Killers};
 use super::leash::{End, Leash, Warden};
 use super::os::{self, FileCopy};
-use super::wire::{ANSWER_BYTES, Answer, LOAD, Order, Told};
+use super::wire::{ANSWER_BYTES, Answer, KEEP, LOAD, Order, SCAN, Told};
 use crate::engine::{Digest, EngineError, Finding, Packed};
 use crate::metrics::WorkersStatus;
 use crate::stats::Stats;
@@ -48,12 +49,14 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     settings: WorkerSettings,
     packed: Vec<u8>,
     pool: Mutex<Pool>,
     /// A worker has become idle, has ended, or could not be started.
     changed: Condvar,
+    /// A worker is missing, or the set is over: the nursery's thread alone waits for this.
+    missing: Condvar,
     warden: Warden,
     numbers: AtomicU64,
     killers: Killers,
@@ -81,6 +84,7 @@ impl Workers {
             packed: packed.bytes,
             pool: Mutex::default(),
             changed: Condvar::new(),
+            missing: Condvar::new(),
             warden: Warden::default(),
             numbers: AtomicU64::new(0),
             killers: Killers::default(),
@@ -139,9 +143,34 @@ impl Workers {
         }
     }
 
+    /// Holds a worker for a file of `size` bytes, which is copied into memory that stays with it.
+    /// Nothing where the file is too large for that, no worker is idle, or the system has no
+    /// memory: the file gets memory of its own then.
+    pub(crate) fn hold(&self, size: usize, stats: &Stats) -> Option<Held> {
+        if size > self.shared.settings.kept_bytes_max {
+            return None;
+        }
+        let leash = self.shared.pop(&mut self.shared.pool.lock(), stats)?;
+        Held::new(&self.shared, leash, size)
+    }
+
     /// Has a worker scan a copy within `limit`, and counts the workers that ended on the way.
-    pub(crate) fn scan(&self, copy: &FileCopy, limit: Duration, stats: &Stats) -> Ending {
+    pub(crate) fn scan(&self, copy: &mut Placed, limit: Duration, stats: &Stats) -> Ending {
         let end = Instant::now() + limit;
+        if let Placed::Kept(held) = copy
+            && held.is_of(&self.shared)
+            && let Some(ending) = self.scan_held(held, end, stats)
+        {
+            return ending;
+        }
+        // Another worker is not to see what is left of older files in the memory of this one.
+        if let Err(cause) = copy.let_worker_go() {
+            let cause = format!("the system has no memory for a copy of the file: {cause}");
+            return Ending::Said(Err(EngineError::Unavailable(cause)));
+        }
+        let Placed::Own(copy) = copy else {
+            return Ending::NoWorker("its worker did not let go of the copy".to_owned());
+        };
         loop {
             let leash = match self.shared.take(end, stats) {
                 Ok(leash) => leash,
@@ -152,25 +181,54 @@ impl Workers {
                 self.shared.put_back(&leash);
                 return Ending::NoWorker("a worker was free too late".to_owned());
             }
-            if let Some(ending) = self.scan_by(&leash, copy, end, stats) {
+            let order = (SCAN, copy.bytes().len() as u64, Some(&*copy));
+            if let Some((ending, lives)) = self.scan_by(&leash, order, end, stats) {
+                if lives {
+                    self.shared.put_back(&leash);
+                }
                 return ending;
             }
             // It had ended before it was handed the copy, which is not the file's doing.
         }
     }
 
+    /// The same by the worker that is held for it. Nothing where that has ended before.
+    fn scan_held(&self, held: &mut Held, end: Instant, stats: &Stats) -> Option<Ending> {
+        let (leash, kept) = held.worker()?;
+        if !leash.link.is_quiet() {
+            held.note_ended();
+            stats.workers_crashed.one();
+            self.shared.bury(&leash);
+            return None;
+        }
+        let copy = Some(&kept.copy).filter(|_| kept.order() == KEEP);
+        let order = (kept.order(), kept.copy.bytes().len() as u64, copy);
+        let scanned = self.scan_by(&leash, order, end, stats);
+        let lives = scanned.as_ref().is_some_and(|(_, lives)| *lives);
+        let refused =
+            |ending: &Ending| matches!(ending, Ending::Said(Err(EngineError::Unavailable(_))));
+        // A worker that could not map it does not have it.
+        kept.note(scanned.as_ref().is_some_and(|(ending, _)| !refused(ending)));
+        if !lives {
+            held.note_ended();
+        }
+        scanned.map(|(ending, _)| ending)
+    }
+
+    /// Gives one order to a worker: its kind, the file's bytes, and the copy where the worker does
+    /// not have it. How it ended, and whether the worker lives; nothing where it had ended before.
     fn scan_by(
         &self,
         leash: &Arc<Leash>,
-        copy: &FileCopy,
+        (kind, size, copy): (u32, u64, Option<&FileCopy>),
         end: Instant,
         stats: &Stats,
-    ) -> Option<Ending> {
+    ) -> Option<(Ending, bool)> {
         let shared = &self.shared;
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         // An engine that keeps to its limit keeps its process.
         let own_limit = end.saturating_duration_since(Instant::now()) * 7 / 8;
-        let order = Order::scan(number, copy.bytes().len() as u64, own_limit);
+        let order = Order::scan(kind, number, size, own_limit);
         shared.warden.watch(leash, end);
         let handed = leash.link.send(&order, copy);
         let told = match &handed {
@@ -180,13 +238,11 @@ impl Workers {
         let alive = shared.warden.release(leash);
         let cause = match told {
             Ok(Told::Done(said)) => {
-                if alive {
-                    shared.put_back(leash);
-                } else {
+                if !alive {
                     // It answered in the moment in which it was ended.
                     shared.bury(leash);
                 }
-                return Some(Ending::Said(said));
+                return Some((Ending::Said(said), alive));
             }
             Ok(Told::Ready) => "it gave an answer to another question".to_owned(),
             Err(cause) => cause,
@@ -194,11 +250,11 @@ impl Workers {
         let End { late, how } = shared.bury(leash);
         if late {
             stats.workers_hung.one();
-            return Some(Ending::Hung);
+            return Some((Ending::Hung, false));
         }
         stats.workers_crashed.one();
         handed.ok()?;
-        Some(Ending::Crashed(format!("{cause} ({how})")))
+        Some((Ending::Crashed(format!("{cause} ({how})")), false))
     }
 
     /// Whether the content of a file of this size is to be looked at before it is scanned.
@@ -231,6 +287,7 @@ impl Drop for Workers {
             std::mem::take(&mut pool.idle)
         };
         self.shared.changed.notify_all();
+        self.shared.missing.notify_all();
         self.shared.warden.close();
         for leash in &idle {
             leash.bury();
@@ -258,29 +315,42 @@ impl Shared {
     fn take(&self, end: Instant, stats: &Stats) -> Result<Arc<Leash>, String> {
         let mut pool = self.pool.lock();
         loop {
-            match pool.idle.pop() {
-                Some(leash) if leash.link.is_quiet() => return Ok(leash),
-                Some(leash) => {
-                    // It ended while it had nothing to do, or has an answer ready that nobody asked
-                    // for: the next file is not to pay for that.
-                    drop(pool);
-                    stats.workers_crashed.one();
-                    self.bury(&leash);
-                    pool = self.pool.lock();
-                }
-                None if self.changed.wait_until(&mut pool, end).timed_out() => {
-                    let busy = || "no worker was free in time; raise --threads".to_owned();
-                    return Err(pool.trouble.clone().unwrap_or_else(busy));
-                }
-                None => {}
+            if let Some(leash) = self.pop(&mut pool, stats) {
+                return Ok(leash);
+            }
+            if self.changed.wait_until(&mut pool, end).timed_out() {
+                let busy = || "no worker was free in time; raise --threads".to_owned();
+                return Err(pool.trouble.clone().unwrap_or_else(busy));
             }
         }
     }
 
-    fn put_back(&self, leash: &Arc<Leash>) {
-        // Nobody ends the set while one of its scans runs: `Workers` is borrowed by that.
-        self.pool.lock().idle.push(Arc::clone(leash));
-        self.changed.notify_all();
+    /// An idle worker, if there is one.
+    fn pop(&self, pool: &mut MutexGuard<'_, Pool>, stats: &Stats) -> Option<Arc<Leash>> {
+        while let Some(leash) = pool.idle.pop() {
+            if leash.link.is_quiet() {
+                return Some(leash);
+            }
+            // It ended while it had nothing to do, or has an answer ready that nobody asked for:
+            // the next file is not to pay for that.
+            stats.workers_crashed.one();
+            MutexGuard::unlocked(pool, || self.bury(&leash));
+        }
+        None
+    }
+
+    /// The worker may be taken by the next file.
+    pub(super) fn put_back(&self, leash: &Arc<Leash>) {
+        let mut pool = self.pool.lock();
+        if pool.over {
+            // One that was held, while its set was given up.
+            drop(pool);
+            leash.bury();
+            return;
+        }
+        pool.idle.push(Arc::clone(leash));
+        drop(pool);
+        self.changed.notify_one();
     }
 
     /// Waits until nothing is left of a worker, and has another one started.
@@ -288,7 +358,9 @@ impl Shared {
         let end = leash.bury();
         let mut pool = self.pool.lock();
         pool.alive = pool.alive.saturating_sub(1);
+        drop(pool);
         self.changed.notify_all();
+        self.missing.notify_all();
         end
     }
 
@@ -299,7 +371,7 @@ impl Shared {
         let mut pool = self.pool.lock();
         while !pool.over {
             if pool.alive >= self.settings.count {
-                self.changed.wait(&mut pool);
+                self.missing.wait(&mut pool);
                 continue;
             }
             pool.alive += 1;
@@ -324,7 +396,7 @@ impl Shared {
                     pool.trouble = Some(cause);
                     self.changed.notify_all();
                     let end = Instant::now() + wait;
-                    while !pool.over && !self.changed.wait_until(&mut pool, end).timed_out() {}
+                    while !pool.over && !self.missing.wait_until(&mut pool, end).timed_out() {}
                     wait = (wait * 2).min(RETRY_MAX);
                 }
             }

@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use zerocopy::IntoBytes;
@@ -72,6 +72,8 @@ pub(crate) struct FileCopy {
     memory: OwnedFd,
     mapping: Mapping,
     size: usize,
+    /// So many bytes from the first on have memory.
+    given: usize,
 }
 
 impl FileCopy {
@@ -79,12 +81,31 @@ impl FileCopy {
     /// memory budget before: nothing else bounds it, and the system ends processes where it has no
     /// more.
     pub(crate) fn new(size: usize) -> io::Result<Self> {
+        Self::named("siloscan-copy", size)
+    }
+
+    /// Room for `room` bytes, to be used again and again by [`FileCopy::begin`] for the files of
+    /// one worker alone: of an older file it shows what the newer one does not cover.
+    pub(super) fn kept(room: usize) -> io::Result<Self> {
+        Self::named("siloscan-kept", room)
+    }
+
+    /// Makes this the copy of a file of `size` bytes, which is to be filled. False where it has no
+    /// room for that.
+    pub(super) fn begin(&mut self, size: usize) -> bool {
+        let fits = size <= self.mapping.room;
+        if fits {
+            // INVARIANT: so many bytes are mapped.
+            self.size = size;
+        }
+        fits
+    }
+
+    fn named(name: &str, size: usize) -> io::Result<Self> {
         // Nothing cannot be mapped.
         let room = size.max(1);
-        let memory = rustix::fs::memfd_create(
-            "siloscan-copy",
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-        )?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = rustix::fs::memfd_create(name, flags)?;
         rustix::fs::ftruncate(&memory, room as u64)?;
         let mapping = Mapping::new(&memory, room, ProtFlags::READ | ProtFlags::WRITE)?;
         rustix::fs::fcntl_add_seals(
@@ -96,6 +117,7 @@ impl FileCopy {
             memory,
             mapping,
             size,
+            given: 0,
         })
     }
 
@@ -109,24 +131,36 @@ impl FileCopy {
     /// A part of the bytes, to be filled. Its memory is there when this returns, so that filling
     /// it cannot fault; a part at a time, since a large file's takes longer than a stop may wait.
     pub(crate) fn part(&mut self, offset: usize, length: usize) -> io::Result<&mut [u8]> {
+        let end = offset.saturating_add(length);
+        if end > self.given {
+            self.give(offset, length)?;
+        }
         // SAFETY: as above; the mapping can be written to and this value is borrowed alone.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(self.mapping.start.cast::<u8>(), self.size) };
-        let end = offset.saturating_add(length);
         let part = bytes.get_mut(offset..end);
-        let part = part.ok_or(io::ErrorKind::InvalidInput)?;
-        if !part.is_empty() {
-            let (flags, at) = (FallocateFlags::empty(), offset as u64);
-            let give = || rustix::fs::fallocate(&self.memory, flags, at, length as u64);
-            rustix::io::retry_on_intr(give)?;
+        part.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
+    /// Gives a part its memory.
+    fn give(&mut self, offset: usize, length: usize) -> io::Result<()> {
+        let end = offset.saturating_add(length);
+        if end > self.size {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
-        if part.len() >= POPULATE_BYTES_MIN {
-            let (start, advice) = (part.as_mut_ptr().cast(), Advice::LinuxPopulateWrite);
+        let (flags, at) = (FallocateFlags::empty(), offset as u64);
+        let give = || rustix::fs::fallocate(&self.memory, flags, at, length as u64);
+        rustix::io::retry_on_intr(give)?;
+        if length >= POPULATE_BYTES_MIN {
+            let start = self.mapping.start.wrapping_byte_add(offset);
             // Only spares faults: the memory is there, and an older kernel refuses.
             // SAFETY: this advice changes no byte, and the range lies in this value's mapping.
-            let _ = unsafe { madvise(start, part.len(), advice) };
+            let _ = unsafe { madvise(start, length, Advice::LinuxPopulateWrite) };
         }
-        Ok(part)
+        if offset <= self.given {
+            self.given = end;
+        }
+        Ok(())
     }
 }
 
@@ -169,8 +203,12 @@ impl Link {
         stream.write_all(packed)
     }
 
-    /// Sends an order to scan, and the copy.
-    pub(super) fn send(&self, order: &Order, copy: &FileCopy) -> io::Result<()> {
+    /// Sends an order to scan, and the copy where the worker does not have it.
+    pub(super) fn send(&self, order: &Order, copy: Option<&FileCopy>) -> io::Result<()> {
+        let Some(copy) = copy else {
+            let sent = send(&self.stream, order.as_bytes(), SendFlags::NOSIGNAL)?;
+            return (&self.stream).write_all(order.as_bytes().get(sent..).unwrap_or_default());
+        };
         let files = [copy.memory.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -275,31 +313,24 @@ impl Inside {
 }
 
 /// A copy in the worker, read-only. Dropping it lets go of it.
-///
-/// # Invariants
-/// `mapping` has at least `size` bytes.
 pub(super) struct View {
     mapping: Mapping,
-    size: usize,
 }
 
 impl View {
-    /// Maps `size` bytes of a copy.
-    pub(super) fn map(memory: &Owned, size: usize) -> io::Result<Self> {
-        let has = rustix::fs::fstat(memory)?.st_size;
-        if u64::try_from(has).unwrap_or(0) < size as u64 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mapping = Mapping::new(memory, size.max(1), ProtFlags::READ)?;
-        // INVARIANT: the copy was just seen to have so many bytes, and is sealed.
-        Ok(Self { mapping, size })
+    /// Maps a copy, which is sealed.
+    pub(super) fn map(memory: &Owned) -> io::Result<Self> {
+        let size = usize::try_from(rustix::fs::fstat(memory)?.st_size);
+        let size = size.map_err(io::Error::other)?;
+        let mapping = Mapping::new(memory, size, ProtFlags::READ)?;
+        Ok(Self { mapping })
     }
 
-    /// The bytes.
+    /// The bytes, as they are between an order and its answer.
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: by the type's invariant so many bytes are mapped; the service wrote them before
-        // it sent the order and nobody does afterwards.
-        unsafe { std::slice::from_raw_parts(self.mapping.start.cast(), self.size) }
+        // SAFETY: so many bytes are mapped; the service wrote them before it sent the order, and
+        // writes none until it has the answer.
+        unsafe { std::slice::from_raw_parts(self.mapping.start.cast(), self.mapping.room) }
     }
 }
 
@@ -314,8 +345,7 @@ mod tests {
         copy.part(0, 5).expect("memory").copy_from_slice(b"bytes");
         assert!(copy.part(1, 5).is_err(), "so many are not there");
         let theirs = copy.memory.try_clone().expect("a descriptor");
-        assert_eq!(View::map(&theirs, 5).expect("a view").bytes(), b"bytes");
-        assert!(View::map(&theirs, 6).is_err(), "so many are not there");
+        assert_eq!(View::map(&theirs).expect("a view").bytes(), b"bytes");
         assert_eq!(rustix::io::pwrite(&theirs, b"other", 0), Err(Errno::PERM));
         for size in [0, 4, 8192] {
             assert_eq!(rustix::fs::ftruncate(&theirs, size), Err(Errno::PERM));
@@ -333,10 +363,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_takes_one_file_after_another_up_to_its_room() {
+        let mut kept = FileCopy::kept(1 << 16).expect("memory");
+        for size in [10, 0, 1 << 16, 3] {
+            assert!(kept.begin(size));
+            assert_eq!(kept.bytes().len(), size);
+            kept.part(0, size).expect("memory").fill(size as u8);
+            assert!(kept.part(0, size + 1).is_err(), "beyond its file");
+            assert!(kept.part(size, 1).is_err(), "beyond its file");
+        }
+        assert!(!kept.begin((1 << 16) + 1));
+        assert_eq!(kept.bytes(), [3; 3], "nothing has changed");
+    }
+
+    #[test]
     fn a_file_without_bytes_has_a_copy() {
         let nothing = FileCopy::new(0).expect("memory");
         assert_eq!(nothing.bytes(), b"");
         let theirs = nothing.memory.try_clone().expect("a descriptor");
-        assert_eq!(View::map(&theirs, 0).expect("a view").bytes(), b"");
+        assert!(View::map(&theirs).is_ok());
     }
 }

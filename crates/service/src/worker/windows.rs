@@ -32,7 +32,7 @@ use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::{DETACHED_PROCESS, GetCurrentProcess};
 use zerocopy::IntoBytes;
 
-use super::wire::{ORDER_BYTES, Order, SCAN};
+use super::wire::{KEEP, ORDER_BYTES, Order, SCAN};
 
 /// A copy as it reaches the worker.
 pub(super) type Owned = OwnedHandle;
@@ -157,10 +157,13 @@ impl Link {
         orders.flush()
     }
 
-    /// Sends an order to scan, and the copy. What a worker that ends has not taken goes with it.
-    pub(super) fn send(&self, order: &Order, copy: &FileCopy) -> io::Result<()> {
+    /// Sends an order to scan, and the copy where the worker does not have it. What a worker that
+    /// ends has not taken goes with it.
+    pub(super) fn send(&self, order: &Order, copy: Option<&FileCopy>) -> io::Result<()> {
         let mut order = *order;
-        order.handle.set(self.give(copy)?);
+        if let Some(copy) = copy {
+            order.handle.set(self.give(copy)?);
+        }
         let mut orders = self.orders.lock();
         orders.write_all(order.as_bytes())?;
         orders.flush()
@@ -246,6 +249,8 @@ pub(crate) struct FileCopy {
     view: Mapped,
     section: OwnedHandle,
     size: usize,
+    /// Bytes that the section has.
+    room: usize,
 }
 
 impl FileCopy {
@@ -253,15 +258,15 @@ impl FileCopy {
     /// cannot fault: the caller takes `size` from the memory budget before.
     pub(crate) fn new(size: usize) -> io::Result<Self> {
         // A section of nothing cannot be made.
-        let room = size.max(1) as u64;
+        let bytes = size.max(1) as u64;
         // SAFETY: no file, no attributes and no name are passed; the section is a new one.
         let section = owned(unsafe {
             CreateFileMappingW(
                 INVALID_HANDLE_VALUE,
                 ptr::null(),
                 PAGE_READWRITE,
-                (room >> 32) as u32,
-                room as u32,
+                (bytes >> 32) as u32,
+                bytes as u32,
                 ptr::null(),
             )
         })?;
@@ -271,7 +276,25 @@ impl FileCopy {
             view,
             section,
             size,
+            room: size,
         })
+    }
+
+    /// Room for `room` bytes, to be used again and again by [`FileCopy::begin`] for the files of
+    /// one worker alone: of an older file it shows what the newer one does not cover.
+    pub(super) fn kept(room: usize) -> io::Result<Self> {
+        Self::new(room)
+    }
+
+    /// Makes this the copy of a file of `size` bytes, which is to be filled. False where it has no
+    /// room for that.
+    pub(super) fn begin(&mut self, size: usize) -> bool {
+        let fits = size <= self.room;
+        if fits {
+            // INVARIANT: so many bytes are mapped.
+            self.size = size;
+        }
+        fits
     }
 
     /// The bytes.
@@ -328,7 +351,7 @@ impl Inside {
         }
         let order = Order::decode(bytes).ok_or_else(super::inside::not_of_this_version)?;
         let copy = match order.kind.get() {
-            SCAN => Some(owned(order.handle.get() as usize as HANDLE)?),
+            SCAN | KEEP => Some(owned(order.handle.get() as usize as HANDLE)?),
             _ => None,
         };
         Ok(Some((order, copy)))
@@ -355,20 +378,18 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Maps `size` bytes of a copy.
-    pub(super) fn map(section: &Owned, size: usize) -> io::Result<Self> {
+    /// Maps a copy, up to the end of its last page.
+    pub(super) fn map(section: &Owned) -> io::Result<Self> {
         let view = Mapped::new(section, FILE_MAP_READ)?;
-        if view.size()? < size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let size = view.size()?;
         // INVARIANT: the view was just seen to have so many bytes, and a section does not shrink.
         Ok(Self { view, size })
     }
 
-    /// The bytes.
+    /// The bytes, as they are between an order and its answer.
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: by the type's invariant so many bytes are mapped; the service wrote them before
-        // it sent the order and nobody does afterwards.
+        // it sent the order, and writes none until it has the answer.
         unsafe { std::slice::from_raw_parts(self.view.0.cast(), self.size) }
     }
 }

@@ -21,6 +21,10 @@ const TEXT_BYTES: usize = 1000;
 pub(super) const LOAD: u32 = 1;
 /// Scan the copy that comes with this.
 pub(super) const SCAN: u32 = 2;
+/// Scan the copy that comes with this, and keep its memory: more files will come in it.
+pub(super) const KEEP: u32 = 3;
+/// Scan what is in the memory that was kept.
+pub(super) const AGAIN: u32 = 4;
 
 const READY: u32 = 1;
 const CLEAN: u32 = 2;
@@ -34,18 +38,18 @@ const UNAVAILABLE: u32 = 6;
 #[repr(C)]
 pub(super) struct Order {
     magic: U32,
-    /// [`LOAD`] or [`SCAN`].
+    /// [`LOAD`], [`SCAN`], [`KEEP`] or [`AGAIN`].
     pub(super) kind: U32,
     /// Names the order in its answer.
     pub(super) number: U64,
     /// Bytes of the signatures that follow, or of the file.
     pub(super) size: U64,
-    /// How long the engine may take, in microseconds, with [`SCAN`]; 0 for as long as it likes.
+    /// How long the engine may take, in microseconds; 0 for as long as it likes.
     pub(super) limit_us: U64,
     /// With [`LOAD`] the memory that the worker may use, in bytes.
     pub(super) memory: U64,
-    /// With [`SCAN`], on Windows: the handle of the copy in the worker's own process. Elsewhere a
-    /// descriptor comes beside the order.
+    /// On Windows, where a copy comes with this: its handle in the worker's own process. Elsewhere
+    /// a descriptor comes beside the order.
     pub(super) handle: U64,
 }
 
@@ -96,11 +100,11 @@ impl Order {
     }
 
     /// An order to scan for at most `limit`.
-    pub(super) fn scan(number: u64, size: u64, limit: Duration) -> Self {
+    pub(super) fn scan(kind: u32, number: u64, size: u64, limit: Duration) -> Self {
         let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         Self {
             limit_us: U64::new(micros.max(1)),
-            ..Self::new(SCAN, number, size)
+            ..Self::new(kind, number, size)
         }
     }
 

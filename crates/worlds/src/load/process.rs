@@ -22,8 +22,9 @@ pub struct Holdings {
 pub fn holdings() -> Holdings {
     let entries = |folder: &str| fs::read_dir(folder).map_or(0, Iterator::count);
     Holdings {
-        // One of them is the look itself.
-        descriptors: entries("/proc/self/fd").saturating_sub(1),
+        // One of them is the look itself. What workers keep is bounded by their number, and is
+        // there from each one's first file on.
+        descriptors: entries("/proc/self/fd").saturating_sub(1 + memories("siloscan-kept").len()),
         threads: entries("/proc/self/task"),
         children: children().len(),
     }
@@ -55,17 +56,27 @@ pub fn signal(child: i32, signal: Signal) {
 /// Bytes of the copies of files that this process has open, as the system counts them.
 #[must_use]
 pub fn copies() -> u64 {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
-        return 0;
-    };
-    let is_copy = |path: &Path| {
-        fs::read_link(path).is_ok_and(|name| name.to_string_lossy().contains("siloscan-copy"))
-    };
-    let copies = entries.flatten().filter(|entry| is_copy(&entry.path()));
-    copies
-        .filter_map(|entry| fs::metadata(entry.path()).ok())
+    memories("siloscan-copy").into_iter().sum()
+}
+
+/// Bytes of the memory that workers keep, likewise.
+#[must_use]
+pub fn kept() -> u64 {
+    memories("siloscan-kept").into_iter().sum()
+}
+
+/// Sizes of the memories of this name that this process has open.
+fn memories(name: &str) -> Vec<u64> {
+    let is_one =
+        |path: &Path| fs::read_link(path).is_ok_and(|link| link.to_string_lossy().contains(name));
+    let entries = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let ours = entries.filter(|entry| is_one(&entry.path()));
+    ours.filter_map(|entry| fs::metadata(entry.path()).ok())
         .map(|meta| meta.len())
-        .sum()
+        .collect()
 }
 
 /// A line of a process's status in KiB, such as `VmHWM`; 0 where it is not told.

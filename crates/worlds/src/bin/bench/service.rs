@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use fastrand::Rng;
+use parking_lot::Mutex;
 use siloscan_core::limits::FLIGHTS;
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::engine::{Engine, EngineKind, Yara};
@@ -112,8 +113,9 @@ fn alone(engine: &dyn Engine, file: &Bytes, threads: usize, count: usize) -> f64
         left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
             .is_ok()
     };
-    let ready = std::sync::Barrier::new(threads + 1);
-    let mut begun = Instant::now();
+    let ready = std::sync::Barrier::new(threads);
+    // Each notes its own beginning: a thread that only looked on could look when all is over.
+    let begun = Mutex::new(None);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -121,15 +123,16 @@ fn alone(engine: &dyn Engine, file: &Bytes, threads: usize, count: usize) -> f64
                 // What an engine makes at its first scan, a worker makes before its first one.
                 let _clean = scanner.scan(&[], None);
                 ready.wait();
+                begun.lock().get_or_insert_with(Instant::now);
                 while take() {
                     let _clean = scanner.scan(file, None);
                 }
             });
         }
-        ready.wait();
-        begun = Instant::now();
     });
-    begun.elapsed().as_secs_f64()
+    begun
+        .into_inner()
+        .map_or(0.0, |begun| begun.elapsed().as_secs_f64())
 }
 
 /// The same by the service; the driver's side has twice as many requests under way.
@@ -237,17 +240,12 @@ fn burst(rules: &std::path::Path, name: &str, under_way: usize) -> Result<bool, 
         process::status_kib("self", "VmHWM"),
         running.driver.most_copied(),
     );
+    let kept = process::kept();
     let worker = |id: &i32| process::status_kib(&id.to_string(), "VmHWM");
     let workers = process::children().iter().map(worker).max().unwrap_or(0);
     let broken = running.finish()?;
-    let clean = answers
-        .iter()
-        .filter(|a| a.verdict == WireVerdict::CLEAN)
-        .count();
-    let busy = answers
-        .iter()
-        .filter(|a| a.verdict == WireVerdict::ERROR)
-        .count();
+    let many = |verdict| answers.iter().filter(|a| a.verdict == verdict).count();
+    let (clean, busy) = (many(WireVerdict::CLEAN), many(WireVerdict::ERROR));
     println!("\n{BURST} requests, {name} (at most {under_way} at one time): {time:.1?}");
     println!("answers: {}, clean {clean}, error {busy}", answers.len());
     let mut times: Vec<Duration> = answers
@@ -268,9 +266,10 @@ fn burst(rules: &std::path::Path, name: &str, under_way: usize) -> Result<bool, 
     }
     println!(
         "memory: this process {before} KiB before, {peak} KiB at its peak; a worker {workers} KiB; \
-         copies at most {} KiB of {} KiB",
+         copies at most {} KiB of {} KiB, and {} KiB that stay with the workers",
         most >> 10,
-        BURST_COPIES >> 10
+        BURST_COPIES >> 10,
+        kept >> 10
     );
     broken.iter().for_each(|cause| println!("broken: {cause}"));
     let all_clean = under_way == BURST || clean == BURST;
