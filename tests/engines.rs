@@ -192,7 +192,7 @@ fn a_file_whose_scan_hangs_gives_way_at_once_before_and_after_its_deadline() {
                 for maps in maps_of_workers() {
                     // The filter host's sections are memfds of this name.
                     assert!(!maps.contains("memfd:stream"), "{maps}");
-                    copies += usize::from(maps.contains("memfd:siloscan-copy"));
+                    copies += usize::from(maps.contains("memfd:siloscan-kept"));
                 }
                 if after_the_deadline {
                     let _as_the_policy_says = opener.join();
