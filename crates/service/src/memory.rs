@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::engine::EngineError;
 use crate::worker::{FileCopy, Held, Placed};
 
 /// An amount of memory that several scans share.
@@ -28,6 +29,13 @@ pub(crate) enum NoRoom {
     Now,
     /// The system has none.
     AtAll(io::Error),
+}
+
+/// The system has no memory for a copy: a failure of ours, whatever the file is.
+pub(crate) fn no_memory(cause: &io::Error) -> EngineError {
+    EngineError::Unavailable(format!(
+        "the system has no memory for a copy of the file: {cause}"
+    ))
 }
 
 /// A part of the budget; it goes back when this is dropped.

@@ -9,7 +9,7 @@ use crate::engine::{EngineError, Finding, Scanner};
 use crate::events::Event;
 use crate::job::{Job, Outcome};
 use crate::kept;
-use crate::memory::{Copied, NoRoom};
+use crate::memory::{self, Copied, NoRoom};
 use crate::platform::{Platform, Port, Section};
 use crate::scans::Scans;
 use crate::session::Session;
@@ -131,8 +131,7 @@ fn fill<P: Platform>(session: &Session<P>, job: &Job, copy: &mut Placed) -> Resu
 }
 
 fn no_memory(cause: &std::io::Error) -> Outcome {
-    let cause = format!("the system has no memory for a copy of the file: {cause}");
-    Outcome::Engine(EngineError::Unavailable(cause))
+    Outcome::Engine(memory::no_memory(cause))
 }
 
 /// Has the engine look at a copy, if there is one. Its memory is given back when this returns,

@@ -1,16 +1,12 @@
 //! The operator's command as it explains itself: help, man pages, completions.
 
+#[expect(dead_code, reason = "what this test needs of it is a part")]
+mod shell;
+
+use shell::siloscan;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-fn siloscan(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_siloscan"))
-        .args(arguments)
-        .output()
-        .expect("it starts")
-}
 
 fn printed(arguments: &[&str]) -> String {
     let output = siloscan(arguments);

@@ -5,14 +5,17 @@
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod driver_side;
 mod observed;
+#[expect(dead_code, reason = "what this test needs of it is a part")]
+mod shell;
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use driver_side::{DriverSide, PATIENCE};
 use observed::{CLEAN, CONTAINER, ask, grafana, observed, queries};
+use shell::siloscan;
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::metrics::{STATUS_VERSION, Status};
 use siloscan_service::platform::ConnectError;
@@ -153,13 +156,6 @@ fn hostile_guests_cost_nobody_else_anything() {
         TcpStream::connect(address).is_err(),
         "nobody listens any more"
     );
-}
-
-fn siloscan(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_siloscan"))
-        .args(arguments)
-        .output()
-        .expect("it starts")
 }
 
 fn said(output: &Output) -> (Option<i32>, String, String) {

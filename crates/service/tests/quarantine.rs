@@ -1,10 +1,13 @@
 //! The command `siloscan quarantine`: what it prints, what it does, how it ends.
 #![cfg(unix)]
 
+mod shell;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
+use shell::{ends, siloscan};
 use siloscan_quarantine::{Bounds, ItemId, Origin, Quarantine};
 
 /// A name that would clear the screen, and turn the order of its letters.
@@ -46,37 +49,24 @@ impl Place {
 }
 
 fn command(folder: &Path, arguments: &[&str]) -> Output {
-    let folder = folder.to_string_lossy().into_owned();
-    Command::new(env!("CARGO_BIN_EXE_siloscan"))
-        .arg("quarantine")
-        .args(["--folder", &folder])
-        .args(arguments)
-        .output()
-        .expect("it starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    let steers = |it: char| it != '\n' && (it.is_control() || it == '\u{202e}');
-    assert!(!text.chars().any(steers), "{text:?}");
-    text
+    let folder = folder.to_string_lossy();
+    siloscan(&[&["quarantine", "--folder", &folder], arguments].concat())
 }
 
 /// Ended well; what it printed.
 fn prints(output: &Output) -> String {
-    assert_eq!(text(&output.stderr), "");
-    assert_eq!(output.status.code(), Some(0));
-    text(&output.stdout)
+    let (out, errors) = ends(output, 0);
+    assert_eq!(errors, "");
+    out
 }
 
 /// Ended with 2 and said all of this.
 fn fails(output: &Output, words: &[&str]) -> String {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let (out, said) = ends(output, 2);
     for word in words {
         assert!(said.contains(word), "{word:?} is not in: {said}");
     }
-    text(&output.stdout)
+    out
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod driver_side;
+mod mapped;
 mod own_worker;
 mod unruly;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driver_side::{DriverSide, FileBytes, Running};
+use mapped::memories;
 use siloscan_core::wire::{ScanAnswer, WireVerdict};
 use siloscan_service::events::Event;
 use siloscan_service::settings::Settings;
@@ -89,16 +91,7 @@ fn await_scan(driver: &DriverSide, worker: &Path) {
 
 /// Whether a process has a copy of a file.
 fn copies_in(process: &Path) -> bool {
-    !memories_in(process, "memfd:siloscan-copy").is_empty()
-}
-
-/// The memories of this name that a process has mapped, by their inodes.
-fn memories_in(process: &Path, name: &str) -> Vec<String> {
-    let maps = fs::read_to_string(process.join("maps")).unwrap_or_default();
-    let ours = maps.lines().filter(|line| line.contains(name));
-    ours.filter_map(|line| line.split_whitespace().nth(4))
-        .map(str::to_owned)
-        .collect()
+    !memories(process, "memfd:siloscan-copy").is_empty()
 }
 
 #[test]

@@ -4,14 +4,16 @@
 
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod driver_side;
+mod mapped;
 mod own_worker;
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod unruly;
 
-use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driver_side::{DriverSide, FileBytes, Running};
+use mapped::memories;
 use rustix::process::{Pid, Signal, kill_process};
 use siloscan_core::wire::{ScanAnswer, WireVerdict};
 use siloscan_service::settings::Settings;
@@ -52,18 +54,12 @@ fn answer(driver: &DriverSide, bytes: &[u8]) -> ScanAnswer {
 }
 
 /// The process that scans next.
-fn who(driver: &DriverSide) -> i32 {
-    let answer = answer(driver, b"WHO");
-    answer.rule_name().parse().expect("its number")
+fn who(driver: &DriverSide) -> PathBuf {
+    Path::new("/proc").join(answer(driver, b"WHO").rule_name())
 }
 
-/// The memories of this name that a process has mapped, by their inodes.
-fn memories(process: i32, name: &str) -> Vec<String> {
-    let maps = fs::read_to_string(format!("/proc/{process}/maps")).expect("it lives");
-    let ours = maps.lines().filter(|line| line.contains(name));
-    ours.filter_map(|line| line.split_whitespace().nth(4))
-        .map(str::to_owned)
-        .collect()
+fn number_of(process: &Path) -> Option<&str> {
+    process.file_name()?.to_str()
 }
 
 /// Begins to have a file copied, slowly, and waits until its section is open.
@@ -79,7 +75,7 @@ fn files_follow_each_other_in_it_and_none_sees_what_is_left_of_another() {
     let running = running(1);
     let driver = &running.driver;
     let worker = who(driver);
-    let first = memories(worker, KEPT);
+    let first = memories(&worker, KEPT);
     assert_eq!(first.len(), 1);
     let with = |size: usize| [b"!", vec![b'x'; size].as_slice()].concat();
     // It grows, stays for what is smaller, and takes no more than it may.
@@ -88,16 +84,16 @@ fn files_follow_each_other_in_it_and_none_sees_what_is_left_of_another() {
         assert_eq!(answer(driver, &bytes).verdict, WireVerdict::INFECTED);
         assert_eq!(answer(driver, &bytes[1..]).verdict, WireVerdict::CLEAN);
         assert_eq!(answer(driver, b"").verdict, WireVerdict::CLEAN, "{size}");
-        assert_eq!(memories(worker, KEPT).len(), 1, "{size}");
-        assert!(memories(worker, "memfd:siloscan-copy").is_empty());
+        assert_eq!(memories(&worker, KEPT).len(), 1, "{size}");
+        assert!(memories(&worker, "memfd:siloscan-copy").is_empty());
     }
-    let grown = memories(worker, KEPT);
+    let grown = memories(&worker, KEPT);
     assert_ne!(grown, first, "it had 64 KiB");
     assert_eq!(
         answer(driver, &with(3 << 20)).verdict,
         WireVerdict::INFECTED
     );
-    assert_eq!(memories(worker, KEPT), grown, "and is the same since");
+    assert_eq!(memories(&worker, KEPT), grown, "and is the same since");
     assert_eq!(who(driver), worker, "nothing of this ended it");
     running.finish();
 }
@@ -108,8 +104,9 @@ fn a_worker_that_ends_while_a_file_is_copied_for_it_costs_nothing() {
     let driver = &running.driver;
     let worker = who(driver);
     let copied = ask_slowly(driver, b"!");
-    let ended = kill_process(Pid::from_raw(worker).expect("a number"), Signal::KILL);
-    ended.expect("it lived");
+    let number = number_of(&worker).and_then(|number| number.parse().ok());
+    let process = number.and_then(Pid::from_raw).expect("a number");
+    kill_process(process, Signal::KILL).expect("it lived");
     assert_eq!(driver.answer(copied).verdict, WireVerdict::INFECTED);
     let other = who(driver);
     assert_ne!(other, worker);
@@ -131,9 +128,9 @@ fn what_was_copied_for_an_old_worker_is_scanned_by_a_new_one_that_never_sees_tha
     );
     let new = who(driver);
     assert_ne!(new, old);
-    assert_eq!(answer.rule_name(), new.to_string());
+    assert_eq!(Some(answer.rule_name()), number_of(&new));
     // The inodes of what the new one keeps are its own; the old one's went with it.
-    assert_eq!(memories(new, KEPT).len(), 1);
-    driver.wait(|| (!fs::exists(format!("/proc/{old}")).unwrap_or(true)).then_some(()));
+    assert_eq!(memories(&new, KEPT).len(), 1);
+    driver.wait(|| (!old.exists()).then_some(()));
     running.finish();
 }

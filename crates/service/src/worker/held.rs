@@ -133,14 +133,17 @@ impl Placed {
         }
     }
 
-    /// Lets the worker go: the bytes move to memory of their own.
-    pub(crate) fn let_worker_go(&mut self) -> io::Result<()> {
+    /// Lets the worker go: the bytes move to memory of their own, where they are then.
+    pub(crate) fn let_worker_go(&mut self) -> io::Result<&FileCopy> {
         if matches!(self, Self::Kept(_)) {
             let size = self.bytes().len();
             let mut copy = FileCopy::new(size)?;
             copy.part(0, size)?.copy_from_slice(self.bytes());
             *self = Self::Own(copy);
         }
-        Ok(())
+        match self {
+            Self::Own(copy) => Ok(copy),
+            Self::Kept(_) => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 }

@@ -15,6 +15,7 @@ use super::leash::{End, Leash, Warden};
 use super::os::{self, FileCopy};
 use super::wire::{ANSWER_BYTES, Answer, KEEP, LOAD, Order, SCAN, Told};
 use crate::engine::{Digest, EngineError, Finding, Packed};
+use crate::memory::no_memory;
 use crate::metrics::WorkersStatus;
 use crate::stats::Stats;
 
@@ -164,12 +165,9 @@ impl Workers {
             return ending;
         }
         // Another worker is not to see what is left of older files in the memory of this one.
-        if let Err(cause) = copy.let_worker_go() {
-            let cause = format!("the system has no memory for a copy of the file: {cause}");
-            return Ending::Said(Err(EngineError::Unavailable(cause)));
-        }
-        let Placed::Own(copy) = copy else {
-            return Ending::NoWorker("its worker did not let go of the copy".to_owned());
+        let copy = match copy.let_worker_go() {
+            Ok(copy) => copy,
+            Err(cause) => return Ending::Said(Err(no_memory(&cause))),
         };
         loop {
             let leash = match self.shared.take(end, stats) {
@@ -181,7 +179,7 @@ impl Workers {
                 self.shared.put_back(&leash);
                 return Ending::NoWorker("a worker was free too late".to_owned());
             }
-            let order = (SCAN, copy.bytes().len() as u64, Some(&*copy));
+            let order = (SCAN, copy.bytes().len() as u64, Some(copy));
             if let Some((ending, lives)) = self.scan_by(&leash, order, end, stats) {
                 if lives {
                     self.shared.put_back(&leash);
@@ -195,10 +193,8 @@ impl Workers {
     /// The same by the worker that is held for it. Nothing where that has ended before.
     fn scan_held(&self, held: &mut Held, end: Instant, stats: &Stats) -> Option<Ending> {
         let (leash, kept) = held.worker()?;
-        if !leash.link.is_quiet() {
+        if !self.shared.may_be_asked(&leash, stats) {
             held.note_ended();
-            stats.workers_crashed.one();
-            self.shared.bury(&leash);
             return None;
         }
         let copy = Some(&kept.copy).filter(|_| kept.order() == KEEP);
@@ -328,15 +324,22 @@ impl Shared {
     /// An idle worker, if there is one.
     fn pop(&self, pool: &mut MutexGuard<'_, Pool>, stats: &Stats) -> Option<Arc<Leash>> {
         while let Some(leash) = pool.idle.pop() {
-            if leash.link.is_quiet() {
+            if MutexGuard::unlocked(pool, || self.may_be_asked(&leash, stats)) {
                 return Some(leash);
             }
-            // It ended while it had nothing to do, or has an answer ready that nobody asked for:
-            // the next file is not to pay for that.
-            stats.workers_crashed.one();
-            MutexGuard::unlocked(pool, || self.bury(&leash));
         }
         None
+    }
+
+    /// Whether a worker can be given an order. One that ended while it had nothing to do, or has an
+    /// answer ready that nobody asked for, is buried: the next file is not to pay for that.
+    fn may_be_asked(&self, leash: &Leash, stats: &Stats) -> bool {
+        let may = leash.link.is_quiet();
+        if !may {
+            stats.workers_crashed.one();
+            self.bury(leash);
+        }
+        may
     }
 
     /// The worker may be taken by the next file.

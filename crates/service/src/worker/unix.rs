@@ -17,7 +17,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use zerocopy::IntoBytes;
@@ -205,14 +205,12 @@ impl Link {
 
     /// Sends an order to scan, and the copy where the worker does not have it.
     pub(super) fn send(&self, order: &Order, copy: Option<&FileCopy>) -> io::Result<()> {
-        let Some(copy) = copy else {
-            let sent = send(&self.stream, order.as_bytes(), SendFlags::NOSIGNAL)?;
-            return (&self.stream).write_all(order.as_bytes().get(sent..).unwrap_or_default());
-        };
-        let files = [copy.memory.as_fd()];
+        let files = copy.map(|copy| [copy.memory.as_fd()]);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&files));
+        if let Some(files) = &files {
+            ancillary.push(SendAncillaryMessage::ScmRights(files));
+        }
         let parts = [IoSlice::new(order.as_bytes())];
         let sent = sendmsg(&self.stream, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
         // The descriptor went with the first byte; more than a part remains only where the worker
