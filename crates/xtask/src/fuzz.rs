@@ -217,7 +217,7 @@ impl Fuzzer {
     /// Lets the fuzzer look for each planted defect, from the committed inputs alone.
     pub fn planted(&mut self) -> Outcome<Vec<Planted>> {
         copy::need(&mut self.say)?;
-        let copy = Copy::new(&self.root)?;
+        let copy = Copy::at(&self.root, "target/fuzz/tree")?;
         let work = self.root.join("target/fuzz/planted");
         files::remove_folder(&work)?;
         let mut found = Vec::new();

@@ -1,6 +1,7 @@
 //! Debian packages: which are missing, and installing them where that is allowed.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::command;
@@ -95,6 +96,9 @@ pub fn need(say: &mut Say, why: &str, wanted: &[&str]) -> Outcome<()> {
 }
 
 fn install(say: &mut Say, names: &[&str]) -> Outcome<()> {
+    // Stages run beside each other, and apt-get does not.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let start = Instant::now();
     say.moving("packages", "updating the list of Debian's packages");
     // A stale list is better than none: the install below says what it could not find.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::coverage::Coverage;
+use super::coverage::{self, Coverage};
 use super::{Bench, Found, programs};
 use crate::command::{self, Ended};
 use crate::files;
@@ -111,8 +111,8 @@ pub fn tail(log: &Path) {
     }
 }
 
-/// `cargo test` as on any machine: no driver, no Windows target. Then the tests that need programs
-/// of Debian's.
+/// What `cargo test` runs on any machine: no driver, no Windows target; a program of tests for each
+/// processor at a time. Then the tests that need programs of Debian's.
 pub fn unit(bench: &mut Bench) -> Outcome<Found> {
     packages::need(
         &mut bench.say,
@@ -124,11 +124,16 @@ pub fn unit(bench: &mut Bench) -> Outcome<Found> {
         "the tests of scans at rest",
         packages::AT_REST,
     )?;
-    let mut test = host(bench, "test");
     // The feature adds the filter host's tests with drivers in C, whose compiler is there now.
-    test.args(["--workspace", "--locked", "--no-fail-fast"]);
-    test.args(["--features", "filterhost/clang"]);
-    let mut found = counted(bench, "unit", &mut test)?;
+    let all = ["--workspace", "--features", "filterhost/clang"];
+    let mut test = host(bench, "test");
+    let programs = programs::compiled(bench, test.args(all), "unit-build")?;
+    let mut found = programs::run(bench, "unit", programs, 1, |_| {})?;
+    let mut doc = host(bench, "test");
+    doc.args(all).args(["--locked", "--doc"]);
+    let documented = counted(bench, "unit-doc", &mut doc)?;
+    found.passed += documented.passed;
+    found.failed.extend(documented.failed);
     for (why, packages, tests) in [
         (
             "the service's test of ClamAV",
@@ -188,7 +193,13 @@ pub fn image(bench: &mut Bench) -> Outcome<Found> {
     let image = bench.built()?.image;
     let programs = programs::of_the_image(bench)?;
     let coverage = Coverage::begin(bench, &image)?;
-    let mut found = programs::run(bench, programs, &image, &coverage.marks)?;
+    let marks = &coverage.marks;
+    let with = |program: &mut Command| {
+        program.env("SILOSCAN_IMAGE", &image);
+        program.env(coverage::VARIABLE, marks);
+    };
+    let many = programs::FOR_EACH_PROCESSOR;
+    let mut found = programs::run(bench, "image", programs, many, with)?;
     coverage.end(&bench.root, &mut found)?;
     Ok(found)
 }

@@ -22,8 +22,13 @@ const WITHOUT: &[&str] = &["target", ".git"];
 impl Copy {
     /// Makes the copy equal to the tree; a file that is the same already is not touched.
     pub fn new(source: &Path) -> Outcome<Self> {
+        Self::at(source, "target/mutants/tree")
+    }
+
+    /// The same at another place below the tree, for what runs beside a user of the usual one.
+    pub fn at(source: &Path, place: &str) -> Outcome<Self> {
         let copy = Self {
-            root: source.join("target/mutants/tree"),
+            root: source.join(place),
             source: source.to_owned(),
         };
         copy.restore()?;

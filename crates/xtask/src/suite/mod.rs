@@ -1,5 +1,5 @@
-//! `cargo xtask test`: every check there is, one stage after the other, each with a time limit, a
-//! log and a line in the summary. A stage that fails does not keep the later ones from running.
+//! `cargo xtask test`: every check there is, stage by stage, each with a time limit, a log and a
+//! line in the summary. A stage that fails does not keep the later ones from running.
 
 pub mod cargo;
 pub mod copy;
@@ -27,8 +27,8 @@ use crate::say::{self, Say};
 use crate::tidy;
 use crate::trouble::{Outcome, Trouble};
 
-/// The stages, in the order in which they run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// The stages, in the order of the summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Stage {
     /// rustfmt finds nothing to change.
     Format,
@@ -63,6 +63,15 @@ pub enum Stage {
     /// Each deliberately broken driver makes its test fail.
     Mutants,
 }
+
+/// Stages that run in turn beside the others, from the first of them on: they wait for Wine, or for
+/// one compiler that builds one crate.
+const ASIDE: &[Stage] = &[Stage::Wine, Stage::Repro, Stage::LintDriver];
+/// Runs when all others have: it skips what they have shown, and builds where two of them build.
+const LAST: Stage = Stage::Mutants;
+
+/// A stage, what it found, and how long it took.
+type Row = (Stage, Found, Duration);
 
 /// What a stage found.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +135,18 @@ impl Bench {
         Ok(self.programs.insert(programs).clone())
     }
 
+    /// The same for stages that run beside this one's. It shows no steps: two would mix.
+    fn beside(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            logs: self.logs.clone(),
+            say: Say::new(true),
+            built: self.built.clone(),
+            programs: self.programs.clone(),
+            passed: Vec::new(),
+        }
+    }
+
     /// The log of a step.
     pub fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
@@ -149,28 +170,10 @@ pub fn run(root: &Path, only: &[Stage], skip: &[Stage]) -> Outcome<bool> {
     if let Some(scarce) = &scarce {
         eprintln!("warning: {scarce}");
     }
-    let mut rows = Vec::new();
-    for stage in Stage::value_variants() {
-        if skip.contains(stage) || (!only.is_empty() && !only.contains(stage)) {
-            continue;
-        }
-        let begun = Instant::now();
-        eprintln!("\n-- {}", name_of(*stage));
-        let found = perform(*stage, &mut bench).unwrap_or_else(|trouble| Found {
-            failed: vec![trouble.to_string()],
-            ..Found::default()
-        });
-        bench.say.clear();
-        for failure in &found.failed {
-            eprintln!("   FAILED {failure}");
-        }
-        let took = begun.elapsed();
-        eprintln!("   {} ({})", line_of(&found), say::time(took));
-        if found.failed.is_empty() {
-            bench.passed.push(*stage);
-        }
-        rows.push((*stage, found, took));
-    }
+    let mut wanted = Stage::value_variants().to_vec();
+    wanted.retain(|stage| !skip.contains(stage) && (only.is_empty() || only.contains(stage)));
+    let mut rows = perform_all(wanted, &mut bench);
+    rows.sort_by_key(|(stage, ..)| *stage);
     if rows.is_empty() {
         return Err(Trouble::new("no stage is left to run").next("see --only and --skip"));
     }
@@ -179,6 +182,57 @@ pub fn run(root: &Path, only: &[Stage], skip: &[Stage]) -> Outcome<bool> {
         eprintln!("note: {scarce}");
     }
     Ok(passed)
+}
+
+/// Runs stages: one after the other but for those that have a place beside.
+fn perform_all(mut stages: Vec<Stage>, bench: &mut Bench) -> Vec<Row> {
+    let last: Vec<Stage> = stages.extract_if(.., |stage| *stage == LAST).collect();
+    let begin = stages.iter().position(|stage| ASIDE.contains(stage));
+    let mut rest = stages.split_off(begin.unwrap_or(stages.len()));
+    let aside: Vec<Stage> = rest.extract_if(.., |stage| ASIDE.contains(stage)).collect();
+    let each = |stages: Vec<Stage>, bench: &mut Bench| -> Vec<Row> {
+        let row = |stage| perform_one(stage, bench);
+        stages.into_iter().map(row).collect()
+    };
+    let mut rows = each(stages, bench);
+    let mut beside = bench.beside();
+    std::thread::scope(|scope| {
+        let names = aside.clone();
+        let thread = scope.spawn(|| each(aside, &mut beside));
+        rows.extend(each(rest, bench));
+        rows.extend(thread.join().unwrap_or_else(|_| {
+            let panicked = || Found {
+                failed: vec!["it, or one that ran beside the others with it, panicked".to_owned()],
+                ..Found::default()
+            };
+            let names = names.into_iter();
+            names
+                .map(|stage| (stage, panicked(), Duration::ZERO))
+                .collect()
+        }));
+    });
+    rows.extend(each(last, bench));
+    rows
+}
+
+fn perform_one(stage: Stage, bench: &mut Bench) -> Row {
+    let begun = Instant::now();
+    let name = name_of(stage);
+    eprintln!("\n-- {name}");
+    let found = perform(stage, bench).unwrap_or_else(|trouble| Found {
+        failed: vec![trouble.to_string()],
+        ..Found::default()
+    });
+    bench.say.clear();
+    for failure in &found.failed {
+        eprintln!("   FAILED {name}: {failure}");
+    }
+    let took = begun.elapsed();
+    eprintln!("   {name}: {} ({})", line_of(&found), say::time(took));
+    if found.failed.is_empty() {
+        bench.passed.push(stage);
+    }
+    (stage, found, took)
 }
 
 fn perform(stage: Stage, bench: &mut Bench) -> Outcome<Found> {
@@ -221,7 +275,7 @@ fn line_of(found: &Found) -> String {
 }
 
 /// The table at the end, on standard output; its last line is for machines.
-fn summary(rows: &[(Stage, Found, Duration)], total: Duration) -> bool {
+fn summary(rows: &[Row], total: Duration) -> bool {
     println!(
         "\n{:<13}{:>9}{:>8}  {:>13}",
         "stage", "passed", "failed", "time"

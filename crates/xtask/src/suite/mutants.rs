@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::cargo::host;
 use super::copy::{self, Copy};
-use super::programs::{self, Feed, Program};
+use super::programs::{self, FOR_EACH_PROCESSOR, Feed, Program};
 use super::{Bench, Found, Stage};
 use crate::command::{self, Ended};
 use crate::files;
@@ -106,7 +106,7 @@ pub fn run(bench: &mut Bench) -> Outcome<Found> {
         });
         (job.patch, noticed)
     };
-    let results = programs::lanes(bench, "mutants", feed, work);
+    let results = programs::lanes(bench, "mutants", FOR_EACH_PROCESSOR, feed, work);
     copy.restore()?;
     let mut found = Found::default();
     for (patch, noticed) in results {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cargo::{COMPILE, Counts, host, names, tail};
-use super::{Bench, Found, coverage};
+use super::{Bench, Found};
 use crate::command::{self, Ended};
 use crate::files;
 use crate::trouble::{Outcome, Trouble};
@@ -20,14 +20,17 @@ use crate::trouble::{Outcome, Trouble};
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Those that take longest begin first, so that none of them is left alone at the end.
 const LONGEST: &[&str] = &["memory", "failure", "unload", "changes"];
-/// Programs that run at the same time, for each processor.
-const FOR_EACH_PROCESSOR: usize = 2;
+/// Programs that load the driver and run at the same time, for each processor.
+pub const FOR_EACH_PROCESSOR: usize = 2;
 
 /// A test program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The name of its file below `tests`, without the extension.
+    /// The name of its file below `tests`, without the extension; that of the crate where the tests
+    /// are its own.
     pub name: String,
+    /// Whether it is a file below `tests`.
+    apart: bool,
     /// What Cargo linked.
     pub path: PathBuf,
     /// The folder of its package.
@@ -55,7 +58,7 @@ pub fn of_the_image(bench: &mut Bench) -> Outcome<Vec<Program>> {
     }
     let mut programs = compiled(bench, &mut build, "image-build")?;
     // Another package's test may have the name of one of the root's.
-    programs.retain(|program| program.folder == bench.root);
+    programs.retain(|program| program.apart && program.folder == bench.root);
     programs.sort_by_key(|program| {
         let place = LONGEST.iter().position(|name| *name == program.name);
         place.unwrap_or(LONGEST.len())
@@ -92,32 +95,37 @@ pub fn compiled(bench: &mut Bench, build: &mut Command, log: &str) -> Outcome<Ve
 fn program(line: &str) -> Option<Program> {
     let message: Value = serde_json::from_str(line).ok()?;
     let target = message.get("target")?;
-    if target.get("kind")?.as_array()?.first()? != "test" {
+    if message.get("profile")?.get("test")? != true {
         return None;
     }
     let manifest = Path::new(message.get("manifest_path")?.as_str()?);
     Some(Program {
         name: target.get("name")?.as_str()?.to_owned(),
+        apart: target.get("kind")?.as_array()?.first()? == "test",
         path: message.get("executable")?.as_str()?.into(),
         folder: manifest.parent()?.to_owned(),
     })
 }
 
-/// Runs all tests of all programs against a driver; what of it is run goes into a file of marks.
+/// Runs all tests of all programs, several at a time: `of_a_processor` for each. What `with` adds
+/// to a program's command is for all of them.
 pub fn run(
     bench: &mut Bench,
+    name: &str,
     programs: Vec<Program>,
-    image: &Path,
-    marks: &Path,
+    of_a_processor: usize,
+    with: impl Fn(&mut Command) + Sync,
 ) -> Outcome<Found> {
-    let folder = bench.logs.join("image");
+    let folder = bench.logs.join(name);
     files::make_folder(&folder)?;
     let work = |program: Program, tell: &Sender<String>| {
-        let log = folder.join(format!("{}.log", program.name));
+        let package = program.folder.file_name().unwrap_or_default();
+        let package = package.to_string_lossy();
+        let apart = if program.apart { "" } else { "own-" };
+        let log = folder.join(format!("{package}-{apart}{}.log", program.name));
         let mut counts = Counts::default();
         let mut command = program.command();
-        command.env("SILOSCAN_IMAGE", image);
-        command.env(coverage::VARIABLE, marks);
+        with(&mut command);
         let ended = command::limited(&mut command, &log, LIMIT, |line| {
             counts.read(line);
             tell.send(format!("{} {line}", program.name)).ok();
@@ -128,7 +136,7 @@ pub fn run(
     let feed = |_: &mut Bench, feed: &mut Feed<Program>| {
         programs.into_iter().for_each(|program| feed.push(program));
     };
-    for (name, log, ended, counts) in lanes(bench, "image", feed, work) {
+    for (name, log, ended, counts) in lanes(bench, name, of_a_processor, feed, work) {
         let ended = ended?;
         if ended != Ended::Well {
             tail(&log);
@@ -153,10 +161,11 @@ impl<J> Feed<J> {
 }
 
 /// Does `work` for each job that `feed` hands in, several at a time and while it goes on handing
-/// in; shows what the work tells. Results come in the order of the jobs.
+/// in: `of_a_processor` for each. Shows what the work tells. Results come in the order of the jobs.
 pub fn lanes<J: Send, R: Send>(
     bench: &mut Bench,
     name: &str,
+    of_a_processor: usize,
     feed: impl FnOnce(&mut Bench, &mut Feed<J>),
     work: impl Fn(J, &Sender<String>) -> R + Sync,
 ) -> Vec<R> {
@@ -165,7 +174,7 @@ pub fn lanes<J: Send, R: Send>(
     let (waiting, done) = (Mutex::new(waiting), Mutex::new(Vec::new()));
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
-        for _ in 0..processors * FOR_EACH_PROCESSOR {
+        for _ in 0..processors * of_a_processor {
             let (tell, waiting, done, work) = (tell.clone(), &waiting, &done, &work);
             scope.spawn(move || {
                 loop {
@@ -200,15 +209,18 @@ mod tests {
     #[test]
     fn test_programs_are_found_in_cargos_messages() {
         let line = concat!(
-            r#"{"target":{"kind":["test"],"name":"ecp"},"executable":"/t/ecp-1","#,
+            r#"{"target":{"kind":["test"],"name":"ecp"},"profile":{"test":true},"#,
+            r#""executable":"/t/ecp-1","#,
             r#""manifest_path":"/tree/Cargo.toml"}"#
         );
         let found = program(line).unwrap();
         assert_eq!(found.name, "ecp");
         assert_eq!(found.path, Path::new("/t/ecp-1"));
         assert_eq!(found.folder, Path::new("/tree"));
-        let library = line.replace("\"test\"", "\"lib\"");
-        assert_eq!(program(&library), None);
+        assert!(found.apart);
+        let library = program(&line.replace("\"test\"]", "\"lib\"]"));
+        assert!(!library.unwrap().apart, "a crate's own tests");
+        assert_eq!(program(&line.replace("true", "false")), None, "no test");
         assert_eq!(program("   Compiling ecp"), None);
     }
 
@@ -228,7 +240,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(job % 3));
             job * 2
         };
-        let done = lanes(&mut bench, "test", feed, work);
+        let done = lanes(&mut bench, "test", 2, feed, work);
         assert_eq!(done, (0..40).map(|job| job * 2).collect::<Vec<_>>());
     }
 }
