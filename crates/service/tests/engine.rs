@@ -141,6 +141,11 @@ fn broken_rules_are_named_with_file_and_line_and_the_good_ones_are_used() {
         "unknown.yar",
         "\nrule Bad2 { condition: nothing_known }\n",
     );
+    write(
+        folder.path(),
+        "named.yar",
+        "rule N { condition: filename contains \"setup\" }\n",
+    );
     write(folder.path(), "include.yar", "include \"a.yar\"\n");
     write(
         folder.path(),
@@ -165,6 +170,7 @@ fn broken_rules_are_named_with_file_and_line_and_the_good_ones_are_used() {
     for place in [
         "syntax.yar:4: ",
         "unknown.yar:2: ",
+        "named.yar:1: unknown identifier `filename`: a verdict belongs to bytes",
         "include.yar:1: ",
         "half.yara:1: ",
     ] {
@@ -172,7 +178,7 @@ fn broken_rules_are_named_with_file_and_line_and_the_good_ones_are_used() {
         assert!(text.contains(path.to_str().unwrap()), "{place} in:\n{text}");
     }
     assert!(text.contains("latin1.yar:1: "), "{text}");
-    assert_eq!(loaded.problems.len(), 5, "{text}");
+    assert_eq!(loaded.problems.len(), 6, "{text}");
 
     let engine = &*loaded.engine;
     assert_eq!(infected(engine, b"needle").as_deref(), Some("Good"));

@@ -42,6 +42,10 @@ pub struct Compiled {
     pub broken: Vec<BrokenRules>,
 }
 
+/// What to do about rules that ask for a file's name.
+const NAMELESS: &str = "a verdict belongs to bytes, which have many names: leave this file out, or \
+                        the rules in it that ask for one";
+
 /// One compiled rule set.
 pub struct YaraEngine {
     rules: Rules,
@@ -119,6 +123,7 @@ fn add_one(compiler: &mut Compiler<'_>, source: &RuleSource) -> Result<(), Broke
         .map(|label| label.text())
         .filter(|text| !text.is_empty())
     {
+        _ if asks_for_the_name(error.title()) => format!("{}: {NAMELESS}", error.title()),
         Some(text) => format!("{}: {text}", error.title()),
         None => error.title().to_owned(),
     };
@@ -127,6 +132,14 @@ fn add_one(compiler: &mut Compiler<'_>, source: &RuleSource) -> Result<(), Broke
         line,
         cause,
     })
+}
+
+/// Whether a rule leans on a variable that other scanners define by a file's name.
+fn asks_for_the_name(title: &str) -> bool {
+    let variables = ["filename", "filepath", "extension", "filetype", "owner"];
+    variables
+        .iter()
+        .any(|name| title == format!("unknown identifier `{name}`"))
 }
 
 fn line_of(text: &[u8], offset: usize) -> usize {

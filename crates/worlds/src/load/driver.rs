@@ -47,6 +47,65 @@ struct State {
     answers: Vec<Answer>,
     broken: Vec<String>,
     next: u64,
+    stream: Option<Stream>,
+}
+
+/// Requests about one file that are asked as others are answered, by whoever answers: a thread of
+/// the driver's side would take its time from the service's.
+struct Stream {
+    file: Bytes,
+    deadline_ms: u32,
+    left: usize,
+    /// Half of these are answered before as many are asked anew.
+    under_way: usize,
+}
+
+impl State {
+    fn ask(&mut self, bytes: &Bytes, tag: u32, deadline_ms: u32) -> u64 {
+        self.next += 1;
+        let number = self.next;
+        let request = ScanRequest {
+            request: number,
+            section: number,
+            size: bytes.len() as u64,
+            key: None,
+            container: [7; 16],
+            process: 4321,
+            flags: ScanFlags(ScanFlags::OPEN),
+            deadline_ms,
+            list: 0,
+        };
+        let mut scan = Scan::new_zeroed();
+        scan.fill(&request, r"\Device\HarddiskVolume9\load.dll".encode_utf16());
+        self.sections.insert(number, Arc::clone(bytes));
+        let at = Instant::now();
+        self.waiting.insert(number, Asked { tag, at });
+        let delivery = Delivery {
+            message: number,
+            reply_capacity: size_of::<ScanReply>() as u32,
+        };
+        self.messages
+            .push_back((delivery, scan.as_bytes().to_vec()));
+        number
+    }
+
+    /// Asks what the stream has left, as far as it may. True if anything was asked.
+    fn ask_more(&mut self) -> bool {
+        let Some(stream) = &mut self.stream else {
+            return false;
+        };
+        let waiting = self.waiting.len();
+        if waiting > stream.under_way / 2 {
+            return false;
+        }
+        let many = stream.left.min(stream.under_way - waiting);
+        stream.left -= many;
+        let (file, deadline_ms) = (Arc::clone(&stream.file), stream.deadline_ms);
+        for _ in 0..many {
+            self.ask(&file, 0, deadline_ms);
+        }
+        many > 0
+    }
 }
 
 #[derive(Default)]
@@ -73,35 +132,28 @@ impl DriverSide {
 
     /// Asks for a scan that may take `deadline_ms`. The request's number.
     pub fn ask(&self, bytes: &Bytes, tag: u32, deadline_ms: u32) -> u64 {
-        let mut state = self.0.state.lock();
-        state.next += 1;
-        let number = state.next;
-        let request = ScanRequest {
-            request: number,
-            section: number,
-            size: bytes.len() as u64,
-            key: None,
-            container: [7; 16],
-            process: 4321,
-            flags: ScanFlags(ScanFlags::OPEN),
-            deadline_ms,
-            list: 0,
-        };
-        let mut scan = Scan::new_zeroed();
-        scan.fill(&request, r"\Device\HarddiskVolume9\load.dll".encode_utf16());
-        state.sections.insert(number, Arc::clone(bytes));
-        let at = Instant::now();
-        state.waiting.insert(number, Asked { tag, at });
-        let delivery = Delivery {
-            message: number,
-            reply_capacity: size_of::<ScanReply>() as u32,
-        };
-        state
-            .messages
-            .push_back((delivery, scan.as_bytes().to_vec()));
-        drop(state);
+        let number = self.0.state.lock().ask(bytes, tag, deadline_ms);
         self.0.message.notify_one();
         number
+    }
+
+    /// Asks `count` times about a file, `under_way` of them at one time, and waits until all are
+    /// answered. There is always a request for a thread that has nothing to do, and no thread
+    /// beside the service's works meanwhile.
+    pub fn ask_all(&self, file: &Bytes, count: usize, under_way: usize, deadline_ms: u32) {
+        let mut state = self.0.state.lock();
+        state.stream = Some(Stream {
+            file: Arc::clone(file),
+            deadline_ms,
+            left: count,
+            under_way,
+        });
+        state.ask_more();
+        self.0.message.notify_all();
+        while !state.waiting.is_empty() {
+            self.0.answered.wait(&mut state);
+        }
+        state.stream = None;
     }
 
     /// Nobody waits for this request any more.
@@ -248,8 +300,16 @@ impl Port for LoadPort {
                 state.broken.push(cause);
             }
         }
+        let more = state.ask_more();
+        // Whoever waits for the end of a stream is woken by that alone.
+        let told = state.stream.is_none() || state.waiting.is_empty();
         drop(state);
-        shared.answered.notify_all();
+        if more {
+            shared.message.notify_all();
+        }
+        if told {
+            shared.answered.notify_all();
+        }
         Ok(())
     }
 
