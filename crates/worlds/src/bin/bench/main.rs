@@ -7,6 +7,7 @@ mod fleet;
 mod hosts;
 mod open;
 mod parts;
+mod rules;
 mod service;
 
 use std::process::ExitCode;

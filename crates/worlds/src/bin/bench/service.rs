@@ -11,21 +11,19 @@ use parking_lot::Mutex;
 use siloscan_core::limits::FLIGHTS;
 use siloscan_core::wire::WireVerdict;
 use siloscan_service::engine::{Engine, EngineKind, Yara};
-use siloscan_service::rules;
+use siloscan_service::rules::{Loaded, load as load_rules};
 use siloscan_service::settings::Settings;
 use siloscan_service::worker::Workers;
 use siloscan_worlds::load::driver::Bytes;
 use siloscan_worlds::load::soak::{self, Plan};
 use siloscan_worlds::load::{Running, own_workers, process};
 
-use super::{load, middle, table};
+use super::{load, middle, rules, table};
 
 /// The service is to reach this part of what the engine reaches alone.
 const SHARE_MIN: f64 = 0.9;
 const SIZES: [usize; 4] = [4 << 10, 64 << 10, 1 << 20, 16 << 20];
 const THREADS: [usize; 3] = [1, 2, 4];
-/// Rules beside those that are built in, so that a scan is no idle walk over the bytes.
-const RULES: usize = 500;
 /// How long the engine alone is to take for a round, in seconds.
 const ROUND_S: f64 = 0.25;
 const DEADLINE_MS: u32 = 120_000;
@@ -45,7 +43,7 @@ pub struct Options {
     /// or has more memory for copies than it may.
     #[arg(long)]
     check: bool,
-    /// Measure with the rules of this folder, in place of the bench's own.
+    /// Measure with the rules of this folder, in place of the bench's own large set.
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
     /// Measure only files of this size, in KiB.
@@ -74,33 +72,19 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let holds = if options.soak {
         soak(options)?
     } else {
-        let own = rules_folder()?;
-        let rules = options.rules.as_deref().unwrap_or(own.path());
-        let fast = throughput(options, rules)?;
-        let flood = burst(rules, "a bare flood", BURST)?;
-        let bounded = burst(rules, "as many as the driver asks", FLIGHTS)?;
+        let no_rules = |cause: std::io::Error| format!("cannot write rules: {cause}");
+        let few = rules::few().map_err(no_rules)?;
+        let many = rules::many().map_err(no_rules)?;
+        let many = options.rules.as_deref().unwrap_or(many.path());
+        let fast = throughput(options, many)?;
+        // What is left where the engine has next to nothing to do: told, and not judged.
+        throughput(options, few.path())?;
+        let flood = burst(few.path(), "a bare flood", BURST)?;
+        let bounded = burst(few.path(), "as many as the driver asks", FLIGHTS)?;
         fast && flood && bounded
     };
     println!("{}", load());
     Ok(holds || (!options.check && !options.soak))
-}
-
-fn rules_folder() -> Result<tempfile::TempDir, String> {
-    let mut text = String::new();
-    for number in 0..RULES {
-        text.push_str(&format!(
-            "rule R{number} {{ strings: $a = \"marker {number} of the bench\" \
-             $b = {{ 4d 5a {:02x} {:02x} 90 00 }} condition: $a or $b }}\n",
-            number / 256 + 1,
-            number % 256
-        ));
-    }
-    let make = || {
-        let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("bench.yar"), &text)?;
-        Ok(folder)
-    };
-    make().map_err(|cause: std::io::Error| format!("cannot write rules: {cause}"))
 }
 
 /// A file that begins as a program does, is part text, part noise, and clean.
@@ -169,7 +153,7 @@ fn served(running: &Running, file: &Bytes, count: usize) -> Result<f64, String> 
 
 fn throughput(options: &Options, rules: &Path) -> Result<bool, String> {
     let rounds = if options.quick { 3 } else { 9 };
-    let rules::Loaded { engine, problems } = rules::load(Some(rules));
+    let Loaded { engine, problems } = load_rules(Some(rules));
     let (count, out) = (engine.rule_count(), problems.len());
     println!("\nScans a second: {count} rules ({out} files left out), {rounds} rounds in turn");
     let mut t = table(&[
