@@ -52,6 +52,13 @@ pub enum QuarantineError {
     /// The key file holds no key.
     #[error("{} holds no key; put it back from a copy, or move the folder away", .0.display())]
     KeyDamaged(PathBuf),
+    /// What was left unfinished belongs to another key.
+    #[error(
+        "{} was left unfinished and sealed with another key; put that key back for a start, or \
+         delete the file",
+        .0.display()
+    )]
+    OtherKey(PathBuf),
     /// Another service puts items in.
     #[error("another siloscand uses the quarantine {}; give each its own folder", .0.display())]
     InUse(PathBuf),

@@ -59,6 +59,8 @@ pub struct Quarantine {
     folder: Folder,
     key: Key,
     bounds: Bounds,
+    /// What an interrupted [`Quarantine::put`] left that could not be dealt with.
+    left: Vec<QuarantineError>,
     /// Held by the one that may put items in.
     _lock: Option<File>,
 }
@@ -105,46 +107,55 @@ impl Quarantine {
             None if folder.items()?.is_empty() => (Key::make(&folder)?, true),
             None => return Err(QuarantineError::KeyGone(folder.key_path())),
         };
-        let quarantine = Self {
+        let mut quarantine = Self {
             folder,
             key,
             bounds,
+            left: Vec::new(),
             _lock: Some(lock),
         };
         if !is_new {
-            quarantine.recover()?;
+            quarantine.left = quarantine.recover()?;
         }
         Ok(quarantine)
     }
 
-    /// Ends what an interrupted [`Quarantine::put`] began: an item that is whole gets its name.
-    fn recover(&self) -> Result<(), QuarantineError> {
-        for (path, id) in self.folder.leftovers()? {
-            if let Some(id) = id {
-                match self.unseal(id, &path, &mut io::sink(), &path) {
-                    Ok(_) if self.folder.has(id)? && self.verify(id).is_ok() => {}
-                    Ok(_) => {
-                        let item = self.folder.item_path(id);
-                        let named = self.folder.name(&path, &item);
-                        named
-                            .and_then(|()| self.folder.settle(id))
-                            .map_err(|cause| QuarantineError::io("write", &item, cause))?;
-                        continue;
-                    }
-                    // It may be whole for whoever has the key, or can read it another time.
-                    Err(
-                        QuarantineError::Io { .. }
-                        | QuarantineError::Damaged {
-                            damage: Damage::Key,
-                            ..
-                        },
-                    ) => continue,
-                    Err(_half) => {}
+    /// What an interrupted [`Quarantine::put`] left and [`Quarantine::keep`] could not deal with:
+    /// it stays where it is, and the next start tries again.
+    #[must_use]
+    pub fn left(&self) -> &[QuarantineError] {
+        &self.left
+    }
+
+    /// Ends what interrupted [`Quarantine::put`]s began, as far as it can: what it cannot is given.
+    fn recover(&self) -> Result<Vec<QuarantineError>, QuarantineError> {
+        let leftovers = self.folder.leftovers()?;
+        let ended = leftovers.iter().map(|(path, id)| self.end(path, *id));
+        Ok(ended.filter_map(Result::err).collect())
+    }
+
+    /// An item that is whole gets its name; what is half of one goes.
+    fn end(&self, path: &Path, id: Option<ItemId>) -> Result<(), QuarantineError> {
+        if let Some(id) = id {
+            match self.unseal(id, path, &mut io::sink(), path) {
+                Ok(_) if self.folder.has(id)? && self.verify(id).is_ok() => {}
+                Ok(_) => {
+                    let item = self.folder.item_path(id);
+                    let named = self.folder.name(path, &item);
+                    return named
+                        .and_then(|()| self.folder.settle(id))
+                        .map_err(|cause| QuarantineError::io("write", &item, cause));
                 }
+                // It may be whole for whoever has the key, or can read it another time.
+                Err(error @ QuarantineError::Io { .. }) => return Err(error),
+                Err(QuarantineError::Damaged {
+                    damage: Damage::Key,
+                    ..
+                }) => return Err(QuarantineError::OtherKey(path.to_owned())),
+                Err(_half) => {}
             }
-            fs::remove_file(&path).map_err(|cause| QuarantineError::io("delete", &path, cause))?;
         }
-        Ok(())
+        fs::remove_file(path).map_err(|cause| QuarantineError::io("delete", path, cause))
     }
 
     /// Opens a folder that is there, to list, restore and delete.
@@ -158,6 +169,7 @@ impl Quarantine {
             folder,
             key,
             bounds: Bounds::default(),
+            left: Vec::new(),
             _lock: None,
         })
     }

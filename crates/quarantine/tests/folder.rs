@@ -82,8 +82,41 @@ fn an_item_that_was_written_and_not_yet_named_is_an_item_again() {
     drop(keep(&other_folder).expect("ours"));
     let leftover = other_folder.join(leftover.file_name().expect("a name"));
     fs::write(&leftover, &whole).expect("writable");
-    assert!(ids(&keep(&other_folder).expect("ours")).is_empty());
+    let quarantine = keep(&other_folder).expect("ours");
+    assert!(ids(&quarantine).is_empty());
     assert!(leftover.exists());
+    let told = quarantine.left();
+    assert!(
+        matches!(told, [QuarantineError::OtherKey(path)] if *path == leftover),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_leftover_that_cannot_get_its_name_stays_and_is_told_and_stops_nobody() {
+    let (_root, folder) = place();
+    let quarantine = keep(&folder).expect("ours");
+    let id = quarantine.put(b"bytes", &origin()).expect("room").id();
+    assert!(quarantine.left().is_empty());
+    drop(quarantine);
+    let item = folder.join(format!("{id}.item"));
+    let leftover = folder.join(format!("0011223344556677-{id}.tmp"));
+    fs::rename(&item, &leftover).expect("ours");
+    // Somebody has put something of another kind in its place.
+    fs::create_dir(&item).expect("writable");
+    let half = folder.join("1122334455667788.tmp");
+    fs::write(&half, b"half of an item").expect("writable");
+    let quarantine = keep(&folder).expect("it keeps all the same");
+    assert!(leftover.exists() && !half.exists());
+    assert_eq!(quarantine.left().len(), 1, "{:?}", quarantine.left());
+    drop(quarantine);
+
+    fs::remove_dir(&item).expect("ours");
+    let quarantine = keep(&folder).expect("ours");
+    assert!(quarantine.left().is_empty());
+    quarantine
+        .verify(id)
+        .expect("the next start makes it an item");
 }
 
 #[test]

@@ -302,6 +302,9 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
         .map(|folder| Quarantine::keep(folder, Bounds::default()))
         .transpose()
         .map_err(|cause| cause.to_string())?;
+    for left in quarantine.iter().flat_map(Quarantine::left) {
+        tracing::warn!("of the quarantine: {left}");
+    }
     let begun = Instant::now();
     let bound = all.metrics.map(metrics::bind);
     let bound = match bound.transpose() {
