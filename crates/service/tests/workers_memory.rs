@@ -89,6 +89,8 @@ fn files_follow_each_other_in_it_and_none_sees_what_is_left_of_another() {
     }
     let grown = memories(&worker, KEPT);
     assert_ne!(grown, first, "it had 64 KiB");
+    let told = running.service.status(Duration::ZERO).workers;
+    assert_eq!(told.map(|told| told.kept_bytes), Some(4 << 20));
     assert_eq!(
         answer(driver, &with(3 << 20)).verdict,
         WireVerdict::INFECTED

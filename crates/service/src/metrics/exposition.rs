@@ -308,6 +308,11 @@ fn workers(text: &mut Text, status: &Status) {
                 "Worker processes that have nothing to do.",
                 workers.idle,
             ),
+            (
+                "siloscan_workers_kept_bytes",
+                "Memory that stays with workers for the copies of the next files.",
+                workers.kept_bytes,
+            ),
         ] {
             text.gauge(name, help, value);
         }

@@ -120,6 +120,8 @@ pub struct WorkersStatus {
     pub alive: u64,
     /// Those that have nothing to do.
     pub idle: u64,
+    /// Memory that stays with them for the copies of the next files, in bytes.
+    pub kept_bytes: u64,
     /// Why the last one could not be started, until one is.
     pub trouble: Option<String>,
 }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::leash::Leash;
 use super::os::FileCopy;
@@ -21,11 +22,33 @@ pub(super) struct Kept {
     pub(super) copy: FileCopy,
     /// The worker has it.
     known: bool,
+    _counted: Counted,
+}
+
+/// A part of what stays with the workers of a set, in bytes, for the figures.
+#[derive(Debug)]
+struct Counted {
+    all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Counted {
+    fn new(all: &Arc<AtomicU64>, bytes: usize) -> Self {
+        let (all, bytes) = (Arc::clone(all), bytes as u64);
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self { all, bytes }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Kept {
-    /// Room for a file of `size` bytes, in what was kept if it fits.
-    fn fit(kept: Option<Self>, size: usize) -> io::Result<Self> {
+    /// Room for a file of `size` bytes, in what was kept if it fits; counted among `all`.
+    fn fit(kept: Option<Self>, size: usize, all: &Arc<AtomicU64>) -> io::Result<Self> {
         if let Some(mut kept) = kept
             && kept.copy.begin(size)
         {
@@ -34,7 +57,11 @@ impl Kept {
         let room = size.next_power_of_two().max(KEPT_BYTES_MIN);
         let mut copy = FileCopy::kept(room)?;
         copy.begin(size);
-        Ok(Self { copy, known: false })
+        Ok(Self {
+            copy,
+            known: false,
+            _counted: Counted::new(all, room),
+        })
     }
 
     /// The order to scan what is in it.
@@ -61,7 +88,7 @@ impl Held {
     /// Holds `leash`, which is idle, for a file of `size` bytes. Nothing where the system has no
     /// memory.
     pub(super) fn new(shared: &Arc<Shared>, leash: Arc<Leash>, size: usize) -> Option<Self> {
-        let kept = Kept::fit(leash.kept.lock().take(), size).ok();
+        let kept = Kept::fit(leash.kept.lock().take(), size, &shared.kept_bytes).ok();
         let held = Self {
             shared: Arc::clone(shared),
             leash: Some(leash),

@@ -61,6 +61,8 @@ pub(super) struct Shared {
     warden: Warden,
     numbers: AtomicU64,
     killers: Killers,
+    /// Memory that stays with these workers, in bytes.
+    pub(super) kept_bytes: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -89,6 +91,7 @@ impl Workers {
             warden: Warden::default(),
             numbers: AtomicU64::new(0),
             killers: Killers::default(),
+            kept_bytes: Arc::default(),
         });
         let run = |name: &str, work: fn(&Shared)| {
             let shared = Arc::clone(&shared);
@@ -140,6 +143,7 @@ impl Workers {
             wanted: self.shared.settings.count as u64,
             alive: pool.alive as u64,
             idle: pool.idle.len() as u64,
+            kept_bytes: self.shared.kept_bytes.load(Ordering::Relaxed),
             trouble: pool.trouble.clone(),
         }
     }

@@ -339,6 +339,7 @@ mod tests {
                 wanted: 3,
                 alive: 3,
                 idle: 3,
+                kept_bytes: 0,
                 trouble: None,
             }),
             ..Status::default()
