@@ -147,6 +147,26 @@ fn said(m: &Machine, line: &str) -> usize {
     all.iter().filter(|said| said.trim() == line).count()
 }
 
+/// Unregistering waits for it, and looks at it afterwards.
+#[test]
+fn a_connection_that_is_refused_while_its_filter_unloads_leaves_nothing_to_close() {
+    let run = Machine::builder().scheduler(Mode::Seeded(1)).run(|m| {
+        let disk = Volume::mount_kind(m, FsKind::Ntfs);
+        let user = Process::create(m, "user.exe", &disk, None);
+        let image = support::driver("bridge", &[]);
+        let options = LoadOptions::new(image, "bridge").instance("one", "370999");
+        let driver = m.load_driver(&options).expect("the driver loads");
+        let caller = user.spawn("caller", |user| {
+            user.connect_port("\\BridgePort", b"slowly").err()
+        });
+        m.sched().sleep(Duration::from_millis(10));
+        driver.unload().expect("nothing is left");
+        assert_eq!(caller.join(), Some(STATUS_INVALID_PARAMETER));
+        user.exit();
+    });
+    run.unwrap_or_else(|report| panic!("{report}"));
+}
+
 #[test]
 fn another_process_uses_a_port_reads_a_section_and_dies() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,12 @@ static PFLT_PORT Server, Client;
 
 static NTSTATUS connect(PFLT_PORT client, PVOID cookie, PVOID context, ULONG size, PVOID *own)
 {
+    LARGE_INTEGER pause = { .QuadPart = -1000000 };
     (void)cookie;
+    if (size >= 1 && ((UCHAR *)context)[0] == 's') {
+        KeDelayExecutionThread(KernelMode, FALSE, &pause);
+        return STATUS_INVALID_PARAMETER;
+    }
     if (size < 5 || ((UCHAR *)context)[0] != 'h') return STATUS_INVALID_PARAMETER;
     Client = client;
     *own = NULL;

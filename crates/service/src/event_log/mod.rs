@@ -179,13 +179,18 @@ impl Brake {
         let mut left_out = Vec::new();
         if minute != self.minute {
             self.minute = minute;
-            let counts = std::mem::take(&mut self.counts).into_iter();
-            let too_many = counts.filter(|(_, count)| *count > A_MINUTE);
-            left_out.extend(too_many.map(|(id, count)| (id, count - A_MINUTE)));
+            left_out = self.left_out();
         }
         let count = self.counts.entry(id).or_default();
         *count = count.saturating_add(1);
         (left_out, *count <= A_MINUTE)
+    }
+
+    /// What was left out and not told yet, likewise: for the end, after which no entry comes.
+    pub fn left_out(&mut self) -> Vec<(u16, u32)> {
+        let counts = std::mem::take(&mut self.counts).into_iter();
+        let too_many = counts.filter(|(_, count)| *count > A_MINUTE);
+        too_many.map(|(id, count)| (id, count - A_MINUTE)).collect()
     }
 }
 
@@ -208,6 +213,11 @@ mod tests {
         assert_eq!(brake.admit(at(119), 21), (vec![], true), "another number");
         assert_eq!(brake.admit(at(120), 21), (vec![(20, 2)], true));
         assert_eq!(brake.admit(at(121), 20), (vec![], true));
+        for _ in 0..A_MINUTE + 2 {
+            brake.admit(at(122), 20);
+        }
+        assert_eq!(brake.left_out(), [(20, 3)], "the last ones");
+        assert_eq!(brake.left_out(), [], "once");
     }
 
     #[test]

@@ -68,6 +68,13 @@ impl EventLog {
     /// Writes an entry, if its like is not too frequent.
     fn tell(&self, entry: &Entry) {
         let (left_out, admitted) = self.brake.lock().admit(self.begun.elapsed(), entry.id);
+        self.tell_left_out(left_out);
+        if admitted {
+            self.write(entry);
+        }
+    }
+
+    fn tell_left_out(&self, left_out: Vec<(u16, u32)>) {
         for (id, count) in left_out {
             self.write(&Entry {
                 id: ID_LEFT_OUT,
@@ -78,9 +85,6 @@ impl EventLog {
                 ),
                 json: String::new(),
             });
-        }
-        if admitted {
-            self.write(entry);
         }
     }
 
@@ -122,6 +126,8 @@ impl Mirror for std::sync::Arc<EventLog> {
 
 impl Drop for EventLog {
     fn drop(&mut self) {
+        let left_out = self.brake.lock().left_out();
+        self.tell_left_out(left_out);
         // SAFETY: it is open, and nobody uses it any more.
         unsafe { DeregisterEventSource(self.handle) };
     }

@@ -61,6 +61,13 @@ impl Connection {
         self.pipe.lock().closed
     }
 
+    /// True where the driver accepted the connection and has not closed its end: one that was
+    /// refused never had that.
+    pub(super) fn owes_close(&self) -> bool {
+        let pipe = self.pipe.lock();
+        !pipe.closed && !pipe.refused
+    }
+
     /// True once the disconnect callback has returned, or is never called.
     pub(super) fn has_returned(&self) -> bool {
         self.pipe.lock().returned
@@ -74,14 +81,17 @@ impl Connection {
     }
 
     /// The connect callback refused: there is no disconnect callback.
-    fn refused(&self) {
+    fn refused(&self, m: &Arc<Machine>) {
         let mut pipe = self.pipe.lock();
         pipe.connecting = false;
+        pipe.refused = true;
         pipe.disconnected = true;
         pipe.told = true;
         pipe.returned = true;
         drop(pipe);
         self.server.state.lock().connections -= 1;
+        // An end of the filter's connections may wait for this one.
+        m.sched().notify();
     }
 
     /// The connect callback accepted. Where the filter ended its connections meanwhile, this one
@@ -171,7 +181,7 @@ pub fn connect(m: &Arc<Machine>, name: &str, context: &[u8]) -> Result<Arc<Conne
         &mut cookie,
     );
     if !status.is_success() {
-        connection.refused();
+        connection.refused(m);
         ports.clients.lock().remove(&connection.id);
         return Err(status);
     }

@@ -67,6 +67,8 @@ struct MessageState {
 struct Pipe {
     /// The connect callback has not returned yet: there is nothing to disconnect.
     connecting: bool,
+    /// It has refused.
+    refused: bool,
     /// The driver has closed its end.
     closed: bool,
     /// The process has closed its end.
@@ -139,7 +141,7 @@ pub(crate) fn filter_gone(m: &Arc<Machine>, filter: &Filter) {
             .sched()
             .wait_until("a disconnect callback", None, returned);
         debug_assert!(waited.is_ok(), "a wait without deadline cannot time out");
-        if !connection.is_closed() {
+        if connection.owes_close() {
             let detail = format!(
                 "the disconnect callback of {} did not call FltCloseClientPort",
                 connection.server().name
