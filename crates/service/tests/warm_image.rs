@@ -1,7 +1,6 @@
 //! The command `siloscan warm IMAGE` as a user runs it: what it says, and how it ends.
 #![cfg(unix)]
 
-#[expect(dead_code, reason = "what this test needs of it is a part")]
 mod docker_store;
 #[expect(dead_code, reason = "what this test needs of it is a part")]
 mod shell;
@@ -179,7 +178,7 @@ fn dockers_folder_is_named_on_the_line_or_in_the_configuration() {
     refused(
         &docker,
         &asked,
-        &["has no image app", "nor is there a folder"],
+        &["has no image app", "no folder is named app, and"],
     );
     docker.write("own.toml", "[runtime]\ndocker = 5\n");
     refused(

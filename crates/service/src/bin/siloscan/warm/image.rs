@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use siloscan_configuration::Configuration;
 use siloscan_service::runtime::Store;
-use siloscan_service::runtime::images::{Image, ImageError};
+use siloscan_service::runtime::images::Image;
 use siloscan_service::runtime::layers::containerd_snapshots;
 use siloscan_service::runtime::reference::Reference;
 use siloscan_service::warm::{HostTree, Tally, Warmed, warm_all};
@@ -25,7 +25,7 @@ const USUAL: [Option<&str>; 2] = [
 #[cfg(not(windows))]
 const USUAL: [Option<&str>; 2] = [None, None];
 /// Where a Docker that runs a containerd of its own keeps that one's data, below its own.
-const WITHIN_DOCKER: &str = "containerd/daemon";
+const WITHIN_DOCKER: [&str; 2] = ["containerd", "daemon"];
 
 /// Where images are.
 #[derive(Args)]
@@ -131,13 +131,15 @@ impl Stores {
             ));
         };
         Store::new(docker).image(asked).map_err(|cause| {
-            let hint = cause.is_elsewhere().then(|| roots.hint()).flatten();
-            let folder = match (&cause, Reference::is_digest(&asked.to_string())) {
-                (ImageError::Unknown { .. }, false) => ", nor is there a folder of that name",
-                _ => "",
+            if !cause.is_elsewhere() {
+                return cause.to_string();
+            }
+            let folder = match Reference::is_digest(&asked.to_string()) {
+                true => String::new(),
+                false => format!("no folder is named {asked}, and "),
             };
-            let hint = hint.map(|hint| format!("\n{hint}")).unwrap_or_default();
-            format!("{cause}{folder}{hint}")
+            let hint = roots.hint().map(|hint| format!("\n{hint}"));
+            format!("{folder}{cause}{}", hint.unwrap_or_default())
         })
     }
 
@@ -159,7 +161,8 @@ impl Stores {
 impl Roots {
     /// What to do about an image that containerd may have.
     fn hint(&self) -> Option<String> {
-        let within = self.docker.as_ref().map(|root| root.join(WITHIN_DOCKER));
+        let within = WITHIN_DOCKER.iter().collect::<PathBuf>();
+        let within = self.docker.as_ref().map(|root| root.join(within));
         let roots = self.containerd.iter().chain(&within);
         let snapshots = roots.filter_map(|root| containerd_snapshots(root)).next()?;
         Some(format!(
