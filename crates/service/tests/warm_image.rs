@@ -51,7 +51,7 @@ fn all_layers_of_an_image_are_warmed_and_told_in_one_summary() {
     let (docker, id) = Docker::with(&["a", "b", "c"]);
     docker.image(&["d"]);
     docker.call(&[("app:1", &id)]);
-    let expected = format!("image {id}, 3 layers\n6 warm, 0 infected, 0 went away, 0 failed\n");
+    let expected = format!("image {id}, layers: 3\n6 warm, 0 infected, 0 went away, 0 failed\n");
     for image in ["app:1", id.as_str(), &digits(&id)[..12]] {
         assert_eq!(warm(&docker, &[image], 0).0, expected);
     }

@@ -84,7 +84,7 @@ pub fn run(
         say_json(&document(&image, &by_folder, &whole));
         return ExitCode::from(whole.exit_code());
     }
-    println!("image {}, {} layers", image.id, image.layers.len());
+    println!("image {}, layers: {}", image.id, image.layers.len());
     super::tell(&whole)
 }
 
