@@ -16,7 +16,7 @@ use siloscan_service::proactive::helper::{Helper, Runner, Start, Word};
 use siloscan_service::proactive::keeper::Keeper;
 use siloscan_service::proactive::layers::Sources;
 use siloscan_service::proactive::plan::Rates;
-use siloscan_service::warm::paced::all_files;
+use siloscan_service::warm::all_files;
 use siloscan_service::warm::{SimulatedTree, Tally, Tree};
 use siloscan_worlds::everywhere::everywhere;
 use siloscan_worlds::marked::{MARKER, Marked};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use filterhost::user::{Process, cache};
 use filterhost::wcifs::{EcpVariant, Layer};
 use siloscan_core::reason::{AllowReason, Event, LookupReason};
-use siloscan_service::warm::{SimulatedTree, Tally, warm};
+use siloscan_service::warm::{SimulatedTree, Tally, Warmed, warm, warm_all};
 use siloscan_worlds::everywhere::everywhere;
 use siloscan_worlds::marked::{MARKER, Marked};
 use siloscan_worlds::scene::{INFECTED, OTHER, TOOL, containers, layer, options};
@@ -114,6 +114,44 @@ fn warming_tells_what_was_found_and_replaces_what_was_wrong() {
         // And rules that find it again.
         world.use_engine(Marked::new(3).finding().engine());
         assert_eq!(helper.run(|p| p.read_file(TOOL)), Err(INFECTED));
+    });
+}
+
+#[test]
+fn the_layers_of_an_image_are_warmed_together_and_each_tells_its_own() {
+    let finding = WorldOptions {
+        engine: Some(Marked::new(1).finding().engine()),
+        ..options()
+    };
+    everywhere(&finding, |world| {
+        let layer = layer(world);
+        kept(world, 2);
+        let helper = helper(world, &layer);
+        helper.run(|p| {
+            p.create_directory(r"C:\above").expect("the host may");
+            p.write_file(r"C:\above\bad.exe", MARKER)
+                .expect("the host may");
+        });
+        world.use_engine(Marked::new(2).finding().engine());
+        let (warmed, told) = helper.run(|p| {
+            let folders = [r"C:\app", r"C:\above"].map(str::to_owned);
+            let mut told = Vec::new();
+            let tree = SimulatedTree(p);
+            let warmed = warm_all(&tree, &folders, |done, all| told.push((done, all)));
+            (warmed.expect("both are there"), told)
+        });
+        let clean = Tally {
+            warm: 2,
+            ..Tally::default()
+        };
+        let infected = Tally {
+            infected: vec![r"C:\above\bad.exe".to_owned()],
+            ..Tally::default()
+        };
+        let expected = [(2, clean), (1, infected)].map(|(files, tally)| Warmed { files, tally });
+        assert_eq!(warmed, expected);
+        assert_eq!(told, [(0, 3), (1, 3), (2, 3), (3, 3)]);
+        starts_without_a_scan(world, &layer);
     });
 }
 

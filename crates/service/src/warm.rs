@@ -1,5 +1,5 @@
-//! Warming: every file of a folder is opened once, so that the driver scans it and the first
-//! container that starts from it hits the verdict.
+//! Warming: every file of a folder, or of several, is opened once, so that the driver scans it and
+//! the first container that starts from it hits the verdict.
 //!
 //! It runs in a process of its own, which the driver does not exempt: what earns the verdict is
 //! an ordinary open. Everything is shared and nothing is held: whoever wants to rename or delete
@@ -68,6 +68,14 @@ impl Tally {
         }
     }
 
+    /// What came of this is in that, too.
+    pub fn add(&mut self, more: Self) {
+        self.warm += more.warm;
+        self.gone += more.gone;
+        self.infected.extend(more.infected);
+        self.failed.extend(more.failed);
+    }
+
     fn note<T: Tree>(&mut self, tree: &T, place: &T::Place, trouble: Trouble) {
         match trouble {
             Trouble::Infected => self.infected.push(tree.show(place)),
@@ -113,6 +121,15 @@ pub enum WarmError {
     Empty(String),
 }
 
+/// What came of one folder of several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Warmed {
+    /// The files that were found in it.
+    pub files: u64,
+    /// What came of them.
+    pub tally: Tally,
+}
+
 /// Warms `folder` and all below it. `progress` is told how many of how many files are done, once
 /// before the first.
 ///
@@ -121,23 +138,61 @@ pub enum WarmError {
 pub fn warm<T: Tree>(
     tree: &T,
     folder: &T::Place,
-    mut progress: impl FnMut(usize, usize),
+    progress: impl FnMut(usize, usize),
 ) -> Result<Tally, WarmError> {
-    let mut tally = Tally::default();
-    let files = find(tree, folder, &mut tally)?;
-    progress(0, files.len());
-    for (done, file) in files.iter().enumerate() {
-        match tree.open(file) {
-            Ok(()) => tally.warm += 1,
-            Err(trouble) => tally.note(tree, file, trouble),
-        }
-        progress(done + 1, files.len());
+    let warmed = warm_all(tree, std::slice::from_ref(folder), progress)?;
+    let mut whole = Tally::default();
+    let files: u64 = warmed.iter().map(|it| it.files).sum();
+    warmed.into_iter().for_each(|it| whole.add(it.tally));
+    if files == 0 && whole.failed.is_empty() {
+        return Err(WarmError::Empty(tree.show(folder)));
     }
-    Ok(tally)
+    Ok(whole)
 }
 
-/// All files below a folder.
-fn find<T: Tree>(tree: &T, root: &T::Place, tally: &mut Tally) -> Result<Vec<T::Place>, WarmError> {
+/// Warms folders one after the other, each with all below it. No file is opened before all are
+/// known. `progress` is told of the files of all folders together.
+///
+/// # Errors
+/// One of the folders cannot be read.
+pub fn warm_all<T: Tree>(
+    tree: &T,
+    folders: &[T::Place],
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<Warmed>, WarmError> {
+    let mut found = Vec::with_capacity(folders.len());
+    for folder in folders {
+        let mut tally = Tally::default();
+        let files = all_files(tree, folder, &mut tally)?;
+        found.push((files, tally));
+    }
+    let all = found.iter().map(|(files, _)| files.len()).sum();
+    let mut done = 0;
+    progress(done, all);
+    let warmed = found.into_iter().map(|(files, mut tally)| {
+        for file in &files {
+            match tree.open(file) {
+                Ok(()) => tally.warm += 1,
+                Err(trouble) => tally.note(tree, file, trouble),
+            }
+            done += 1;
+            progress(done, all);
+        }
+        let files = files.len() as u64;
+        Warmed { files, tally }
+    });
+    Ok(warmed.collect())
+}
+
+/// All files below a folder. There may be none: a layer can consist of folders alone.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn all_files<T: Tree>(
+    tree: &T,
+    root: &T::Place,
+    tally: &mut Tally,
+) -> Result<Vec<T::Place>, WarmError> {
     let unreadable = |trouble| WarmError::Unreadable {
         folder: tree.show(root),
         cause: match trouble {
@@ -158,9 +213,6 @@ fn find<T: Tree>(tree: &T, root: &T::Place, tally: &mut Tally) -> Result<Vec<T::
             Ok(inside) => open.extend(inside.into_iter().rev()),
             Err(trouble) => tally.note(tree, &entry.place, trouble),
         }
-    }
-    if files.is_empty() && tally.failed.is_empty() {
-        return Err(WarmError::Empty(tree.show(root)));
     }
     Ok(files)
 }

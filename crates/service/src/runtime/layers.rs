@@ -12,7 +12,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{LAYERS_MAX, StoreError, is_id, json};
+use super::{LAYERS_MAX, StoreError, is_id, json, plain};
 
 /// Folders of one store at most.
 const FOLDERS_MAX: usize = 16_384;
@@ -20,7 +20,7 @@ const FOLDERS_MAX: usize = 16_384;
 const CONTAINER_HEAT: u64 = 1_000;
 const LAYER_HEAT: u64 = 1;
 /// The folder of a layer that has the package files.
-const FILES: &str = "Files";
+pub(super) const FILES: &str = "Files";
 const CHAIN: &str = "layerchain.json";
 
 /// A layer's package files.
@@ -54,9 +54,7 @@ pub fn of_docker(root: &Path) -> Layers {
         let below: Vec<String> = match json::read(&store, &parts) {
             Ok(below) => below.unwrap_or_default(),
             // A base layer has none.
-            Err(StoreError::Unreadable { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
-                continue;
-            }
+            Err(cause) if cause.is_absent() => continue,
             Err(damaged) => {
                 found.damaged.push(damaged);
                 continue;
@@ -92,14 +90,25 @@ pub fn of_docker(root: &Path) -> Layers {
 /// what depends on which is not known.
 #[must_use]
 pub fn of_containerd(root: &Path) -> Layers {
-    let store = root.join("io.containerd.snapshotter.v1.windows");
-    let store = store.join("snapshots");
+    let store = snapshots(root);
     let number = |name: &str| name.parse::<u32>().ok();
     let (mut found, names) = folders(&store, |name| number(name).is_some());
     // Fewer than a container's space counts, so that what Docker knows to be in use goes first.
     let heat = |name: &str| u64::from(number(name).unwrap_or_default()).min(CONTAINER_HEAT - 1);
     found.keep(&store, &names, heat);
     found
+}
+
+/// The folder of containerd's layers, if there is one in its data folder `root`.
+#[must_use]
+pub fn containerd_snapshots(root: &Path) -> Option<PathBuf> {
+    let store = snapshots(root);
+    matches!(is_folder(&store), Ok(true)).then_some(store)
+}
+
+fn snapshots(root: &Path) -> PathBuf {
+    root.join("io.containerd.snapshotter.v1.windows")
+        .join("snapshots")
 }
 
 impl Layers {
@@ -125,7 +134,7 @@ fn folders(store: &Path, named: impl Fn(&str) -> bool) -> (Layers, BTreeMap<Stri
     let entries = match fs::read_dir(store) {
         Ok(entries) => entries,
         Err(cause) => {
-            found.missing.push(json::unreadable(store, cause));
+            found.missing.push(plain::unreadable(store, cause));
             return (found, names);
         }
     };
@@ -133,7 +142,7 @@ fn folders(store: &Path, named: impl Fn(&str) -> bool) -> (Layers, BTreeMap<Stri
         let entry = match entry {
             Ok(entry) => entry,
             Err(cause) => {
-                found.missing.push(json::unreadable(store, cause));
+                found.missing.push(plain::unreadable(store, cause));
                 break;
             }
         };
@@ -167,6 +176,6 @@ fn is_folder(path: &Path) -> Result<bool, StoreError> {
             path: path.to_owned(),
         }),
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(false),
-        Err(cause) => Err(json::unreadable(path, cause)),
+        Err(cause) => Err(plain::unreadable(path, cause)),
     }
 }

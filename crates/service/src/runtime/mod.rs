@@ -1,6 +1,7 @@
 //! What the container runtime on this host knows: which image a container was started from, and
 //! which folders its layers are. Read from Docker's own store (the storage driver `windowsfilter`),
 //! by its documented files and nothing else; of containerd's store only the folders of its layers.
+//! Which images there are, and the folders of their layers: [`images`].
 //!
 //! The driver knows a container by the GUID that the host compute service gave it, Docker by 64
 //! hexadecimal digits. The host compute service knows both: on Windows it is asked, elsewhere a
@@ -9,8 +10,11 @@
 //! Nothing here is believed that cannot be read whole: files are bounded, links below the store's
 //! folder are not followed, and what is damaged is an error with the file's name.
 
+pub mod images;
 mod json;
 pub mod layers;
+mod plain;
+pub mod reference;
 #[cfg(windows)]
 mod windows;
 
@@ -22,6 +26,7 @@ use serde::Deserialize;
 use siloscan_core::exclusion::ContainerId;
 
 use crate::job::guid_of;
+use images::Name;
 
 /// The listing of the host compute service, in the store's folder, where there is no such service.
 pub const LISTING_FILE: &str = "compute-systems.json";
@@ -30,10 +35,12 @@ pub const LISTING_FILE: &str = "compute-systems.json";
 const CONTAINERS_MAX: usize = 16_384;
 /// Layers of one container at most; Docker itself stops at 127.
 const LAYERS_MAX: usize = 256;
+/// Where Docker keeps the names of images.
+const NAMES: [&str; 3] = ["image", "windowsfilter", "repositories.json"];
 /// Digits of a container's or a layer's id.
 const ID_DIGITS: usize = 64;
 
-/// The digest of an image, or of the manifest that it was pulled by.
+/// The digest of an image, of the manifest that it was pulled by, or of a layer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageDigest([u8; 32]);
 
@@ -41,7 +48,14 @@ impl ImageDigest {
     /// The digest of `sha256:` and 64 hexadecimal digits; nothing for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix("sha256:").filter(|text| is_id(text))?;
+        Self::of_digits(text.strip_prefix("sha256:")?)
+    }
+
+    /// The digest of 64 hexadecimal digits; nothing for any other text.
+    fn of_digits(digits: &str) -> Option<Self> {
+        if !is_id(digits) {
+            return None;
+        }
         let mut digest = [0; 32];
         for (byte, at) in digest.iter_mut().zip((0..ID_DIGITS).step_by(2)) {
             *byte = u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()?;
@@ -56,12 +70,16 @@ impl ImageDigest {
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Its 64 hexadecimal digits, the name of a file or folder in Docker's store.
+    fn digits(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl fmt::Display for ImageDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "sha256:{}", self.digits())
     }
 }
 
@@ -119,6 +137,17 @@ pub enum StoreError {
     /// The host compute service cannot be asked.
     #[error("the host compute service does not list its containers: {0}")]
     Listing(String),
+}
+
+impl StoreError {
+    /// It is only that there is no such file or folder.
+    fn is_absent(&self) -> bool {
+        let kind = match self {
+            Self::Unreadable { cause, .. } => cause.kind(),
+            _ => return false,
+        };
+        kind == io::ErrorKind::NotFound
+    }
 }
 
 /// Docker's store.
@@ -251,30 +280,28 @@ impl Store {
     /// # Errors
     /// The file is there and cannot be read, or is damaged.
     pub fn manifests(&self) -> Result<BTreeMap<ImageDigest, ImageDigest>, StoreError> {
-        let parts = ["image", "windowsfilter", "repositories.json"];
-        let found: Result<Option<Repositories>, StoreError> = json::read(&self.root, &parts);
-        let found = match found {
-            Err(StoreError::Unreadable { cause, .. })
-                if cause.kind() == io::ErrorKind::NotFound =>
-            {
-                None
-            }
+        let names = self.names()?.into_iter();
+        Ok(names
+            .filter_map(|name| Some((name.manifest()?, name.image()?)))
+            .collect())
+    }
+
+    /// The names of images; none where Docker keeps no file of them.
+    fn names(&self) -> Result<Vec<Name>, StoreError> {
+        let found: Option<Repositories> = match json::read(&self.root, &NAMES) {
+            Err(cause) if cause.is_absent() => None,
             found => found?,
         };
-        let mut manifests = BTreeMap::new();
-        for names in found
-            .into_iter()
-            .flat_map(|found| found.repositories.into_values())
-        {
-            for (name, image) in names {
-                let manifest = name.split_once('@').map(|(_, digest)| digest);
-                let manifest = manifest.and_then(ImageDigest::parse);
-                if let (Some(manifest), Some(image)) = (manifest, ImageDigest::parse(&image)) {
-                    manifests.insert(manifest, image);
-                }
-            }
-        }
-        Ok(manifests)
+        let repositories = found.into_iter().flat_map(|found| found.repositories);
+        Ok(repositories
+            .flat_map(|(repository, names)| {
+                names.into_iter().map(move |(whole, image)| Name {
+                    repository: repository.clone(),
+                    whole,
+                    image,
+                })
+            })
+            .collect())
     }
 
     /// The folder of the layer of this id; nothing for what no layer's id is.

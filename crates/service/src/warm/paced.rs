@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostTree, Tally, Tree, Trouble, WarmError};
+use super::{HostTree, Tally, Tree, Trouble, all_files};
 
 /// What the opening process says, one JSON object a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,19 +184,4 @@ fn say(output: &mut dyn Write, word: &Word) -> io::Result<()> {
     line.push(b'\n');
     output.write_all(&line)?;
     output.flush()
-}
-
-/// The files below a folder. There may be none: a layer can consist of folders alone.
-///
-/// # Errors
-/// The folder cannot be read.
-pub fn all_files<T: Tree>(
-    tree: &T,
-    folder: &T::Place,
-    tally: &mut Tally,
-) -> Result<Vec<T::Place>, WarmError> {
-    match super::find(tree, folder, tally) {
-        Err(WarmError::Empty(_)) => Ok(Vec::new()),
-        found => found,
-    }
 }

@@ -1,23 +1,27 @@
-//! `siloscan warm`: every file below a folder is opened once.
+//! `siloscan warm`: every file below a folder, or in the layers of an image, is opened once.
+
+mod image;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 use siloscan_quarantine::printable;
 use siloscan_service::warm::paced::{Start, paced};
 use siloscan_service::warm::{HostTree, Tally, step_back, warm};
 
-use crate::tell::say_json;
+use crate::tell::{failed, say_json};
 
-/// Which folder.
+/// Which folder or image.
 #[derive(Args)]
 pub struct Options {
-    /// The folder of a layer, or any folder above
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
+    /// The folder of a layer, or any folder above; or an image of Docker's: NAME, NAME:TAG,
+    /// NAME@DIGEST, its digest or its manifest's (sha256:...), or the first 12 or more digits of
+    /// its id. A folder that is there goes before an image; what begins with "sha256:" is none
+    #[arg(value_name = "DIR|IMAGE")]
+    what: PathBuf,
 
     /// Shows no progress
     #[arg(long)]
@@ -26,6 +30,9 @@ pub struct Options {
     /// Prints what came of it as JSON
     #[arg(long, conflicts_with = "paced")]
     json: bool,
+
+    #[command(flatten)]
+    stores: image::Stores,
 
     #[command(flatten)]
     paced: Paced,
@@ -48,37 +55,48 @@ struct Paced {
     pass_over: u32,
 }
 
-/// Warms the folder and tells how it went.
+/// Warms the folder or the image and tells how it went.
 pub fn run(options: Options) -> ExitCode {
     if options.paced.paced {
-        return run_paced(&options.folder, options.paced);
+        return run_paced(&options.what, options.paced);
     }
     let bar = if options.quiet {
         ProgressBar::hidden()
     } else {
         ProgressBar::new(0).with_style(style())
     };
-    let warmed = warm(&HostTree, &options.folder, |done, all| {
+    let progress = |done: usize, all: usize| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    match warmed {
-        Ok(tally) if options.json => {
-            say_json(&json!({
-                "warm": tally.warm, "gone": tally.gone, "infected": tally.infected,
-                "failed": tally.failed.iter().map(|(place, cause)| {
-                    json!({ "path": place, "cause": cause })
-                }).collect::<Vec<_>>(),
-            }));
+        if done == all {
+            bar.finish_and_clear();
+        }
+    };
+    match image::meant(&options.what) {
+        Ok(Some(image)) => image::run(&image, &options.stores, progress, options.json),
+        Ok(None) => run_folder(&options.what, progress, options.json),
+        Err(cause) => failed(&cause),
+    }
+}
+
+fn run_folder(folder: &PathBuf, progress: impl FnMut(usize, usize), as_json: bool) -> ExitCode {
+    match warm(&HostTree, folder, progress) {
+        Ok(tally) if as_json => {
+            say_json(&document(&tally));
             ExitCode::from(tally.exit_code())
         }
         Ok(tally) => tell(&tally),
-        Err(cause) => {
-            eprintln!("siloscan: {cause}");
-            ExitCode::from(2)
-        }
+        Err(cause) => failed(&cause.to_string()),
     }
+}
+
+fn document(tally: &Tally) -> Value {
+    json!({
+        "warm": tally.warm, "gone": tally.gone, "infected": tally.infected,
+        "failed": tally.failed.iter().map(|(place, cause)| {
+            json!({ "path": place, "cause": cause })
+        }).collect::<Vec<_>>(),
+    })
 }
 
 fn run_paced(folder: &Path, asked: Paced) -> ExitCode {
