@@ -14,7 +14,7 @@ use siloscan_service::runtime::reference::Reference;
 use siloscan_service::warm::{HostTree, Tally, Warmed, warm_all};
 
 use crate::place::{self, Config};
-use crate::tell::{failed, say_json};
+use crate::tell::{failed, say, say_json};
 
 /// Where Docker's and containerd's data are unless they were moved.
 #[cfg(windows)]
@@ -84,7 +84,11 @@ pub fn run(
         say_json(&document(&image, &by_folder, &whole));
         return ExitCode::from(whole.exit_code());
     }
-    println!("image {}, layers: {}", image.id, image.layers.len());
+    say(&format!(
+        "image {}, layers: {}\n",
+        image.id,
+        image.layers.len()
+    ));
     super::tell(&whole)
 }
 
