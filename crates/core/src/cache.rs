@@ -195,6 +195,27 @@ mod tests {
     use crate::key::VolumeGuid;
     use crate::volume::{VolumeSlot, Volumes};
 
+    #[test]
+    fn a_word_keeps_all_that_an_entry_says() {
+        for epoch in [0, 1, 1 << 29, (1 << 30) - 2] {
+            for verdict in [Verdict::Clean, Verdict::Infected] {
+                let found = Found::Verdict(verdict, epoch);
+                assert!(epoch < SIGNATURE_END);
+                assert_eq!(unpack(pack(found)), Some(found));
+                let infected = verdict == Verdict::Infected;
+                assert_eq!(is_infected(pack(found)), infected);
+            }
+        }
+        for list in [1, 1 << 23, (1 << 24) - 1] {
+            for place in (0..64).filter_map(Excluded::at) {
+                let found = Found::Excluded(Exemption { list, place });
+                assert_eq!(unpack(pack(found)), Some(found));
+                assert!(!is_infected(pack(found)));
+            }
+        }
+        assert_eq!(unpack(0), None, "nothing was ever put in");
+    }
+
     /// The ledger asks first, too; between its question and this another thread may have stored.
     #[test]
     fn an_exemption_does_not_replace_an_infected_that_came_meanwhile() -> Result<(), &'static str> {

@@ -279,6 +279,15 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_found_while_the_table_is_being_changed() {
+        let table = Exclusions::new();
+        table.replace([id(1)].into_iter());
+        assert!(table.find(&id(1)).is_some());
+        table.sequence.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(table.find(&id(1)), None);
+    }
+
+    #[test]
     fn a_reader_never_finds_an_id_that_nobody_excluded() {
         let table = Exclusions::new();
         // Two lists whose halves, mixed, would be a third container.

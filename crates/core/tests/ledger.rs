@@ -449,12 +449,21 @@ fn i5_an_exemption_is_told_to_layer_opens_alone() {
         assert_eq!(world.exempt(3, false), shared);
         assert_eq!(layer(3), Lookup::Miss);
         // A list that no entry can carry is not cut to another.
-        let ticket = world.ticket(4).expect("nothing changes");
-        let (binding, last) = (world.binding(4, true), exemption(u64::MAX));
-        let settled = world
-            .ledger
-            .settle_excluded(&ticket, &binding, last, &world.token);
-        assert_eq!(settled, shared);
+        let last = (1 << 24) - 2;
+        for (list, expected) in [
+            (u64::MAX, shared),
+            (last + 2, shared),
+            (last + 1, shared),
+            (last, Settled::Stored),
+        ] {
+            let ticket = world.ticket(4).expect("nothing changes");
+            let (binding, said) = (world.binding(4, true), exemption(list));
+            let settled = world
+                .ledger
+                .settle_excluded(&ticket, &binding, said, &world.token);
+            assert_eq!(settled, expected, "{list:#x}");
+        }
+        assert_eq!(layer(4), Lookup::Excluded(exemption(last)));
     });
 }
 

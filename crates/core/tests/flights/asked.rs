@@ -1,0 +1,108 @@
+//! What the table answers to those who ask: its leaders, the driver, an administrator.
+
+use siloscan_core::flight::{FlightTable, Join, Left, Outcome, Published, Request, Shares};
+use siloscan_core::reason::Failure;
+
+use super::{CLEAN, join, nobody, of, request, story, subject};
+
+#[test]
+fn a_leader_learns_that_its_opener_wants_to_go_and_that_its_flight_died() {
+    story(|table, _| {
+        let waiter = join(table, &request(1, 1));
+        let lead = table.take_next(0).unwrap();
+        assert!(table.is_live(lead.flight) && !table.is_wanted_back(lead.flight));
+        assert_eq!(table.leave(waiter), Left::Lent);
+        assert!(table.is_wanted_back(lead.flight));
+        table.give_back(lead.flight, &mut |_| {});
+        assert!(!table.is_wanted_back(lead.flight), "it has it");
+        assert!(table.is_live(lead.flight), "it may still wait");
+        assert_eq!(table.kill(&subject(1), &mut |_| {}), 1);
+        assert!(!table.is_live(lead.flight));
+        assert_eq!(table.take_outcome(waiter), Some(Outcome::Again));
+        let published = table.publish(lead.flight, CLEAN, 0, &mut nobody());
+        assert_eq!(published, Published::Dead);
+    });
+}
+
+#[test]
+fn only_a_killed_scan_that_the_service_was_asked_for_is_stopped() {
+    story(|table, _| {
+        let waiters = [1, 2].map(|file| join(table, &request(file, file)));
+        let [sent, unsent] = [(); 2].map(|()| table.take_next(0).unwrap());
+        assert!(table.sending(sent.flight));
+        assert_eq!(table.take_stop(), None, "it lives");
+        assert_eq!(table.kill(&unsent.subject, &mut |_| {}), 1);
+        assert_eq!(table.take_stop(), None, "the service never heard of it");
+        assert_eq!(table.kill(&sent.subject, &mut |_| {}), 1);
+        assert_eq!(table.take_stop(), Some(sent.request));
+        assert_eq!(table.take_stop(), None);
+        for lead in [sent, unsent] {
+            table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+        }
+        for waiter in waiters {
+            assert_eq!(table.take_outcome(waiter), Some(Outcome::Again));
+        }
+    });
+}
+
+#[test]
+fn the_table_is_empty_when_neither_a_flight_nor_an_outcome_is_left() {
+    story(|table, _| {
+        assert!(table.is_empty() && !table.has(&subject(1)));
+        let waiter = join(table, &request(1, 1));
+        assert!(!table.is_empty() && table.has(&subject(1)) && !table.has(&subject(2)));
+        assert_eq!(table.live(), 1);
+        let lead = table.take_next(0).unwrap();
+        table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+        assert!(!table.has(&subject(1)) && table.live() == 0);
+        assert!(!table.is_empty(), "its outcome was not taken");
+        assert!(table.take_outcome(waiter).is_some() && table.is_empty());
+
+        let waiter = join(table, &request(1, 2));
+        let lead = table.take_next(0).unwrap();
+        table.give_back(lead.flight, &mut nobody());
+        assert_eq!(table.leave(waiter), Left::GoneAndStop);
+        assert!(!table.is_empty(), "its leader has not let go of it");
+        table.publish(lead.flight, CLEAN, 0, &mut nobody());
+        assert!(table.is_empty());
+    });
+}
+
+#[test]
+fn shares_can_be_changed_while_a_silo_holds_its_own() {
+    story(|table, _| {
+        let mut openers = vec![join(table, &of(5, 1)), join(table, &of(5, 2))];
+        let third = |table: &mut FlightTable<'_>| table.join_or_start(&of(5, 3));
+        assert_eq!(third(table), Join::Refused(Failure::ShareUsed));
+        table.set_shares(Shares {
+            leaders: 4,
+            percent: 50,
+            forgiven_after: 1_000,
+        });
+        let Join::Started(opener) = third(table) else {
+            panic!("three of four flights")
+        };
+        openers.push(opener);
+        table.fail_all(Failure::NoService, false, &mut |_| {});
+        for opener in openers {
+            assert!(table.take_outcome(opener).is_some());
+        }
+    });
+}
+
+#[test]
+fn two_scans_of_one_stream_for_different_subjects_follow_each_other() {
+    story(|table, _| {
+        let shared = |file| Request {
+            stream: request(1, 9).stream,
+            ..request(file, file)
+        };
+        let waiters = [1, 2].map(|file| join(table, &shared(file)));
+        for waiter in waiters {
+            let lead = table.take_next(0).unwrap();
+            assert_eq!(table.take_next(0), None, "there is one section a stream");
+            table.publish(lead.flight, CLEAN, 0, &mut |_| {});
+            assert!(table.take_outcome(waiter).is_some());
+        }
+    });
+}
