@@ -2,6 +2,7 @@
 
 mod alone;
 mod asked;
+mod silos;
 
 use siloscan_core::flight::{
     Attempt, FlightFilter, FlightSlot, FlightTable, Join, Left, Outcome, Published, Request,
