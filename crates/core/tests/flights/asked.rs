@@ -1,7 +1,10 @@
 //! What the table answers to those who ask: its leaders, the driver, an administrator.
 
-use siloscan_core::flight::{FlightTable, Join, Left, Outcome, Published, Request, Shares};
+use siloscan_core::flight::{
+    FlightTable, Join, Left, Outcome, Published, Request, Shares, Subject,
+};
 use siloscan_core::reason::Failure;
+use siloscan_core::stream::StreamId;
 
 use super::{CLEAN, join, nobody, of, request, story, subject};
 
@@ -104,5 +107,32 @@ fn two_scans_of_one_stream_for_different_subjects_follow_each_other() {
             table.publish(lead.flight, CLEAN, 0, &mut |_| {});
             assert!(table.take_outcome(waiter).is_some());
         }
+    });
+}
+
+#[test]
+fn a_file_that_comes_to_light_ends_its_own_scans_alone() {
+    story(|table, _| {
+        let of_file = |file: u64| {
+            let Subject::Key(key) = subject(file) else {
+                panic!("a key")
+            };
+            let stream = Subject::Stream(StreamId::new(file).unwrap());
+            let file = Some(key);
+            (
+                key,
+                Request {
+                    subject: stream,
+                    file,
+                    ..request(1, 1)
+                },
+            )
+        };
+        let waiters = [7, 8].map(|file| join(table, &of_file(file).1));
+        assert_eq!(table.kill_file(&of_file(6).0, &mut nobody()), 0);
+        assert_eq!(table.kill_file(&of_file(7).0, &mut |_| {}), 1);
+        assert_eq!(table.take_outcome(waiters[0]), Some(Outcome::Again));
+        assert_eq!(table.live(), 1);
+        assert_eq!(table.leave(waiters[1]), Left::Gone);
     });
 }
