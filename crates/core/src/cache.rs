@@ -245,6 +245,9 @@ mod tests {
         assert_eq!(put(infected), Put::Stored);
         assert_eq!(put(exempt), Put::Refused);
         assert_eq!(cache.get(&key, volume), Some(infected));
+        // A reader whom a writer disturbed finds it all the same.
+        let [set] = &sets;
+        assert_eq!(Cache::get_again(set, &key, volume), Some(infected));
         Ok(())
     }
 }
