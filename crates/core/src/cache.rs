@@ -250,4 +250,53 @@ mod tests {
         assert_eq!(Cache::get_again(set, &key, volume), Some(infected));
         Ok(())
     }
+
+    /// Four in one set that differ from the first by the same bits in two words each: no
+    /// difference may cancel another.
+    #[test]
+    fn i2_every_word_of_a_key_counts_whatever_the_others_are() -> Result<(), &'static str> {
+        let sets = [Set::default()];
+        let slots: [VolumeSlot; 2] = core::array::from_fn(|_| VolumeSlot::default());
+        let token = WriteToken::promise_dispatch_level();
+        let volumes = Volumes::new(&slots, Secret::new([1, 2, 3, 4]));
+        let cache = Cache::new(&sets);
+        let mut found = [None; 2];
+        for (number, volume) in (1..).zip(&mut found) {
+            let guid = VolumeGuid::from_words(number, 1).ok_or("the GUID is zero")?;
+            volumes.attach(guid, &token);
+            *volume = volumes.find(guid);
+        }
+        let [Some(one), Some(two)] = found else {
+            return Err("a volume was not attached");
+        };
+        let both = u64::from(one.index ^ two.index);
+        for bits in [both, 2, 1 << 40, u64::MAX] {
+            let key = |volume: VolumeRef, low, high| LocalKey {
+                index: volume.index,
+                low: 5 ^ low,
+                high: 6 ^ high,
+                hash: 0,
+            };
+            let four = [
+                (one, key(one, 0, 0), Verdict::Infected),
+                (one, key(one, bits, bits), Verdict::Clean),
+                (two, key(two, bits, 0), Verdict::Clean),
+                (two, key(two, 0, bits), Verdict::Clean),
+            ];
+            for (volume, key, verdict) in &four {
+                let found = Found::Verdict(*verdict, 1);
+                let put = cache.put(key, *volume, found, &volumes, &token, || true);
+                assert_eq!(put, Put::Stored);
+            }
+            for (volume, key, verdict) in &four {
+                let found = Some(Found::Verdict(*verdict, 1));
+                assert_eq!(cache.get(key, *volume), found, "{bits:#x}");
+            }
+            for (volume, key, _) in &four {
+                assert!(cache.remove(key, &token) && !cache.remove(key, &token));
+                assert_eq!(cache.get(key, *volume), None);
+            }
+        }
+        Ok(())
+    }
 }
