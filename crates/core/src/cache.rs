@@ -270,7 +270,8 @@ mod tests {
             return Err("a volume was not attached");
         };
         let both = u64::from(one.index ^ two.index);
-        for bits in [both, 2, 1 << 40, u64::MAX] {
+        let epochs = (one.epoch ^ two.epoch) << 16;
+        for bits in [both, both | epochs, 2, 1 << 40, u64::MAX] {
             let key = |volume: VolumeRef, low, high| LocalKey {
                 index: volume.index,
                 low: 5 ^ low,

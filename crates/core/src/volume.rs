@@ -475,6 +475,22 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_that_is_not_seen_is_not_covered() -> Result<(), &'static str> {
+        story(|volumes, _, token| {
+            volumes.attach(guid(5, 6)?, token);
+            let hidden = volumes.hide(guid(5, 6)?, token).ok_or("not hidden")?;
+            assert!(!volumes.begin_cover(guid(5, 6)?, 1, token));
+            assert!(!volumes.cover(guid(5, 6)?, 1, token));
+            assert!(!volumes.bump(guid(5, 6)?, token));
+            volumes.show(hidden, token);
+            assert!(volumes.begin_cover(guid(5, 6)?, 1, token));
+            assert!(volumes.cover(guid(5, 6)?, 1, token));
+            assert!(volumes.bump(guid(5, 6)?, token));
+            Ok(())
+        })
+    }
+
+    #[test]
     fn i2_used_up_epochs_serve_nobody_ever_again() -> Result<(), &'static str> {
         story(|volumes, _, token| {
             let last = (1 << EPOCH_BITS) - 2;

@@ -136,3 +136,24 @@ fn a_file_that_comes_to_light_ends_its_own_scans_alone() {
         assert_eq!(table.leave(waiters[1]), Left::Gone);
     });
 }
+
+#[test]
+fn nobody_joins_one_that_is_alone() {
+    story(|table, _| {
+        let alone = Request {
+            alone: true,
+            ..request(1, 1)
+        };
+        let openers = [alone, request(1, 2)].map(|request| {
+            let Join::Started(waiter) = table.join_or_start(&request) else {
+                panic!("nobody is there to be joined")
+            };
+            waiter
+        });
+        assert_eq!(table.live(), 2);
+        table.fail_all(Failure::NoService, false, &mut |_| {});
+        for opener in openers {
+            assert!(table.take_outcome(opener).is_some());
+        }
+    });
+}
