@@ -140,6 +140,12 @@ fn overlapping_changes_end_with_the_last_of_them() {
         assert_eq!(world.ticket(1), None);
         world.ledger.end_change(second, &world.token);
         world.store(1, Verdict::Clean);
+        for changes in 0..3 {
+            let mark = world.ticket(1).map(|ticket| ticket.stream_mark());
+            assert_eq!(mark, Some(changes));
+            world.stream.begin();
+            world.stream.end();
+        }
     });
 }
 
@@ -390,6 +396,7 @@ fn a_pin_is_taken_from_the_place_where_it_was_set() {
                 world.settle(file, &ticket, Verdict::Clean, &RULES)
             };
             assert_eq!(kept(), Settled::Shared(NotKept::NoKey), "{file}");
+            assert_eq!(ledger.lookup(&key(file)), Lookup::Untracked);
             ledger.unpin(pin);
             // Its set may be full of others, which is no matter of pins.
             let after = [Settled::Stored, Settled::Shared(NotKept::Crowded)];
