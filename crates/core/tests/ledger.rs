@@ -206,6 +206,7 @@ fn i2_new_signatures_make_every_verdict_stale_at_once() {
         assert_eq!(world.ledger.lookup(&key(2)), Lookup::StaleInfected);
         assert!(world.ledger.want_warm());
         assert!(!world.ledger.want_warm(), "asked once in an epoch");
+        assert!(world.ledger.warm_wanted());
         world.ledger.connected(&OTHER_RULES, 10, &world.token);
         assert!(!world.ledger.warm_wanted());
         assert_eq!(world.ledger.lookup(&key(1)), Lookup::Old, "two epochs old");

@@ -253,6 +253,11 @@ fn i7_a_piece_whose_numbers_contradict_each_other_is_refused() {
         },
         Piece { size: 0, ..right },
         Piece {
+            size: CHUNK_BYTES as u64,
+            used: 0,
+            ..right
+        },
+        Piece {
             size: u64::MAX,
             ..right
         },
