@@ -195,6 +195,27 @@ mod tests {
     use crate::key::VolumeGuid;
     use crate::volume::{VolumeSlot, Volumes};
 
+    #[test]
+    fn a_word_keeps_all_that_an_entry_says() {
+        for epoch in [0, 1, 1 << 29, (1 << 30) - 2] {
+            for verdict in [Verdict::Clean, Verdict::Infected] {
+                let found = Found::Verdict(verdict, epoch);
+                assert!(epoch < SIGNATURE_END);
+                assert_eq!(unpack(pack(found)), Some(found));
+                let infected = verdict == Verdict::Infected;
+                assert_eq!(is_infected(pack(found)), infected);
+            }
+        }
+        for list in [1, 1 << 23, (1 << 24) - 1] {
+            for place in (0..64).filter_map(Excluded::at) {
+                let found = Found::Excluded(Exemption { list, place });
+                assert_eq!(unpack(pack(found)), Some(found));
+                assert!(!is_infected(pack(found)));
+            }
+        }
+        assert_eq!(unpack(0), None, "nothing was ever put in");
+    }
+
     /// The ledger asks first, too; between its question and this another thread may have stored.
     #[test]
     fn an_exemption_does_not_replace_an_infected_that_came_meanwhile() -> Result<(), &'static str> {
@@ -224,6 +245,59 @@ mod tests {
         assert_eq!(put(infected), Put::Stored);
         assert_eq!(put(exempt), Put::Refused);
         assert_eq!(cache.get(&key, volume), Some(infected));
+        // A reader whom a writer disturbed finds it all the same.
+        let [set] = &sets;
+        assert_eq!(Cache::get_again(set, &key, volume), Some(infected));
+        Ok(())
+    }
+
+    /// Four in one set that differ from the first by the same bits in two words each: no
+    /// difference may cancel another.
+    #[test]
+    fn i2_every_word_of_a_key_counts_whatever_the_others_are() -> Result<(), &'static str> {
+        let sets = [Set::default()];
+        let slots: [VolumeSlot; 2] = core::array::from_fn(|_| VolumeSlot::default());
+        let token = WriteToken::promise_dispatch_level();
+        let volumes = Volumes::new(&slots, Secret::new([1, 2, 3, 4]));
+        let cache = Cache::new(&sets);
+        let mut found = [None; 2];
+        for (number, volume) in (1..).zip(&mut found) {
+            let guid = VolumeGuid::from_words(number, 1).ok_or("the GUID is zero")?;
+            volumes.attach(guid, &token);
+            *volume = volumes.find(guid);
+        }
+        let [Some(one), Some(two)] = found else {
+            return Err("a volume was not attached");
+        };
+        let both = u64::from(one.index ^ two.index);
+        let epochs = (one.epoch ^ two.epoch) << 16;
+        for bits in [both, both | epochs, 2, 1 << 40, u64::MAX] {
+            let key = |volume: VolumeRef, low, high| LocalKey {
+                index: volume.index,
+                low: 5 ^ low,
+                high: 6 ^ high,
+                hash: 0,
+            };
+            let four = [
+                (one, key(one, 0, 0), Verdict::Infected),
+                (one, key(one, bits, bits), Verdict::Clean),
+                (two, key(two, bits, 0), Verdict::Clean),
+                (two, key(two, 0, bits), Verdict::Clean),
+            ];
+            for (volume, key, verdict) in &four {
+                let found = Found::Verdict(*verdict, 1);
+                let put = cache.put(key, *volume, found, &volumes, &token, || true);
+                assert_eq!(put, Put::Stored);
+            }
+            for (volume, key, verdict) in &four {
+                let found = Some(Found::Verdict(*verdict, 1));
+                assert_eq!(cache.get(key, *volume), found, "{bits:#x}");
+            }
+            for (volume, key, _) in &four {
+                assert!(cache.remove(key, &token) && !cache.remove(key, &token));
+                assert_eq!(cache.get(key, *volume), None);
+            }
+        }
         Ok(())
     }
 }

@@ -235,6 +235,9 @@ mod tests {
         assert_eq!(got, Redirection::NotAcknowledged);
         assert!(has_flags(&bytes));
         assert!(!has_flags(&FRESH));
-        assert!(!has_flags(&[0, 0, 1]));
+        assert!(!has_flags(&[0, 0, 1]), "a word that is cut");
+        for flags in 1..=u16::MAX {
+            assert!(has_flags(&image(flags, [0; 16], [0; 16])), "{flags:#x}");
+        }
     }
 }

@@ -279,6 +279,28 @@ mod tests {
     }
 
     #[test]
+    fn half_an_id_is_nobodys() {
+        let table = Exclusions::new();
+        let halves = |low: u8, high: u8| -> ContainerId {
+            core::array::from_fn(|at| if at < 8 { low } else { high })
+        };
+        table.replace([halves(1, 2)].into_iter());
+        assert!(table.find(&halves(1, 2)).is_some());
+        for other in [halves(1, 4), halves(3, 2), halves(2, 1)] {
+            assert_eq!(table.find(&other), None);
+        }
+    }
+
+    #[test]
+    fn nobody_is_found_while_the_table_is_being_changed() {
+        let table = Exclusions::new();
+        table.replace([id(1)].into_iter());
+        assert!(table.find(&id(1)).is_some());
+        table.sequence.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(table.find(&id(1)), None);
+    }
+
+    #[test]
     fn a_reader_never_finds_an_id_that_nobody_excluded() {
         let table = Exclusions::new();
         // Two lists whose halves, mixed, would be a third container.

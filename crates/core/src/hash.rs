@@ -76,4 +76,24 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn files_are_spread_evenly_whatever_their_volumes_hash_is() {
+        let secret =
+            Secret::new([3, 5, 7, 9].map(|odd: u64| odd.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        for volume in [0, u64::MAX, 0x0123_4567_89AB_CDEF] {
+            let mut counts = [0_u32; 16];
+            for number in 1..=4_096 {
+                let file = FileId::from_words(number, 0);
+                let at = file.map(|file| place(secret.file(volume, file), 16));
+                let count = at.and_then(|at| counts.get_mut(at));
+                count.into_iter().for_each(|count| *count += 1);
+            }
+            assert_eq!(counts.iter().sum::<u32>(), 4_096);
+            assert!(
+                counts.iter().all(|count| (128..512).contains(count)),
+                "{counts:?}"
+            );
+        }
+    }
 }

@@ -575,3 +575,23 @@ impl ChangeMark {
         matches!(self.0, Mark::Volume(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_come_back_out_of_their_numbers() {
+        for number in [0, 1, 0x1234, u16::MAX] {
+            let (bucket, slot) = (u32::from(number) << 9, number as u8);
+            let key = Mark::Key(Place { bucket, slot });
+            for mark in [Mark::Nothing, Mark::Volume(number), key] {
+                assert_eq!(ChangeMark::from_raw(ChangeMark(mark).into_raw()).0, mark);
+            }
+            let (hidden, pin) = (Hidden(number).into_raw(), Pin(bucket).into_raw());
+            assert_eq!(Hidden::from_raw(hidden), Some(Hidden(number)));
+            assert_eq!(Pin::from_raw(pin), Some(Pin(bucket)));
+        }
+        assert_eq!((Hidden::from_raw(0), Pin::from_raw(0)), (None, None));
+    }
+}

@@ -516,6 +516,24 @@ mod tests {
     }
 
     #[test]
+    fn every_number_is_a_choice_of_its_own() {
+        let set = |id: ParameterId, value| {
+            let mut all = Parameters::DEFAULT;
+            for parameter in PARAMETERS.iter().filter(|parameter| parameter.id == id) {
+                assert_eq!(all.set(parameter, Found::Dword(value)), Ok(()));
+            }
+            all
+        };
+        let choices = [OnEvasion::DenyInSilo, OnEvasion::Allow, OnEvasion::Deny];
+        for (value, choice) in (0..).zip(choices) {
+            let all = set(ParameterId::OnEvasion, value);
+            assert_eq!(all.failure_policy().on_evasion, choice);
+        }
+        let all = set(ParameterId::StaleWindowMs, 61_000);
+        assert_eq!(all.stale_window(), 610_000_000);
+    }
+
+    #[test]
     fn names_are_distinct() {
         for (i, a) in PARAMETERS.iter().enumerate() {
             for b in PARAMETERS.iter().skip(i + 1) {

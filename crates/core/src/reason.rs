@@ -442,4 +442,12 @@ mod tests {
         assert_eq!(total, 2);
         assert_eq!(counters.at(COUNT), 0);
     }
+
+    #[test]
+    fn an_open_that_would_have_been_denied_says_so() {
+        for reason in AllowReason::ALL {
+            let named = ["nothing-left", "handle-exists", "audit-only"].contains(&reason.name());
+            assert_eq!(reason.overrules(), named, "{}", reason.name());
+        }
+    }
 }

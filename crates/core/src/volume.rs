@@ -436,3 +436,121 @@ impl<'m> Volumes<'m> {
         covered && slot.epoch.load(Ordering::Relaxed) == volume.epoch
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn guid(low: u64, high: u64) -> Result<VolumeGuid, &'static str> {
+        VolumeGuid::from_words(low, high).ok_or("no GUID")
+    }
+
+    /// One slot, which is the home of every GUID.
+    fn story(
+        tell: impl FnOnce(&Volumes<'_>, &VolumeSlot, &WriteToken<'_>) -> Result<(), &'static str>,
+    ) -> Result<(), &'static str> {
+        let slots = [VolumeSlot::default()];
+        let volumes = Volumes::new(&slots, Secret::new([1, 2, 3, 4]));
+        let [slot] = &slots;
+        tell(&volumes, slot, &WriteToken::promise_dispatch_level())
+    }
+
+    #[test]
+    fn i2_one_look_finds_a_volume_by_its_whole_guid_alone() -> Result<(), &'static str> {
+        story(|volumes, slot, token| {
+            assert_eq!(volumes.attach(guid(5, 6)?, token), Attached::Cacheable);
+            let found = volumes.find(guid(5, 6)?).map(|volume| volume.epoch);
+            assert!(found.is_some());
+            assert_eq!(slot.epoch_at_once(5, 6), found, "no second look is needed");
+            // A bit more or less in either word, the same bits in both, the words exchanged.
+            for (low, high) in [(5, 7), (5, 9), (5, 0), (4, 6), (10, 6), (6, 7), (6, 5)] {
+                assert_eq!(volumes.find(guid(low, high)?), None, "{low} {high}");
+                assert_eq!(volumes.find_sure(guid(low, high)?, token), None);
+            }
+            volumes.detach(guid(5, 6)?, token);
+            assert_eq!(slot.epoch_at_once(5, 6), None);
+            assert_eq!(slot.epoch_of(5, 6), None);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_volume_that_is_not_seen_is_not_covered() -> Result<(), &'static str> {
+        story(|volumes, _, token| {
+            volumes.attach(guid(5, 6)?, token);
+            let hidden = volumes.hide(guid(5, 6)?, token).ok_or("not hidden")?;
+            assert!(!volumes.begin_cover(guid(5, 6)?, 1, token));
+            assert!(!volumes.cover(guid(5, 6)?, 1, token));
+            assert!(!volumes.bump(guid(5, 6)?, token));
+            volumes.show(hidden, token);
+            assert!(volumes.begin_cover(guid(5, 6)?, 1, token));
+            assert!(volumes.cover(guid(5, 6)?, 1, token));
+            assert!(volumes.bump(guid(5, 6)?, token));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn i2_used_up_epochs_serve_nobody_ever_again() -> Result<(), &'static str> {
+        story(|volumes, _, token| {
+            let last = (1 << EPOCH_BITS) - 2;
+            volumes.last_epoch.store(last - 1, Ordering::Relaxed);
+            assert_eq!(volumes.attach(guid(5, 6)?, token), Attached::Cacheable);
+            let found = volumes.find(guid(5, 6)?).map(|volume| volume.epoch);
+            assert_eq!(found, Some(last), "the last that an entry can carry");
+            for _ in 0..3 {
+                volumes.bump(guid(5, 6)?, token);
+                assert_eq!(volumes.find(guid(5, 6)?), None);
+                assert!(volumes.find_sure(guid(5, 6)?, token).is_some(), "changes");
+            }
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn volumes_have_homes_of_their_own() -> Result<(), &'static str> {
+        let slots: [VolumeSlot; 64] = core::array::from_fn(|_| VolumeSlot::default());
+        let secret =
+            Secret::new([3, 5, 7, 9].map(|odd: u64| odd.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        let volumes = Volumes::new(&slots, secret);
+        let mut homes = [0_u32; 64];
+        for number in 1..=64 {
+            let home = volumes.home(secret.volume(guid(number, 6)?));
+            homes
+                .get_mut(home)
+                .into_iter()
+                .for_each(|count| *count += 1);
+        }
+        assert_eq!(homes.iter().sum::<u32>(), 64);
+        assert!(homes.iter().all(|count| *count < 16), "{homes:?}");
+        Ok(())
+    }
+
+    /// What outlives a volume, the end of a change or of hiding, must not keep the next one out
+    /// of the cache while another slot is free.
+    #[test]
+    fn a_volume_goes_where_no_late_end_counts_against_it() -> Result<(), &'static str> {
+        let token = WriteToken::promise_dispatch_level();
+        for number in 1..40 {
+            for (changing, hidden) in [(true, false), (false, true), (true, true)] {
+                let slots = [VolumeSlot::default(), VolumeSlot::default()];
+                let volumes = Volumes::new(&slots, Secret::new([1, 2, 3, 4]));
+                volumes.attach(guid(5, 6)?, &token);
+                if changing {
+                    volumes.begin_changing(guid(5, 6)?, &token);
+                }
+                if hidden {
+                    volumes.hide(guid(5, 6)?, &token);
+                }
+                volumes.detach(guid(5, 6)?, &token);
+                volumes.attach(guid(number, 9)?, &token);
+                let found = volumes.find(guid(number, 9)?);
+                assert!(
+                    found.is_some_and(|volume| volumes.holds(volume)),
+                    "{number}"
+                );
+            }
+        }
+        Ok(())
+    }
+}

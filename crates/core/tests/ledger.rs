@@ -140,6 +140,12 @@ fn overlapping_changes_end_with_the_last_of_them() {
         assert_eq!(world.ticket(1), None);
         world.ledger.end_change(second, &world.token);
         world.store(1, Verdict::Clean);
+        for changes in 0..3 {
+            let mark = world.ticket(1).map(|ticket| ticket.stream_mark());
+            assert_eq!(mark, Some(changes));
+            world.stream.begin();
+            world.stream.end();
+        }
     });
 }
 
@@ -200,6 +206,7 @@ fn i2_new_signatures_make_every_verdict_stale_at_once() {
         assert_eq!(world.ledger.lookup(&key(2)), Lookup::StaleInfected);
         assert!(world.ledger.want_warm());
         assert!(!world.ledger.want_warm(), "asked once in an epoch");
+        assert!(world.ledger.warm_wanted());
         world.ledger.connected(&OTHER_RULES, 10, &world.token);
         assert!(!world.ledger.warm_wanted());
         assert_eq!(world.ledger.lookup(&key(1)), Lookup::Old, "two epochs old");
@@ -390,6 +397,7 @@ fn a_pin_is_taken_from_the_place_where_it_was_set() {
                 world.settle(file, &ticket, Verdict::Clean, &RULES)
             };
             assert_eq!(kept(), Settled::Shared(NotKept::NoKey), "{file}");
+            assert_eq!(ledger.lookup(&key(file)), Lookup::Untracked);
             ledger.unpin(pin);
             // Its set may be full of others, which is no matter of pins.
             let after = [Settled::Stored, Settled::Shared(NotKept::Crowded)];
@@ -449,12 +457,21 @@ fn i5_an_exemption_is_told_to_layer_opens_alone() {
         assert_eq!(world.exempt(3, false), shared);
         assert_eq!(layer(3), Lookup::Miss);
         // A list that no entry can carry is not cut to another.
-        let ticket = world.ticket(4).expect("nothing changes");
-        let (binding, last) = (world.binding(4, true), exemption(u64::MAX));
-        let settled = world
-            .ledger
-            .settle_excluded(&ticket, &binding, last, &world.token);
-        assert_eq!(settled, shared);
+        let last = (1 << 24) - 2;
+        for (list, expected) in [
+            (u64::MAX, shared),
+            (last + 2, shared),
+            (last + 1, shared),
+            (last, Settled::Stored),
+        ] {
+            let ticket = world.ticket(4).expect("nothing changes");
+            let (binding, said) = (world.binding(4, true), exemption(list));
+            let settled = world
+                .ledger
+                .settle_excluded(&ticket, &binding, said, &world.token);
+            assert_eq!(settled, expected, "{list:#x}");
+        }
+        assert_eq!(layer(4), Lookup::Excluded(exemption(last)));
     });
 }
 

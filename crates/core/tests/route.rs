@@ -403,6 +403,21 @@ fn the_names_of_the_facts_are_the_bits_of_the_code() {
     assert_eq!(bit("each-open"), 1 << 42);
 }
 
+#[test]
+fn a_set_of_facts_holds_what_was_put_in_and_no_bit_without_a_meaning() {
+    let all = OpenFacts::from_bits(u32::MAX);
+    assert_eq!(all.bits(), (1 << OPEN_FACTS.len()) - 1);
+    for fact in OPEN_FACTS {
+        assert_eq!(OpenFacts::from_bits(fact.bits()), fact);
+        let rest = all.without(fact);
+        assert!(all.has(fact) && !rest.has(fact));
+        assert_eq!((rest.with(fact), rest.without(fact)), (all, rest));
+        assert_eq!(rest.with_if(fact, true), all);
+        assert_eq!(rest.with_if(fact, false), rest);
+        assert_eq!(all.with(fact), all);
+    }
+}
+
 /// Every flag word × acknowledged × tainted × ids × policy × covered × redirecting × foreign.
 #[test]
 fn i5_every_flag_word_is_routed_as_the_table_says() {

@@ -177,3 +177,52 @@ fn infected_is_said_of_the_last_verdict_only() {
     stream.note_verdict(2);
     assert!(!stream.is_infected(), "a later verdict was another one");
 }
+
+#[test]
+fn what_was_noted_of_a_stream_stays_and_is_nothing_else() {
+    let told = |stream: &StreamState| {
+        [
+            stream.is_decided(),
+            stream.is_deleted(),
+            stream.was_opened(),
+            stream.writable_section(),
+            stream.paging_write_counts(),
+        ]
+    };
+    let notes: [(fn(&StreamState), [bool; 5]); 5] = [
+        (|_| (), [false, false, false, false, true]),
+        (StreamState::note_decided, [true, false, false, false, true]),
+        (StreamState::note_deleted, [false, true, false, false, true]),
+        (
+            |stream| drop(stream.note_open()),
+            [false, false, true, false, false],
+        ),
+        (
+            StreamState::set_writable_section,
+            [false, false, false, true, true],
+        ),
+    ];
+    for (note, expected) in notes {
+        let stream = stream();
+        note(&stream);
+        assert_eq!(told(&stream), expected);
+        // Each is a note of its own: noted again, and beside all others, it stays.
+        note(&stream);
+        stream.note_mapped_before();
+        stream.note_image(true);
+        stream.set_own_id(FileId::from_words(4, 5));
+        stream.set_name(true);
+        assert_eq!(told(&stream)[..4], expected[..4]);
+        assert_eq!(stream.name(), StreamName::Unnamed);
+    }
+}
+
+#[test]
+fn a_stream_is_untouched_until_a_change_of_it_begins() {
+    let stream = stream();
+    assert!(stream.is_untouched());
+    stream.changes().begin();
+    assert!(!stream.is_untouched(), "under way");
+    stream.changes().end();
+    assert!(!stream.is_untouched(), "for good");
+}

@@ -131,6 +131,20 @@ fn poll_reply_bytes() {
 }
 
 #[test]
+fn a_poll_reply_names_the_rules_and_the_list_whatever_its_news_are() {
+    for news in [News::Nothing, News::Uncovered(guid())] {
+        let reply = PollReply::new(2, digest(), news).excluding(7);
+        let answer = PollReply::decode(reply.as_bytes(), 2).unwrap();
+        assert_eq!((answer.news, answer.exclusions), (news, 7));
+        assert_eq!(answer.digest, digest());
+    }
+    for bits in 0..4 {
+        let wanted = bits & 1 != 0;
+        assert_eq!(PollFlags(bits).has(PollFlags::WARM_WANTED), wanted);
+    }
+}
+
+#[test]
 fn an_excluded_reply_is_no_verdict() {
     let mut expected = hex(&format!(
         "0100 0300 78000000 0700000000000000 {DIGEST} 07000000 05000000"
@@ -238,6 +252,11 @@ fn i7_a_piece_whose_numbers_contradict_each_other_is_refused() {
             ..right
         },
         Piece { size: 0, ..right },
+        Piece {
+            size: CHUNK_BYTES as u64,
+            used: 0,
+            ..right
+        },
         Piece {
             size: u64::MAX,
             ..right

@@ -194,4 +194,30 @@ mod tests {
         assert_eq!(heat.aged(64).word(), 0x0000_00ab_0003_0030);
         assert_eq!(heat.aged(64).forget(0xab).1, 4);
     }
+
+    #[test]
+    fn four_are_remembered_with_their_counts_and_each_is_forgotten_alone() {
+        let used = 0x7654;
+        let four = (1..5).fold(Heat::of(used), |heat, n| heat.remember(0x11 * n, n));
+        for n in 1..5 {
+            let (rest, came) = four.forget(0x11 * n);
+            assert_eq!(came, n + 1, "this time counted");
+            assert_eq!(rest.forget(0x11 * n).1, 0, "forgotten");
+            for other in (1..5).filter(|other| *other != n) {
+                assert_eq!(rest.forget(0x11 * other).1, other + 1);
+            }
+            assert_eq!(rest.word() & 0xffff, used);
+        }
+        let fifth = four.remember(0x55, 5);
+        let came = [1, 2, 3, 4, 5].map(|n| fifth.forget(0x11 * n).1);
+        assert_eq!(came, [0, 3, 4, 5, 6], "the oldest had to go");
+        assert_eq!(fifth.word() & 0xffff, used);
+    }
+
+    #[test]
+    fn a_count_stays_within_its_place() {
+        for (given, kept) in [(0, 0), (6, 6), (7, 7), (8, 7), (9, 7), (u64::MAX, 7)] {
+            assert_eq!(Heat::of(0).with(1, given).word(), kept << 4, "{given}");
+        }
+    }
 }

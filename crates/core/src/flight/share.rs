@@ -182,10 +182,7 @@ impl<'m> Accounts<'m> {
 /// first. A silo must not be able to lose its own by letting others come.
 fn cheapest(window: &[SiloAccount]) -> Option<usize> {
     let idle = window.iter().enumerate().filter(|(_, it)| it.is_idle());
-    let cost = |account: &SiloAccount| match account.timeouts {
-        0 => 0,
-        _ => account.forgiven_at,
-    };
-    idle.min_by_key(|(_, account)| cost(account))
+    // Zero where there are no time-outs.
+    idle.min_by_key(|(_, account)| account.forgiven_at)
         .map(|(place, _)| place)
 }

@@ -85,6 +85,11 @@ mod tests {
         for length in 0..size_of::<Counts>() {
             assert!(Counts::decode(&counts.as_bytes()[..length]).is_err());
         }
+        counts.used = U32::new(COUNT_PLACES as u32);
+        assert!(
+            Counts::decode(counts.as_bytes()).is_ok(),
+            "all places are used"
+        );
         counts.used = U32::new(COUNT_PLACES as u32 + 1);
         assert!(matches!(
             Counts::decode(counts.as_bytes()),

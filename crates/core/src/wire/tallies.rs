@@ -137,6 +137,11 @@ mod tests {
         for length in 0..size_of::<ContainerCounts>() {
             assert!(ContainerCounts::decode(&message.as_bytes()[..length]).is_err());
         }
+        message.used = U32::new(PLACES as u32);
+        assert!(
+            ContainerCounts::decode(message.as_bytes()).is_ok(),
+            "all are used"
+        );
         message.used = U32::new(PLACES as u32 + 1);
         assert!(ContainerCounts::decode(message.as_bytes()).is_err());
     }

@@ -1,6 +1,8 @@
 //! Single stories of flights, one promise each (I3, I6, W1, W2, W9).
 
 mod alone;
+mod asked;
+mod silos;
 
 use siloscan_core::flight::{
     Attempt, FlightFilter, FlightSlot, FlightTable, Join, Left, Outcome, Published, Request,
