@@ -189,12 +189,15 @@ fn what_was_noted_of_a_stream_stays_and_is_nothing_else() {
             stream.paging_write_counts(),
         ]
     };
-    let notes: [(fn(&StreamState), [bool; 5]); 5] = [
+    type Note = fn(&StreamState);
+    let notes: [(Note, [bool; 5]); 5] = [
         (|_| (), [false, false, false, false, true]),
         (StreamState::note_decided, [true, false, false, false, true]),
         (StreamState::note_deleted, [false, true, false, false, true]),
         (
-            |stream| drop(stream.note_open()),
+            |stream| {
+                stream.note_open();
+            },
             [false, false, true, false, false],
         ),
         (

@@ -283,6 +283,17 @@ pub(crate) fn worker_settings(path: PathBuf, all: &Configuration) -> WorkerSetti
     }
 }
 
+/// The quarantine, if there is to be one. What cannot be dealt with in it is told.
+fn quarantine(all: &Configuration) -> Result<Option<Quarantine>, String> {
+    let folder = all.quarantine.as_deref();
+    let kept = folder.map(|folder| Quarantine::keep(folder, Bounds::default()));
+    let kept = kept.transpose().map_err(|cause| cause.to_string())?;
+    for left in kept.iter().flat_map(Quarantine::left) {
+        tracing::warn!("of the quarantine: {left}");
+    }
+    Ok(kept)
+}
+
 /// Serves until told to end. True when something was detected.
 fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     // First: an end may be asked for while all the rest is being made.
@@ -297,14 +308,7 @@ fn run(options: &Options, kind: Arc<dyn EngineKind>) -> Result<bool, String> {
     }
     let kind = Beside::of(&all).around(kind);
     let settings = settings(&all, options.once);
-    let quarantine = all.quarantine.as_deref();
-    let quarantine = quarantine
-        .map(|folder| Quarantine::keep(folder, Bounds::default()))
-        .transpose()
-        .map_err(|cause| cause.to_string())?;
-    for left in quarantine.iter().flat_map(Quarantine::left) {
-        tracing::warn!("of the quarantine: {left}");
-    }
+    let quarantine = quarantine(&all)?;
     let begun = Instant::now();
     let bound = all.metrics.map(metrics::bind);
     let bound = match bound.transpose() {
