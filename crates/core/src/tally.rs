@@ -156,7 +156,8 @@ mod tests {
         let mut tallies = Tallies::new();
         tallies.note(&id(1), 100, |_| {});
         tallies.note(&id(1), 107, |tally| tally.open(102, 107));
-        let late = 100 + START;
+        // Sixty seconds, in 100 ns.
+        let late = 100 + 600_000_000;
         tallies.note(&id(1), late, |tally| tally.open(late - 1, late + 10));
         tallies.note(&id(1), late, |tally| tally.open(late, late + 1_000));
         let told = news(&mut tallies);

@@ -239,6 +239,7 @@ fn a_volume_that_comes_back_brings_no_verdict_back() {
         world.store(1, Verdict::Clean);
         world.ledger.detach_volume(guid(1), &world.token);
         assert_eq!(world.ledger.lookup(&key(1)), Lookup::Untracked);
+        assert!(!world.ledger.tracks(guid(1)));
         world.ledger.attach_volume(guid(1), &world.token);
         assert_eq!(world.ledger.lookup(&key(1)), Lookup::Miss);
     });

@@ -225,9 +225,9 @@ mod tests {
             let bytes = written(&values(event, text, 1));
             read(sorted(event), event.metadata, &bytes).map(drop)
         };
-        assert_eq!(with(&[b'a'; TEXT_BYTES_MAX]), Ok(()));
+        assert_eq!(with(&[b'a'; 2 * TRACE_UNITS]), Ok(()));
         let refused = Err(ToldError::Text("Detection", "File"));
-        assert_eq!(with(&[b'a'; TEXT_BYTES_MAX + 2]), refused);
+        assert_eq!(with(&[b'a'; 2 * TRACE_UNITS + 2]), refused);
         assert_eq!(with(b"odd"), refused);
         let bytes = written(&values(event, b"", 1));
         for (level, keyword) in [(4, event.keyword), (event.level as u8, 0)] {
