@@ -1,7 +1,8 @@
 //! Accounts of silos at their bounds, leaders that scans at close leave, and the filter's spread.
 
 use siloscan_core::flight::{
-    FlightFilter, FlightSlot, FlightTable, Join, Shares, SiloAccount, Subject, WaiterId, WaiterSlot,
+    FlightFilter, FlightSlot, FlightTable, Join, Request, Shares, SiloAccount, Subject, WaiterId,
+    WaiterSlot,
 };
 use siloscan_core::key::{FileId, Key, VolumeGuid};
 use siloscan_core::reason::Failure;
@@ -9,7 +10,7 @@ use siloscan_core::reason::Failure;
 use super::{CLEAN, at_close, join, of, story, time_out};
 
 /// A table of 64 flights and 64 waiters with so many accounts and leaders; nobody's share is small.
-fn wide(accounts: usize, leaders: u16, tell: impl FnOnce(&mut FlightTable<'_>)) {
+fn wide(accounts: usize, leaders: u16, tell: impl FnOnce(&mut FlightTable<'_>, &FlightFilter)) {
     let (mut flights, mut waiters) = ([FlightSlot::FREE; 64], [WaiterSlot::FREE; 64]);
     let mut accounts = vec![SiloAccount::FREE; accounts];
     let filter = FlightFilter::new();
@@ -19,12 +20,12 @@ fn wide(accounts: usize, leaders: u16, tell: impl FnOnce(&mut FlightTable<'_>)) 
         forgiven_after: 1_000,
     };
     let mut table = FlightTable::new(&mut flights, &mut waiters, &mut accounts, &filter, shares);
-    tell(&mut table);
+    tell(&mut table, &filter);
 }
 
 #[test]
 fn a_silo_without_room_for_an_account_is_refused_and_no_other_one() {
-    wide(16, 4, |table| {
+    wide(16, 4, |table, _| {
         for silo in 1..=16 {
             join(table, &of(silo, silo));
             assert_eq!(table.account(silo).waiters, 1);
@@ -44,7 +45,7 @@ fn a_silo_without_room_for_an_account_is_refused_and_no_other_one() {
 
 #[test]
 fn silos_are_spread_over_all_accounts() {
-    wide(64, 4, |table| {
+    wide(64, 4, |table, _| {
         for silo in 1..=32 {
             join(table, &of(silo, silo));
         }
@@ -107,7 +108,7 @@ fn a_further_time_out_of_a_slow_silo_puts_its_forgiveness_off() {
 #[test]
 fn scans_at_close_leave_a_quarter_of_the_leaders() {
     for (leaders, at_once) in [(1, 1), (2, 1), (4, 3), (8, 6), (9, 7), (16, 12)] {
-        wide(16, leaders, |table| {
+        wide(16, leaders, |table, _| {
             for file in 1..=20 {
                 let queued = table.join_or_start(&at_close(0, file));
                 assert!(matches!(queued, Join::Started(_)));
@@ -134,28 +135,19 @@ fn few_flights_are_feared_by_few_writers() {
                 let file = FileId::from_words(low, high).unwrap();
                 Subject::Key(Key::new(VolumeGuid::from_words(volume, 1).unwrap(), file))
             };
-            let (mut flights, mut waiters) = ([FlightSlot::FREE; 64], [WaiterSlot::FREE; 64]);
-            let mut accounts = [SiloAccount::FREE; 16];
-            let filter = FlightFilter::new();
-            let shares = Shares {
-                leaders: 4,
-                percent: 100,
-                forgiven_after: 1_000,
-            };
-            let (flights, waiters) = (&mut flights, &mut waiters);
-            let mut table = FlightTable::new(flights, waiters, &mut accounts, &filter, shares);
-            for number in 1..9 {
-                let wanted = super::request(number, number);
-                let subject = subject(number);
-                join(
-                    &mut table,
-                    &siloscan_core::flight::Request { subject, ..wanted },
-                );
-                assert!(filter.may_have(&subject));
-            }
-            let feared = (100..1_124).filter(|number| filter.may_have(&subject(*number)));
-            let feared = feared.count();
-            assert!(feared < 64, "{feared} of 1,024, {other:#x} {place}");
+            wide(16, 4, |table, filter| {
+                for number in 1..9 {
+                    let wanted = Request {
+                        subject: subject(number),
+                        ..super::request(number, number)
+                    };
+                    join(table, &wanted);
+                    assert!(filter.may_have(&wanted.subject));
+                }
+                let feared = (100..1_124).filter(|number| filter.may_have(&subject(*number)));
+                let feared = feared.count();
+                assert!(feared < 64, "{feared} of 1,024, {other:#x} {place}");
+            });
         }
     }
 }

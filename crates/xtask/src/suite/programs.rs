@@ -38,6 +38,16 @@ pub struct Program {
 }
 
 impl Program {
+    /// The name of its log: two packages may have tests of one name, and a crate its own beside.
+    fn log_name(&self, root: &Path) -> String {
+        let package = match self.folder.file_name() {
+            Some(name) if self.folder != root => format!("{}-", name.to_string_lossy()),
+            _ => String::new(),
+        };
+        let own = if self.apart { "" } else { "own-" };
+        format!("{package}{own}{}.log", self.name)
+    }
+
     /// The command that runs it as Cargo would, in its package's folder.
     pub fn command(&self) -> Command {
         let mut command = command::clean(&self.path);
@@ -118,11 +128,9 @@ pub fn run(
 ) -> Outcome<Found> {
     let folder = bench.logs.join(name);
     files::make_folder(&folder)?;
+    let root = bench.root.clone();
     let work = |program: Program, tell: &Sender<String>| {
-        let package = program.folder.file_name().unwrap_or_default();
-        let package = package.to_string_lossy();
-        let apart = if program.apart { "" } else { "own-" };
-        let log = folder.join(format!("{package}-{apart}{}.log", program.name));
+        let log = folder.join(program.log_name(&root));
         let mut counts = Counts::default();
         let mut command = program.command();
         with(&mut command);
@@ -217,9 +225,11 @@ mod tests {
         assert_eq!(found.name, "ecp");
         assert_eq!(found.path, Path::new("/t/ecp-1"));
         assert_eq!(found.folder, Path::new("/tree"));
-        assert!(found.apart);
+        assert_eq!(found.log_name(Path::new("/tree")), "ecp.log");
+        assert_eq!(found.log_name(Path::new("/")), "tree-ecp.log");
         let library = program(&line.replace("\"test\"]", "\"lib\"]"));
-        assert!(!library.unwrap().apart, "a crate's own tests");
+        let own = library.unwrap().log_name(Path::new("/tree"));
+        assert_eq!(own, "own-ecp.log", "a crate's own tests");
         assert_eq!(program(&line.replace("true", "false")), None, "no test");
         assert_eq!(program("   Compiling ecp"), None);
     }

@@ -12,7 +12,7 @@ use siloscan_quarantine::printable;
 use siloscan_service::warm::paced::{Start, paced};
 use siloscan_service::warm::{HostTree, Tally, step_back, warm};
 
-use crate::tell::{failed, say_json};
+use crate::tell::{failed, say, say_json};
 
 /// Which folder or image.
 #[derive(Args)]
@@ -126,17 +126,17 @@ fn style() -> ProgressStyle {
 
 fn tell(tally: &Tally) -> ExitCode {
     for file in &tally.infected {
-        println!("infected: {}", printable(file));
+        say(&format!("infected: {}\n", printable(file)));
     }
     for (place, cause) in &tally.failed {
         eprintln!("siloscan: cannot open {}: {cause}", printable(place));
     }
-    println!(
-        "{} warm, {} infected, {} went away, {} failed",
+    say(&format!(
+        "{} warm, {} infected, {} went away, {} failed\n",
         tally.warm,
         tally.infected.len(),
         tally.gone,
         tally.failed.len()
-    );
+    ));
     ExitCode::from(tally.exit_code())
 }
