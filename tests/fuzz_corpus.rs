@@ -22,6 +22,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("parameters", targets::parameters),
     ("image", image::image),
     ("inf", targets::inf),
+    ("configuration", targets::configuration),
     ("scenario", host::scenario),
 ];
 

@@ -12,4 +12,4 @@ mod targets;
 #[cfg(feature = "host")]
 pub use host::scenario;
 pub use image::image;
-pub use targets::{ecp, inf, parameters, reply};
+pub use targets::{configuration, ecp, inf, parameters, reply};

@@ -2,6 +2,8 @@
 //!
 //! The main workspace's test `fuzz_corpus` includes this file and runs every committed input.
 
+use std::path::Path;
+
 use siloscan_core::ecp::{Redirection, Taint, has_flags};
 use siloscan_core::limits::{Found, PARAMETERS, Parameters};
 use siloscan_core::wire;
@@ -79,6 +81,38 @@ pub fn parameters(data: &[u8]) {
         values.open_deadline(),
         values.heartbeat(),
         values.stale_window(),
+    );
+}
+
+/// The text of the service's configuration: all that is wrong with one has a place in it.
+pub fn configuration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match siloscan_configuration::parse("fuzz.toml", Path::new("folder"), text) {
+        Ok(mut all) => {
+            assert_eq!(all.check(), Ok(()), "it was checked as a whole");
+            let same = all.clone();
+            let changes = all.adopt(&same);
+            assert!(changes.now.is_empty() && changes.at_the_next_start.is_empty());
+        }
+        Err(broken) => {
+            assert!(!broken.0.is_empty(), "refused without a cause");
+            for wrong in &broken.0 {
+                assert_in(text, wrong.line, wrong.column);
+            }
+        }
+    }
+}
+
+/// A place, counted from 1, is one of the text, or right behind a line of it.
+pub fn assert_in(text: &str, line: usize, column: usize) {
+    let told = text.split('\n').nth(line.wrapping_sub(1));
+    let told = told.unwrap_or_else(|| panic!("there is no line {line}"));
+    let columns = told.chars().count() + 1;
+    assert!(
+        (1..=columns).contains(&column),
+        "line {line} has no column {column}"
     );
 }
 

@@ -25,6 +25,7 @@ pub const TARGETS: &[&str] = &[
     "ecp",
     "parameters",
     "inf",
+    "configuration",
     "image",
     "cache",
     "ledger",
