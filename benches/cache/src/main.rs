@@ -5,6 +5,7 @@ mod hits;
 mod memory;
 mod ours;
 mod peers;
+mod probe;
 mod report;
 mod speed;
 mod trace;
@@ -113,6 +114,8 @@ fn table(size: usize, wish: &Wish, report: &mut report::Report) {
     report.filled(size, keys.len());
     let mut subjects: Vec<Box<dyn Measured>> = vec![filled::<Floor>(&keys), Box::new(ours)];
     subjects.push(filled::<ours::Whole>(&keys));
+    subjects.push(filled::<probe::Probe>(&keys));
+    subjects.push(filled::<probe::Told>(&keys));
     if wish.peers {
         subjects.push(filled::<Papaya>(&keys));
         subjects.push(filled::<SccMap>(&keys));

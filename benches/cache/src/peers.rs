@@ -25,14 +25,14 @@ pub struct Floor {
 #[repr(align(64))]
 struct RwLine([std::sync::atomic::AtomicU64; 8]);
 
-const SECRET: [u64; 4] = [
+pub const SECRET: [u64; 4] = [
     0x9e37_79b9_7f4a_7c15,
     0xd1b5_4a32_d192_ed03,
     0xa24b_aed4_963e_e407,
     0x9fb2_1c65_1e98_df25,
 ];
 
-const fn fold(a: u64, b: u64) -> u64 {
+pub const fn fold(a: u64, b: u64) -> u64 {
     let product = (a as u128).wrapping_mul(b as u128);
     (product as u64) ^ ((product >> 64) as u64)
 }
