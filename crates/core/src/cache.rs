@@ -15,6 +15,8 @@ mod set;
 pub use plain::PlainCache;
 pub use set::Set;
 
+use set::Disturbed;
+
 use crate::change::LocalKey;
 use crate::exclusion::{Excluded, Exemption, PLACE_BITS};
 use crate::hash::place;
@@ -24,7 +26,7 @@ use crate::volume::{VolumeRef, Volumes};
 
 /// Entries of a set.
 pub(crate) const WAYS: usize = 4;
-/// How often a reader tries before it reports a miss.
+/// How often a reader searches, after a look, before it reports a miss.
 const TRIES: usize = 4;
 
 const VERDICT_BITS: u32 = 2;
@@ -93,13 +95,6 @@ const fn is_infected(word: u32) -> bool {
     word & VERDICT_MASK == INFECTED
 }
 
-/// One try to read.
-enum Tried {
-    Copied(Option<Found>),
-    /// A writer was in the set.
-    Disturbed,
-}
-
 /// How many sets hold at least `entries` entries.
 #[must_use]
 pub const fn sets_for(entries: usize) -> usize {
@@ -124,38 +119,24 @@ impl<'m> Cache<'m> {
     #[inline(always)]
     pub(crate) fn get(&self, key: &LocalKey, volume: VolumeRef) -> Option<Found> {
         let set = self.set(key)?;
-        match Self::try_get(set, key, volume) {
-            Tried::Copied(found) => found,
-            Tried::Disturbed => Self::get_again(set, key, volume),
+        let home = volume.term.word();
+        match set.look(key.low, key.high, home) {
+            Some(word) => unpack(word),
+            None => unpack(Self::get_again(set, key.low, key.high, home)),
         }
     }
 
-    #[inline(always)]
-    fn try_get(set: &Set, key: &LocalKey, volume: VolumeRef) -> Tried {
-        let Some(version) = set.begin_read() else {
-            return Tried::Disturbed;
-        };
-        let copied = set.copy(key, volume);
-        if !set.end_read(version) {
-            return Tried::Disturbed;
-        }
-        Tried::Copied(copied.and_then(|copied| {
-            set.note_hit(copied);
-            unpack(copied.earned)
-        }))
-    }
-
-    /// The rest of the tries, after a writer came between the first.
+    /// After a look that found nothing: whether there is nothing, or a writer was in between.
     #[cold]
     #[inline(never)]
-    fn get_again(set: &Set, key: &LocalKey, volume: VolumeRef) -> Option<Found> {
-        for _ in 1..TRIES {
-            spin();
-            if let Tried::Copied(found) = Self::try_get(set, key, volume) {
-                return found;
+    fn get_again(set: &Set, low: u64, high: u64, home: u64) -> u32 {
+        for _ in 0..TRIES {
+            match set.search(low, high, home) {
+                Ok(found) => return found,
+                Err(Disturbed) => spin(),
             }
         }
-        None
+        0
     }
 
     /// Puts something in, if `allowed` still says so once no other writer is in the set. That a
@@ -228,7 +209,7 @@ mod tests {
         let volume = volumes.find(guid).ok_or("it was not attached")?;
         let cache = Cache::new(&sets);
         let key = LocalKey {
-            index: volume.index,
+            index: volume.term.index(),
             low: 5,
             high: 0,
             hash: 0,
@@ -247,7 +228,8 @@ mod tests {
         assert_eq!(cache.get(&key, volume), Some(infected));
         // A reader whom a writer disturbed finds it all the same.
         let [set] = &sets;
-        assert_eq!(Cache::get_again(set, &key, volume), Some(infected));
+        let again = Cache::get_again(set, key.low, key.high, volume.term.word());
+        assert_eq!(unpack(again), Some(infected));
         Ok(())
     }
 
@@ -269,11 +251,11 @@ mod tests {
         let [Some(one), Some(two)] = found else {
             return Err("a volume was not attached");
         };
-        let both = u64::from(one.index ^ two.index);
-        let epochs = (one.epoch ^ two.epoch) << 16;
+        let both = u64::from(one.term.index() ^ two.term.index());
+        let epochs = (one.term.word() ^ two.term.word()) & !0xffff;
         for bits in [both, both | epochs, 2, 1 << 40, u64::MAX] {
             let key = |volume: VolumeRef, low, high| LocalKey {
-                index: volume.index,
+                index: volume.term.index(),
                 low: 5 ^ low,
                 high: 6 ^ high,
                 hash: 0,

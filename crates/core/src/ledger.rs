@@ -192,7 +192,7 @@ impl<'m> Ledger<'m> {
     fn local(&self, volume: VolumeRef, file: FileId) -> LocalKey {
         let (low, high) = file.to_words();
         LocalKey {
-            index: volume.index,
+            index: volume.term.index(),
             low,
             high,
             hash: self.secret.file(volume.hash, file),

@@ -10,17 +10,45 @@ use crate::hash::{Secret, place};
 use crate::key::VolumeGuid;
 use crate::sync::{AtomicU64, Ordering, WriteToken, WriterLock, fence};
 
-/// Cache entries keep this many bits of an epoch.
-pub(crate) const EPOCH_BITS: u32 = 48;
-/// An epoch that is never given: the counter is used up, and nothing matches any more.
+/// Bits of an epoch in a [`Term`].
+const EPOCH_BITS: u32 = 48;
+const INDEX_BITS: u32 = 16;
+const _: () = assert!(EPOCH_BITS + INDEX_BITS == u64::BITS);
+/// An epoch that is never given: the counter is used up, and nothing is kept any more.
 const EPOCH_END: u64 = (1 << EPOCH_BITS) - 1;
+
+/// A volume in one epoch of it: the epoch above the index. No other volume and no other epoch
+/// ever has the same one. Without an epoch it matches nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Term(u64);
+
+impl Term {
+    const fn new(epoch: u64, index: u16) -> Self {
+        Self((epoch << INDEX_BITS) | index as u64)
+    }
+
+    /// As an entry keeps it.
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Of an entry's word.
+    pub(crate) const fn of(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Which volume.
+    pub(crate) const fn index(self) -> u16 {
+        self.0 as u16
+    }
+}
 
 /// Memory of one volume. Valid when all zero.
 #[repr(C, align(64))]
 #[derive(Default)]
 pub struct VolumeSlot {
-    /// The epoch; zero while the slot is free, being written, or its GUID is not unique.
-    epoch: AtomicU64,
+    /// A [`Term`]; zero while the slot is free, being written, hidden, or its GUID is not unique.
+    term: AtomicU64,
     low: AtomicU64,
     high: AtomicU64,
     /// Live volumes with this GUID.
@@ -41,33 +69,33 @@ pub struct VolumeSlot {
 const UNIQUE: u64 = 1 << 63;
 
 impl VolumeSlot {
-    /// The slot's epoch, if it holds this GUID and nobody moves it just now. A GUID that was
-    /// attached before the caller began is not missed; one that is being put in or taken out may
-    /// be.
+    /// The volume's home, if the slot holds this GUID and nobody moves its epoch just now. A GUID
+    /// that was attached before the caller began is not missed; one that is being put in or taken
+    /// out may be.
     #[inline(always)]
-    fn epoch_at_once(&self, low: u64, high: u64) -> Option<u64> {
-        let epoch = self.epoch.load(Ordering::Acquire);
+    fn term_at_once(&self, low: u64, high: u64) -> Option<Term> {
+        let term = self.term.load(Ordering::Acquire);
         let differs =
             (self.low.load(Ordering::Relaxed) ^ low) | (self.high.load(Ordering::Relaxed) ^ high);
         fence(Ordering::Acquire);
-        let same = differs == 0 && self.epoch.load(Ordering::Relaxed) == epoch;
-        (same && epoch.wrapping_sub(1) < EPOCH_END.wrapping_sub(1)).then_some(epoch)
+        let same = differs == 0 && self.term.load(Ordering::Relaxed) == term;
+        (same && term != 0).then_some(Term(term))
     }
 
-    /// The slot's epoch, if it holds this GUID. An epoch that moves meanwhile is read again, a
-    /// few times: a volume whose epoch is moved without end is as good as none.
+    /// The volume's home, if the slot holds this GUID. An epoch that moves meanwhile is read
+    /// again, a few times: a volume whose epoch is moved without end is as good as none.
     #[inline]
-    fn epoch_of(&self, low: u64, high: u64) -> Option<u64> {
+    fn term_of(&self, low: u64, high: u64) -> Option<Term> {
         for _ in 0..4 {
-            let epoch = self.epoch.load(Ordering::Acquire);
-            if epoch == 0 || epoch == EPOCH_END {
+            let term = self.term.load(Ordering::Acquire);
+            if term == 0 {
                 return None;
             }
             let same = self.low.load(Ordering::Relaxed) == low
                 && self.high.load(Ordering::Relaxed) == high;
             fence(Ordering::Acquire);
-            if self.epoch.load(Ordering::Relaxed) == epoch {
-                return if same { Some(epoch) } else { None };
+            if self.term.load(Ordering::Relaxed) == term {
+                return same.then_some(Term(term));
             }
         }
         None
@@ -87,8 +115,7 @@ const fn ended(signature: u64) -> u64 {
 /// A volume as a look-up sees it: which one, and in which epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct VolumeRef {
-    pub(crate) index: u16,
-    pub(crate) epoch: u64,
+    pub(crate) term: Term,
     /// Of its GUID; [`Secret::file`] goes on from it.
     pub(crate) hash: u64,
 }
@@ -155,14 +182,9 @@ impl<'m> Volumes<'m> {
     pub(crate) fn find(&self, guid: VolumeGuid) -> Option<VolumeRef> {
         let (low, high) = guid.to_words();
         let hash = self.secret.volume(guid);
-        let home = self.home(hash);
-        let slot = self.slots.get(home)?;
-        match slot.epoch_at_once(low, high) {
-            Some(epoch) => Some(VolumeRef {
-                index: home as u16,
-                epoch,
-                hash,
-            }),
+        let slot = self.slots.get(self.home(hash))?;
+        match slot.term_at_once(low, high) {
+            Some(term) => Some(VolumeRef { term, hash }),
             None => self.find_within_reach(low, high, hash),
         }
     }
@@ -170,13 +192,9 @@ impl<'m> Volumes<'m> {
     /// As [`Self::find`], in all slots within the reach of the home, and more patiently.
     #[inline(never)]
     fn find_within_reach(&self, low: u64, high: u64, hash: u64) -> Option<VolumeRef> {
-        for (index, slot) in self.slots_from(hash).take(self.reach(hash)) {
-            if let Some(epoch) = slot.epoch_of(low, high) {
-                let index = u16::try_from(index).ok()?;
-                return Some(VolumeRef { index, epoch, hash });
-            }
-        }
-        None
+        let mut slots = self.slots_from(hash).take(self.reach(hash));
+        let term = slots.find_map(|(_, slot)| slot.term_of(low, high))?;
+        Some(VolumeRef { term, hash })
     }
 
     /// As [`Self::find`], but misses no volume that is attached: neither one whose epoch is being
@@ -186,10 +204,12 @@ impl<'m> Volumes<'m> {
         self.find(guid).or_else(|| {
             self.lock.with(token, || {
                 let (index, slot) = self.occupied(guid)?;
-                let epoch = slot.epoch.load(Ordering::Relaxed);
-                let index = u16::try_from(index).ok()?;
+                let term = match slot.term.load(Ordering::Relaxed) {
+                    0 => Term::new(0, u16::try_from(index).ok()?),
+                    word => Term(word),
+                };
                 let hash = self.secret.volume(guid);
-                Some(VolumeRef { index, epoch, hash })
+                Some(VolumeRef { term, hash })
             })
         })
     }
@@ -197,29 +217,32 @@ impl<'m> Volumes<'m> {
     /// Whether `volume` is still in that epoch and nothing on it counts as changing wholesale.
     pub(crate) fn holds(&self, volume: VolumeRef) -> bool {
         self.slots
-            .get(usize::from(volume.index))
+            .get(usize::from(volume.term.index()))
             .is_some_and(|slot| {
                 slot.changing.load(Ordering::Acquire) == 0
-                    && slot.epoch.load(Ordering::Acquire) == volume.epoch
+                    && slot.term.load(Ordering::Acquire) == volume.term.word()
             })
     }
 
-    /// Whether a cache entry of this index and epoch can still be hit.
-    pub(crate) fn is_current(&self, index: u16, epoch: u64) -> bool {
+    /// Whether a cache entry of this term can still be hit.
+    pub(crate) fn is_current(&self, term: Term) -> bool {
         self.slots
-            .get(usize::from(index))
-            .is_some_and(|slot| slot.epoch.load(Ordering::Relaxed) == epoch && epoch != 0)
+            .get(usize::from(term.index()))
+            .is_some_and(|slot| slot.term.load(Ordering::Relaxed) == term.0 && term.0 != 0)
     }
 
-    /// An epoch that was never given before; the end is given again and again and matches none.
-    fn next_epoch(&self) -> u64 {
+    /// A term that was never given before, as a slot keeps it; none once all epochs are used up.
+    fn next_term(&self, index: usize) -> u64 {
         let next = self
             .last_epoch
             .load(Ordering::Relaxed)
             .saturating_add(1)
             .min(EPOCH_END);
         self.last_epoch.store(next, Ordering::Relaxed);
-        next
+        match u16::try_from(index) {
+            Ok(index) if next < EPOCH_END => Term::new(next, index).word(),
+            _ => 0,
+        }
     }
 
     /// The slot that holds this GUID, unique or not. Under the lock.
@@ -236,28 +259,28 @@ impl<'m> Volumes<'m> {
 
     /// A free slot for this GUID, as near to its home as there is one, and preferably one that
     /// no late end of a change or of hiding still counts against. Readers find it from now on.
-    fn take_free(&self, guid: VolumeGuid) -> Option<&'m VolumeSlot> {
+    fn take_free(&self, guid: VolumeGuid) -> Option<(usize, &'m VolumeSlot)> {
         let hash = self.secret.volume(guid);
         let free = |slot: &VolumeSlot| slot.live.load(Ordering::Relaxed) == 0;
         let clean = |slot: &VolumeSlot| {
             slot.changing.load(Ordering::Relaxed) == 0 && slot.hidden.load(Ordering::Relaxed) == 0
         };
-        let slots = || self.slots_from(hash).map(|(_, slot)| slot).enumerate();
-        let (distance, slot) = slots()
-            .find(|(_, slot)| free(slot) && clean(slot))
-            .or_else(|| slots().find(|(_, slot)| free(slot)))?;
+        let slots = || self.slots_from(hash).enumerate();
+        let (distance, (index, slot)) = slots()
+            .find(|(_, (_, slot))| free(slot) && clean(slot))
+            .or_else(|| slots().find(|(_, (_, slot))| free(slot)))?;
         let further = distance as u64;
         let home = self.slots.get(self.home(hash))?;
         if home.reach.load(Ordering::Relaxed) < further {
             home.reach.store(further, Ordering::Release);
         }
-        Some(slot)
+        Some((index, slot))
     }
 
     /// Gives the slot a new epoch, or none. Entries of the epoch before are void at once.
-    fn move_epoch(&self, slot: &VolumeSlot, epoch: u64) {
+    fn move_epoch(&self, slot: &VolumeSlot, term: u64) {
         slot.covered.store(0, Ordering::Relaxed);
-        slot.epoch.store(epoch, Ordering::Release);
+        slot.term.store(term, Ordering::Release);
     }
 
     pub(crate) fn attach(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> Attached {
@@ -269,17 +292,17 @@ impl<'m> Volumes<'m> {
                 self.move_epoch(slot, 0);
                 return Attached::Duplicate;
             }
-            let Some(slot) = self.take_free(guid) else {
+            let Some((index, slot)) = self.take_free(guid) else {
                 return Attached::Full;
             };
             let (low, high) = guid.to_words();
-            // The epoch is zero here: a reader that saw the old one sees it gone.
+            // There is no term here: a reader that saw the old one sees it gone.
             fence(Ordering::Release);
             slot.low.store(low, Ordering::Relaxed);
             slot.high.store(high, Ordering::Relaxed);
             slot.live.store(1, Ordering::Relaxed);
             if slot.hidden.load(Ordering::Relaxed) == 0 {
-                self.move_epoch(slot, self.next_epoch());
+                self.move_epoch(slot, self.next_term(index));
             } else {
                 slot.hidden.fetch_or(UNIQUE, Ordering::Relaxed);
             }
@@ -305,7 +328,7 @@ impl<'m> Volumes<'m> {
             let (index, slot) = self.occupied(guid)?;
             let index = u16::try_from(index).ok()?;
             let hidden = slot.hidden.load(Ordering::Relaxed);
-            let unique = if slot.epoch.load(Ordering::Relaxed) == 0 {
+            let unique = if slot.term.load(Ordering::Relaxed) == 0 {
                 hidden & UNIQUE
             } else {
                 UNIQUE
@@ -332,7 +355,7 @@ impl<'m> Volumes<'m> {
             }
             slot.hidden.store(0, Ordering::Relaxed);
             if hidden & UNIQUE != 0 {
-                self.move_epoch(slot, self.next_epoch());
+                self.move_epoch(slot, self.next_term(usize::from(index)));
             }
         });
     }
@@ -340,8 +363,8 @@ impl<'m> Volumes<'m> {
     /// All verdicts of the volume are void. False where it is not tracked.
     pub(crate) fn bump(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> bool {
         self.lock.with(token, || match self.occupied(guid) {
-            Some((_, slot)) if slot.epoch.load(Ordering::Relaxed) != 0 => {
-                self.move_epoch(slot, self.next_epoch());
+            Some((index, slot)) if slot.term.load(Ordering::Relaxed) != 0 => {
+                self.move_epoch(slot, self.next_term(index));
                 true
             }
             _ => false,
@@ -352,14 +375,13 @@ impl<'m> Volumes<'m> {
     pub(crate) fn begin_changing(&self, guid: VolumeGuid, token: &WriteToken<'_>) -> Option<u16> {
         self.lock.with(token, || {
             let (index, slot) = self.occupied(guid)?;
-            let index = u16::try_from(index).ok()?;
             let changing = slot.changing.load(Ordering::Relaxed).saturating_add(1);
             // The epoch that follows publishes it; a volume without one has no tickets.
             slot.changing.store(changing, Ordering::Relaxed);
-            if slot.epoch.load(Ordering::Relaxed) != 0 {
-                self.move_epoch(slot, self.next_epoch());
+            if slot.term.load(Ordering::Relaxed) != 0 {
+                self.move_epoch(slot, self.next_term(index));
             }
-            Some(index)
+            u16::try_from(index).ok()
         })
     }
 
@@ -382,7 +404,7 @@ impl<'m> Volumes<'m> {
         token: &WriteToken<'_>,
     ) -> bool {
         self.lock.with(token, || match self.occupied(guid) {
-            Some((_, slot)) if slot.epoch.load(Ordering::Relaxed) != 0 => {
+            Some((_, slot)) if slot.term.load(Ordering::Relaxed) != 0 => {
                 slot.covered.store(begun(signature), Ordering::Release);
                 true
             }
@@ -394,7 +416,7 @@ impl<'m> Volumes<'m> {
     pub(crate) fn cover(&self, guid: VolumeGuid, signature: u64, token: &WriteToken<'_>) -> bool {
         self.lock.with(token, || match self.occupied(guid) {
             Some((_, slot))
-                if slot.epoch.load(Ordering::Relaxed) != 0
+                if slot.term.load(Ordering::Relaxed) != 0
                     && slot.covered.load(Ordering::Relaxed) == begun(signature) =>
             {
                 slot.covered.store(ended(signature), Ordering::Release);
@@ -419,7 +441,7 @@ impl<'m> Volumes<'m> {
     pub(crate) fn is_cover_at_stake(&self, guid: VolumeGuid) -> bool {
         // A volume whose epoch just moves has lost its coverage by that.
         self.find(guid)
-            .and_then(|volume| self.slots.get(usize::from(volume.index)))
+            .and_then(|volume| self.slots.get(usize::from(volume.term.index())))
             .is_some_and(|slot| slot.covered.load(Ordering::Acquire) != 0)
     }
 
@@ -428,12 +450,12 @@ impl<'m> Volumes<'m> {
         let Some(volume) = self.find(guid) else {
             return false;
         };
-        let Some(slot) = self.slots.get(usize::from(volume.index)) else {
+        let Some(slot) = self.slots.get(usize::from(volume.term.index())) else {
             return false;
         };
         let covered = slot.covered.load(Ordering::Relaxed) == ended(signature) && signature != 0;
         fence(Ordering::Acquire);
-        covered && slot.epoch.load(Ordering::Relaxed) == volume.epoch
+        covered && slot.term.load(Ordering::Relaxed) == volume.term.word()
     }
 }
 
@@ -460,17 +482,17 @@ mod tests {
     fn i2_one_look_finds_a_volume_by_its_whole_guid_alone() -> Result<(), &'static str> {
         story(|volumes, slot, token| {
             assert_eq!(volumes.attach(guid(5, 6)?, token), Attached::Cacheable);
-            let found = volumes.find(guid(5, 6)?).map(|volume| volume.epoch);
+            let found = volumes.find(guid(5, 6)?).map(|volume| volume.term);
             assert!(found.is_some());
-            assert_eq!(slot.epoch_at_once(5, 6), found, "no second look is needed");
+            assert_eq!(slot.term_at_once(5, 6), found, "no second look is needed");
             // A bit more or less in either word, the same bits in both, the words exchanged.
             for (low, high) in [(5, 7), (5, 9), (5, 0), (4, 6), (10, 6), (6, 7), (6, 5)] {
                 assert_eq!(volumes.find(guid(low, high)?), None, "{low} {high}");
                 assert_eq!(volumes.find_sure(guid(low, high)?, token), None);
             }
             volumes.detach(guid(5, 6)?, token);
-            assert_eq!(slot.epoch_at_once(5, 6), None);
-            assert_eq!(slot.epoch_of(5, 6), None);
+            assert_eq!(slot.term_at_once(5, 6), None);
+            assert_eq!(slot.term_of(5, 6), None);
             Ok(())
         })
     }
@@ -497,8 +519,12 @@ mod tests {
             let last = (1 << EPOCH_BITS) - 2;
             volumes.last_epoch.store(last - 1, Ordering::Relaxed);
             assert_eq!(volumes.attach(guid(5, 6)?, token), Attached::Cacheable);
-            let found = volumes.find(guid(5, 6)?).map(|volume| volume.epoch);
-            assert_eq!(found, Some(last), "the last that an entry can carry");
+            let found = volumes.find(guid(5, 6)?).map(|volume| volume.term);
+            assert_eq!(
+                found.map(|term| term.word() >> INDEX_BITS),
+                Some(last),
+                "the last one"
+            );
             for _ in 0..3 {
                 volumes.bump(guid(5, 6)?, token);
                 assert_eq!(volumes.find(guid(5, 6)?), None);

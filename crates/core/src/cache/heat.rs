@@ -4,7 +4,7 @@
 //! one and a writer, lose to each other is a hit that was not counted. Nothing but the choice of
 //! a victim is ever read from it.
 //!
-//! * Each entry has a count of its hits, up to seven: a hit after that writes nothing. All counts
+//! * Each entry has a count of its hits, up to eight: a hit after that writes nothing. All counts
 //!   are halved now and then.
 //! * The last four that were turned out or turned away are remembered by eight bits of a hash and
 //!   a count: of their hits, and of how often they came back in vain.
@@ -20,8 +20,10 @@ use super::WAYS;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Heat(u64);
 
-/// The largest count. More would serve the choice a little and cost writes to shared lines.
-const MOST: u64 = 7;
+/// The largest count: one bit, so that one look at it tells whether a hit is still counted. More
+/// would serve the choice a little and cost writes to shared lines.
+const MOST: u64 = 8;
+const _: () = assert!(MOST.is_power_of_two() && MOST <= NIBBLE);
 const NIBBLE: u64 = 15;
 /// How often a newcomer comes before it is let in whoever is there.
 const PATIENCE: u64 = 2;
@@ -71,11 +73,11 @@ impl Heat {
 
     /// After a hit of this way; `None` where nothing changes.
     pub(super) const fn after_hit(self, way: usize) -> Option<Self> {
-        let count = self.count(way);
-        if count >= MOST {
+        let shift = nibble_shift(way);
+        if (self.0 >> (shift | MOST.trailing_zeros())) & 1 != 0 {
             return None;
         }
-        Some(self.with(way, count.saturating_add(1)))
+        Some(Self(self.0.wrapping_add(1 << shift)))
     }
 
     /// After this way was emptied or dropped.
@@ -183,15 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn counts_stop_at_seven_and_are_halved_together() {
+    fn counts_stop_at_eight_and_are_halved_together() {
         let mut heat = Heat::of(0);
         while let Some(after) = heat.after_hit(1) {
             heat = after;
         }
-        assert_eq!(heat.word(), 0x70);
+        assert_eq!(heat.word(), 0x80);
         let heat = heat.remember(0xab, 6);
         assert_eq!(heat.aged(63), heat);
-        assert_eq!(heat.aged(64).word(), 0x0000_00ab_0003_0030);
+        assert_eq!(heat.aged(64).word(), 0x0000_00ab_0003_0040);
         assert_eq!(heat.aged(64).forget(0xab).1, 4);
     }
 
@@ -216,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_count_stays_within_its_place() {
-        for (given, kept) in [(0, 0), (6, 6), (7, 7), (8, 7), (9, 7), (u64::MAX, 7)] {
+        for (given, kept) in [(0, 0), (6, 6), (7, 7), (8, 8), (9, 8), (u64::MAX, 8)] {
             assert_eq!(Heat::of(0).with(1, given).word(), kept << 4, "{given}");
         }
     }

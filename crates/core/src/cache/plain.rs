@@ -49,7 +49,7 @@ impl<'m> PlainCache<'m> {
         let volume = self.volumes.find(key.volume)?;
         let (low, high) = key.file.to_words();
         let hash = self.secret.file(volume.hash, key.file);
-        let index = volume.index;
+        let index = volume.term.index();
         let local = LocalKey {
             index,
             low,

@@ -7,11 +7,11 @@ use super::heat::{Admission, Heat};
 use super::{Found, Put, WAYS, is_infected, pack};
 use crate::change::LocalKey;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, WriteToken, fence, spin};
-use crate::volume::{EPOCH_BITS, VolumeRef, Volumes};
+use crate::volume::{Term, VolumeRef, Volumes};
 
 /// Memory of four entries. Valid when all zero.
 ///
-/// An entry is a file id (two words), a *home* (the volume's epoch above its index), and 32 bits
+/// An entry is a file id (two words), a *home* (a [`Term`]'s word), and 32 bits
 /// of verdict and signature epoch. Words of one kind are together, so that all four entries are
 /// compared without a branch; the first line decides a miss.
 #[repr(C, align(128))]
@@ -28,79 +28,78 @@ pub struct Set {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Set>() == 128);
 
-const INDEX_BITS: u32 = 16;
-const _: () = assert!(EPOCH_BITS + INDEX_BITS == u64::BITS);
-
-/// The volume of an entry, in one epoch of it. Never zero for a live volume.
-const fn home_of(volume: VolumeRef) -> u64 {
-    (volume.epoch << INDEX_BITS) | volume.index as u64
-}
-
-/// An entry as a reader copied it; garbage unless the version holds.
-#[derive(Clone, Copy)]
-pub(super) struct Copied {
-    way: usize,
-    pub(super) earned: u32,
-}
+/// A writer was in the set while a reader copied.
+pub(super) struct Disturbed;
 
 impl Set {
-    /// Before a copy: the version, unless a writer is in the set.
-    pub(super) fn begin_read(&self) -> Option<u64> {
-        // Acquire: what is copied after it is not older than what the version stands for.
-        let version = self.version.load(Ordering::Acquire);
-        (version & 1 == 0).then_some(version)
+    /// One look, for what is there and is not being written: the entry's word. `None` says nothing:
+    /// [`Self::search`] tells why. It is short, as nearly every look-up ends here: the low words
+    /// say which way, that one is compared in full, and one branch asks for all that speaks
+    /// against it.
+    #[inline(always)]
+    pub(super) fn look(&self, low: u64, high: u64, home: u64) -> Option<u32> {
+        let version = self.begin_read();
+        let mut way = 0;
+        for (other, word) in self.low.iter().enumerate().skip(1) {
+            let same = word.load(Ordering::Relaxed) == low;
+            way = core::hint::select_unpredictable(same, other, way);
+        }
+        let differs = (self.low.get(way)?.load(Ordering::Relaxed) ^ low)
+            | (self.high.get(way)?.load(Ordering::Relaxed) ^ high)
+            | (self.home.get(way)?.load(Ordering::Relaxed) ^ home);
+        let earned = self.earned.get(way)?.load(Ordering::Relaxed);
+        let moved = self.end_read(version);
+        if (differs | (version & 1) | moved) != 0 {
+            return None;
+        }
+        self.note_hit(way);
+        Some(earned)
     }
 
-    /// After a copy: whether all of it was of one version.
-    pub(super) fn end_read(&self, version: u64) -> bool {
+    /// The entry's word, found by comparing all four in full.
+    pub(super) fn search(&self, low: u64, high: u64, home: u64) -> Result<u32, Disturbed> {
+        let version = self.begin_read();
+        let words = self.low.iter().zip(&self.high).zip(&self.home);
+        let mut found = None;
+        for (way, ((at_low, at_high), at_home)) in words.enumerate() {
+            let differs = (at_low.load(Ordering::Relaxed) ^ low)
+                | (at_high.load(Ordering::Relaxed) ^ high)
+                | (at_home.load(Ordering::Relaxed) ^ home);
+            if differs == 0 {
+                let earned = self.earned.get(way);
+                found = earned.map(|word| (way, word.load(Ordering::Relaxed)));
+            }
+        }
+        if (version & 1) | self.end_read(version) != 0 {
+            return Err(Disturbed);
+        }
+        Ok(found.map_or(0, |(way, word)| {
+            self.note_hit(way);
+            word
+        }))
+    }
+
+    /// Before a copy: the version, odd while a writer is in the set.
+    #[inline(always)]
+    fn begin_read(&self) -> u64 {
+        // Acquire: what is copied after it is not older than what the version stands for.
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// After a copy: zero if all of it was of one version.
+    #[inline(always)]
+    fn end_read(&self, version: u64) -> u64 {
         // A copy that saw any word of a later writer sees that writer's odd version below: the
         // writer's release fence before its stores meets this acquire fence after the loads.
         fence(Ordering::Acquire);
-        self.version.load(Ordering::Relaxed) == version
-    }
-
-    /// The entry of this key in this epoch of its volume. The low words of all four are compared
-    /// at once and exactly; the rest of the one that is left, in full.
-    #[inline(always)]
-    pub(super) fn copy(&self, key: &LocalKey, volume: VolumeRef) -> Option<Copied> {
-        // Asks for the second line before the first has said which way: they come together.
-        let _ = self.home.first().map(|home| home.load(Ordering::Relaxed));
-        let mut ways = 0_u32;
-        for (way, low) in self.low.iter().enumerate() {
-            ways |= u32::from(low.load(Ordering::Relaxed) == key.low) << way;
-        }
-        if ways == 0 {
-            return None;
-        }
-        let way = ways.trailing_zeros() as usize;
-        match self.copy_way(way, key, volume) {
-            // Another volume's file of the same number, or an older epoch's: rare.
-            None if !ways.is_power_of_two() => self.copy_another(ways, key, volume),
-            copied => copied,
-        }
-    }
-
-    #[inline(always)]
-    fn copy_way(&self, way: usize, key: &LocalKey, volume: VolumeRef) -> Option<Copied> {
-        let high = self.high.get(way)?.load(Ordering::Relaxed);
-        let home = self.home.get(way)?.load(Ordering::Relaxed);
-        let earned = self.earned.get(way)?.load(Ordering::Relaxed);
-        let differs = (high ^ key.high) | (home ^ home_of(volume));
-        (differs == 0).then_some(Copied { way, earned })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn copy_another(&self, ways: u32, key: &LocalKey, volume: VolumeRef) -> Option<Copied> {
-        (0..WAYS)
-            .filter(|way| ways & (1 << way) != 0)
-            .find_map(|way| self.copy_way(way, key, volume))
+        self.version.load(Ordering::Relaxed) ^ version
     }
 
     /// Counts a hit. Lossy; see [`super::heat`].
-    pub(super) fn note_hit(&self, copied: Copied) {
+    #[inline(always)]
+    fn note_hit(&self, way: usize) {
         let heat = Heat::of(self.heat.load(Ordering::Relaxed));
-        if let Some(after) = heat.after_hit(copied.way) {
+        if let Some(after) = heat.after_hit(way) {
             self.heat.store(after.word(), Ordering::Relaxed);
         }
     }
@@ -160,7 +159,7 @@ impl Set {
         let Some(way) = way else {
             return Put::Crowded;
         };
-        self.store(way, (key.low, key.high), home_of(volume), pack(found));
+        self.store(way, (key.low, key.high), volume.term.word(), pack(found));
         Put::Stored
     }
 
@@ -191,7 +190,7 @@ impl Set {
     /// Whether the way says "infected" in this epoch of its volume.
     fn says_infected(&self, way: usize, volume: VolumeRef) -> bool {
         let (home, earned) = (self.home.get(way), self.earned.get(way));
-        home.is_some_and(|home| home.load(Ordering::Relaxed) == home_of(volume))
+        home.is_some_and(|home| home.load(Ordering::Relaxed) == volume.term.word())
             && earned.is_some_and(|word| is_infected(word.load(Ordering::Relaxed)))
     }
 
@@ -199,7 +198,7 @@ impl Set {
     fn worthless(&self, volumes: &Volumes<'_>) -> Option<usize> {
         first_of(self.home.iter().map(|home| {
             let home = home.load(Ordering::Relaxed);
-            !volumes.is_current(home as u16, home >> INDEX_BITS)
+            !volumes.is_current(Term::of(home))
         }))
     }
 
