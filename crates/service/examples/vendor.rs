@@ -35,6 +35,7 @@ impl EngineKind for Acme {
         Packed {
             digest: Digest(hash.finalize().into()),
             rules: lines.len(),
+            computes: true,
             bytes,
             problems,
         }

@@ -114,6 +114,9 @@ pub struct Packed {
     pub digest: Digest,
     /// How many signatures there are.
     pub rules: usize,
+    /// Whether a scan takes a processor for all of its time. False for an engine that has another
+    /// program look: its scans are not kept from running beside each other.
+    pub computes: bool,
     /// What [`EngineKind::unpack`] takes, at most 2 GiB.
     pub bytes: Vec<u8>,
     /// What was left out and why: one sentence each, with file and line where there is one.

@@ -218,6 +218,7 @@ fn look_by<P: Platform>(
     let left = left();
     // A file that had little time is not known to hang.
     let had_time = left >= job.time() / 2;
+    session.begin_computing(job);
     // The last eighth is for what follows a worker's end: the driver is to hear of it in time.
     let error = match workers.scan(&mut copied.bytes, left * 7 / 8, stats) {
         Ending::Said(Ok(finding)) => {

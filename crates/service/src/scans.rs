@@ -35,6 +35,15 @@ impl Scans {
         }
     }
 
+    /// Whether its engine takes a processor for as long as it scans, in a worker.
+    #[must_use]
+    pub fn computes(&self) -> bool {
+        match self {
+            Self::InWorkers(workers) => workers.computes(),
+            Self::Here(_) => false,
+        }
+    }
+
     /// Whether both are one and the same.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {

@@ -187,6 +187,17 @@ impl<P: Platform> Service<P> {
         self.stopping.store(true, Ordering::SeqCst);
     }
 
+    /// How many engines are to compute at one time, where there could be more.
+    pub(crate) fn computing_max(&self) -> Option<usize> {
+        let Settings {
+            threads,
+            processors,
+            ..
+        } = self.settings;
+        let bounded = processors < threads && !self.is_stopping() && self.scans.read().computes();
+        bounded.then_some(processors)
+    }
+
     /// Whether [`Service::stop`] was called.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

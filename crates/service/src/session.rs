@@ -2,10 +2,14 @@
 //!
 //! Of `threads + 1` threads at most `threads` scan, so one always listens: a stop, a poll or one
 //! request too many never waits behind a scan. Whoever receives a request scans it; when all
-//! scanning threads are busy it goes to the backlog, and the next one that is done takes it from
-//! there. Nobody waits for another thread, so there is nothing to wake.
+//! scanning threads are busy, or all processors are, it goes to the backlog, and the next one that
+//! is done takes it from there (`turns.rs`). Nobody waits for another thread, so there is nothing
+//! to wake.
 
 mod answer;
+mod outside;
+mod seats;
+mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,8 +32,8 @@ use crate::pieces::Pieces;
 use crate::platform::{Delivery, Platform, Port, PortError};
 use crate::scan::{self, Hands};
 use crate::service::Service;
-
-mod outside;
+use seats::Seats;
+use turns::{Admission, Turn};
 
 /// What a refused message is answered with.
 const STATUS_INVALID_PARAMETER: i32 = 0xC000_000D_u32.cast_signed();
@@ -57,8 +61,10 @@ struct Board {
     seen: VecDeque<u64>,
     /// Requests that were to be stopped and have not come, newest last.
     early: VecDeque<EarlyStop>,
-    /// Threads that scan.
-    scanning: usize,
+    /// The scans that have begun.
+    seats: Seats,
+    /// Threads that sleep until one more may begin.
+    pausing: usize,
     /// The poll that is held until there is news.
     poll: Option<HeldPoll>,
     /// The digest that the driver was told last.
@@ -100,7 +106,8 @@ impl<P: Platform> Session<P> {
                 backlog: VecDeque::new(),
                 seen: VecDeque::new(),
                 early: VecDeque::new(),
-                scanning: 0,
+                seats: Seats::default(),
+                pausing: 0,
                 poll: None,
                 told,
                 told_exclusions: 0,
@@ -149,8 +156,13 @@ impl<P: Platform> Session<P> {
         if self.closed.load(Ordering::SeqCst) {
             return Next::Leave;
         }
-        if let Some(job) = self.take_from_backlog() {
-            return Next::Scan(job);
+        match self.turn() {
+            Turn::Scan(job) => return Next::Scan(job),
+            Turn::Pause(time) => {
+                self.pause(time);
+                return Next::Listen;
+            }
+            Turn::Listen => {}
         }
         if self.service.is_stopping() {
             return Next::Leave;
@@ -181,17 +193,7 @@ impl<P: Platform> Session<P> {
     /// Threads that scan, and requests that wait for one.
     pub(crate) fn load(&self) -> (usize, usize) {
         let board = self.board.lock();
-        (board.scanning, board.backlog.len())
-    }
-
-    fn take_from_backlog(&self) -> Option<Arc<Job>> {
-        let mut board = self.board.lock();
-        if board.scanning >= self.service.settings.threads {
-            return None;
-        }
-        let job = board.backlog.pop_front()?;
-        board.scanning += 1;
-        Some(job)
+        (board.seats.len(), board.backlog.len())
     }
 
     /// How long to listen before looking up.
@@ -324,40 +326,6 @@ impl<P: Platform> Session<P> {
         self.service
             .meet(tallies.iter().map(|tally| tally.container));
         self.service.stats.containers.set(tallies);
-    }
-
-    fn admit(&self, job: &Arc<Job>) -> Admission {
-        let mut board = self.board.lock();
-        if board.jobs.contains_key(&job.request.request) {
-            return Admission::Twice;
-        }
-        remember(&mut board.seen, job.request.request);
-        let early = |stop: &EarlyStop| stop.request == job.request.request;
-        if let Some(at) = board.early.iter().position(early) {
-            let closed = board.early.remove(at).is_some_and(|stop| stop.closed);
-            if !closed {
-                board.jobs.insert(job.request.request, Arc::clone(job));
-            }
-            return Admission::Stopped { closed };
-        }
-        let settings = &self.service.settings;
-        if board.scanning < settings.threads {
-            board.scanning += 1;
-            board.jobs.insert(job.request.request, Arc::clone(job));
-            return Admission::Scan;
-        }
-        board.jobs.insert(job.request.request, Arc::clone(job));
-        if board.backlog.len() >= settings.backlog_max {
-            return Admission::Busy;
-        }
-        board.backlog.push_back(Arc::clone(job));
-        Admission::Wait
-    }
-
-    fn leave_scan(&self, job: &Job) {
-        let mut board = self.board.lock();
-        board.scanning = board.scanning.saturating_sub(1);
-        board.jobs.remove(&job.request.request);
     }
 
     /// Lets go of a request's section. `section` is not zero where the driver's question ended
@@ -533,18 +501,6 @@ impl<P: Platform> Session<P> {
             self.reply_to_poll(&poll, News::Nothing);
         }
     }
-}
-
-enum Admission {
-    Scan,
-    Wait,
-    Busy,
-    /// The driver wanted it stopped before it came.
-    Stopped {
-        /// Its section is closed already.
-        closed: bool,
-    },
-    Twice,
 }
 
 /// Adds to a list that forgets its oldest entry when it is full.

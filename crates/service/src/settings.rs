@@ -7,6 +7,10 @@ use std::time::Duration;
 pub struct Settings {
     /// Threads that scan; one more listens to the driver at any time. 1 to 256.
     pub threads: usize,
+    /// Processors: so many scans run beside each other where the engine computes and does not wait
+    /// ([`crate::engine::Packed::computes`]), and those that take much longer than others beside
+    /// them. Nothing is changed by as many as there are threads.
+    pub processors: usize,
     /// Files larger than this are answered "unscannable", in bytes.
     pub file_bytes_max: u64,
     /// Copies of files that are in memory at one time, in bytes. A scan waits for its share. At
@@ -43,6 +47,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             threads: 4,
+            processors: std::thread::available_parallelism().map_or(usize::MAX, usize::from),
             file_bytes_max: 256 << 20,
             memory_bytes_max: 1 << 30,
             backlog_max: 1024,

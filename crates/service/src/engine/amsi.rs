@@ -43,6 +43,7 @@ impl EngineKind for WithAmsi {
     fn pack(&self, folder: Option<&Path>) -> Packed {
         let mut packed = self.first.pack(folder);
         let hash = Sha256::new_with_prefix(b"siloscan with AMSI 1").chain_update(packed.digest.0);
+        packed.computes = false;
         packed.digest = Digest(hash.finalize().into());
         packed
     }

@@ -68,6 +68,7 @@ impl EngineKind for WithClamd {
         let hash = Sha256::new_with_prefix(b"siloscan with clamd 1")
             .chain_update(packed.digest.0)
             .chain_update(version.as_bytes());
+        packed.computes = false;
         packed.digest = Digest(hash.finalize().into());
         packed
     }

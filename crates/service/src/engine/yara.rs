@@ -183,6 +183,7 @@ impl EngineKind for Yara {
         Packed {
             digest: loaded.engine.digest,
             rules: loaded.engine.rule_count(),
+            computes: true,
             bytes,
             problems,
         }

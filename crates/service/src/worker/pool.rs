@@ -47,6 +47,7 @@ pub struct Workers {
     shared: Arc<Shared>,
     digest: Digest,
     rules: usize,
+    computes: bool,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -102,6 +103,7 @@ impl Workers {
             shared: Arc::clone(&shared),
             digest: packed.digest,
             rules: packed.rules,
+            computes: packed.computes,
             threads: Vec::new(),
         };
         for (name, work) in [
@@ -133,6 +135,12 @@ impl Workers {
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules
+    }
+
+    /// Whether the engine takes a processor for as long as it scans.
+    #[must_use]
+    pub fn computes(&self) -> bool {
+        self.computes
     }
 
     /// How the processes are.

@@ -20,6 +20,8 @@ pub fn packed(number: u8) -> Packed {
     Packed {
         digest: Digest([number; 32]),
         rules: 1,
+        // Most of what it does is waiting.
+        computes: false,
         bytes: vec![number],
         problems: Vec::new(),
     }
@@ -61,6 +63,10 @@ impl Scanner for Unruly {
                 }
             }
             b"SLOW" => thread::sleep(Duration::from_millis(100)),
+            b"TAKE" => {
+                let time = String::from_utf8_lossy(words.next().unwrap_or_default());
+                thread::sleep(Duration::from_millis(time.parse().expect("milliseconds")));
+            }
             b"FORK" => {
                 // It inherits the standard input, which is the way to the service.
                 let child = process::Command::new("sleep").arg("300").spawn();
