@@ -233,6 +233,40 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn one_look_finds_each_of_four_and_nothing_that_is_not_there() -> Result<(), &'static str> {
+        let sets = [Set::default()];
+        let slots = [VolumeSlot::default(), VolumeSlot::default()];
+        let token = WriteToken::promise_dispatch_level();
+        let volumes = Volumes::new(&slots, Secret::new([1, 2, 3, 4]));
+        let guid = VolumeGuid::from_words(1, 1).ok_or("the GUID is zero")?;
+        volumes.attach(guid, &token);
+        let volume = volumes.find(guid).ok_or("it was not attached")?;
+        let cache = Cache::new(&sets);
+        let home = volume.term.word();
+        let [set] = &sets;
+        for low in 5..9 {
+            let key = LocalKey {
+                index: volume.term.index(),
+                low,
+                high: low << 8,
+                hash: 0,
+            };
+            let found = Found::Verdict(Verdict::Clean, low);
+            let put = cache.put(&key, volume, found, &volumes, &token, || true);
+            assert_eq!(put, Put::Stored);
+        }
+        for low in 5..9 {
+            let look = |low, high, home| set.look(low, high, home).and_then(unpack);
+            let there = Some(Found::Verdict(Verdict::Clean, low));
+            assert_eq!(look(low, low << 8, home), there);
+            assert_eq!(look(low, 0, home), None);
+            assert_eq!(look(low, low << 8, home ^ 1), None);
+            assert_eq!(look(low ^ 32, low << 8, home), None);
+        }
+        Ok(())
+    }
+
     /// Four in one set that differ from the first by the same bits in two words each: no
     /// difference may cancel another.
     #[test]
