@@ -27,7 +27,7 @@ use crate::context::{InstanceContext, Owned, StreamContext};
 use crate::ecp::Attached;
 use crate::kernel::clock;
 use crate::registration::view::Data;
-use crate::scan;
+use crate::scan::{self, OnVolume};
 use crate::sys::constants::STATUS_INSUFFICIENT_RESOURCES;
 use crate::trace::{self, Tale};
 use crate::{ecp, exclusions, instance, invalidate, state, transacted};
@@ -135,10 +135,8 @@ impl Opening<'_> {
             transacted::joins(self.data, self.stream.as_ref(), &self.instance);
         }
         let redirection = self.redirection(attached);
-        let facts = Facts {
-            open: self.known(&redirection),
-            redirection,
-        };
+        let (open, on) = self.known(&redirection);
+        let facts = Facts { open, redirection };
         if self.open.has(OpenFacts::FOREIGN_SILO) {
             self.tell_foreign(&facts.redirection);
         }
@@ -154,8 +152,8 @@ impl Opening<'_> {
                 self.tale.route(reason);
                 self.count_exclusion();
             }
-            Route::LookUp(look_up) => self.look_up(&look_up),
-            Route::LookUpThenSkip(of, reason) => self.skip_unless_infected(of, reason),
+            Route::LookUp(look_up) => self.look_up(&look_up, on.as_ref()),
+            Route::LookUpThenSkip(of, reason) => self.skip_unless_infected(of, reason, on.as_ref()),
             Route::Scan(reason, waiting) => {
                 self.tale.route(reason);
                 self.finish(
@@ -175,9 +173,9 @@ impl Opening<'_> {
 
     /// A skip, unless the bytes are known to be infected, or are a layer's no more: then the open
     /// is one of a layer file that cannot be looked up.
-    fn skip_unless_infected(&self, of: Which, reason: SkipReason) {
+    fn skip_unless_infected(&self, of: Which, reason: SkipReason, on: Option<&OnVolume>) {
         if reason != SkipReason::Excluded && !self.is_untouched() {
-            return self.look_up(&LookUp {
+            let look_up = LookUp {
                 of,
                 reason: LookupReason::CoveredLayer,
                 keeps: false,
@@ -185,7 +183,8 @@ impl Opening<'_> {
                     true => Waiting::Never,
                     false => Waiting::Allowed,
                 },
-            });
+            };
+            return self.look_up(&look_up, on);
         }
         self.tale.route(match reason {
             SkipReason::Excluded => LookupReason::Excluded,
@@ -195,7 +194,7 @@ impl Opening<'_> {
             Which::Layer(key) => Some(key),
             Which::Own => self.own_key(),
         };
-        match key.and_then(|key| scan::look_up(&key, false, &self.parameters)) {
+        match key.and_then(|key| scan::look_up(&key, on, false, &self.parameters)) {
             Some(End::Cached(verdict::Verdict::Infected) | End::StaleInfected) => {
                 self.finish(|_| End::CoveredInfected, Waiting::Never);
             }
@@ -207,13 +206,13 @@ impl Opening<'_> {
     }
 
     /// Looks the key up; a miss is scanned.
-    fn look_up(&self, look_up: &LookUp) {
+    fn look_up(&self, look_up: &LookUp, on: Option<&OnVolume>) {
         self.tale.route(look_up.reason);
         let (key, layer) = match look_up.of {
             Which::Layer(key) => (self.is_untouched().then_some(key), true),
             Which::Own => (self.own_key(), false),
         };
-        let known = key.and_then(|key| scan::look_up(&key, layer, &self.parameters));
+        let known = key.and_then(|key| scan::look_up(&key, on, layer, &self.parameters));
         if known == Some(End::Cached(verdict::Verdict::Clean)) {
             // What `finish` would come to, without asking for the time.
             return self.tale.decision(AllowReason::CachedClean);
@@ -249,7 +248,7 @@ impl Opening<'_> {
         match scanned {
             End::Cancelled | End::Scanned(verdict::Verdict::Infected) => scanned,
             _ => key
-                .and_then(|key| scan::look_up(&key, layer, &self.parameters))
+                .and_then(|key| scan::look_up(&key, None, layer, &self.parameters))
                 .unwrap_or(scanned),
         }
     }

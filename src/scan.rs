@@ -17,8 +17,8 @@ pub use wait::wait_for_verdict;
 pub use wanted::{By, Wanted};
 
 use siloscan_core::flight::Subject;
-use siloscan_core::key::Key;
-use siloscan_core::ledger::{Ledger, Lookup};
+use siloscan_core::key::{Key, VolumeGuid};
+use siloscan_core::ledger::{Ledger, Lookup, VolumeRef};
 use siloscan_core::limits::{OnStale, Parameters};
 use siloscan_core::reason::{AllowReason, DenyReason, Event, Failure};
 use siloscan_core::verdict::{self, Decision, End, Opener};
@@ -33,16 +33,29 @@ use crate::{exclusions, state, trace};
 /// Pause between two tries of a file that could not be read, in milliseconds.
 const RETRY_MS: u64 = 20;
 
+/// A volume that was looked for, as it was found.
+#[derive(Clone, Copy)]
+pub struct OnVolume(pub VolumeGuid, pub VolumeRef);
+
 /// What is known about a key, without waiting. `None` is a miss. That the file lies in an excluded
 /// layer is for a `layer` open only: one that an acknowledged answer told that a layer holds its
-/// bytes.
+/// bytes. `on` is the key's volume, if that was found already; another one is of no use.
 ///
 /// # IRQL
 /// At most DISPATCH_LEVEL.
 #[must_use]
-pub fn look_up(key: &Key, layer: bool, parameters: &Parameters) -> Option<End> {
+pub fn look_up(
+    key: &Key,
+    on: Option<&OnVolume>,
+    layer: bool,
+    parameters: &Parameters,
+) -> Option<End> {
     let ledger = state::ledger()?;
-    match known(ledger, key, layer) {
+    let known = match on {
+        Some(OnVolume(guid, volume)) if *guid == key.volume => ledger.lookup_on(*volume, key.file),
+        _ => None,
+    };
+    match known.unwrap_or_else(|| found_by_guid(ledger, key)) {
         Lookup::Hit(verdict) => Some(End::Cached(verdict)),
         Lookup::StaleInfected => {
             want_warm();
@@ -59,18 +72,16 @@ pub fn look_up(key: &Key, layer: bool, parameters: &Parameters) -> Option<End> {
             want_warm();
             None
         }
-        Lookup::Excluded(said) => exclusions::of_layer(&said).map(End::CachedExcluded),
-        Lookup::Untracked | Lookup::Miss => None,
+        Lookup::Excluded(said) if layer => exclusions::of_layer(&said).map(End::CachedExcluded),
+        Lookup::Excluded(_) | Lookup::Untracked | Lookup::Miss => None,
     }
 }
 
-/// What the ledger says of a key to an open that was told, or not, that a layer holds its bytes.
-fn known(ledger: &Ledger<'_>, key: &Key, layer: bool) -> Lookup {
-    if layer {
-        ledger.lookup_layer(key)
-    } else {
-        ledger.lookup(key)
-    }
+/// The look-up of a key whose volume was not found before, or has a new epoch since.
+#[cold]
+#[inline(never)]
+fn found_by_guid(ledger: &Ledger<'_>, key: &Key) -> Lookup {
+    ledger.lookup_layer(key)
 }
 
 /// A stale verdict was met: the first time in an epoch the service is asked for a proactive scan,

@@ -10,7 +10,7 @@ use siloscan_core::stream::{OwnId, StreamName};
 use super::Opening;
 use crate::ecp::{Attached, List};
 use crate::kernel::{clock, silo};
-use crate::scan::{By, Wanted};
+use crate::scan::{By, OnVolume, Wanted};
 use crate::{instance, invalidate, state, trace};
 
 impl Opening<'_> {
@@ -38,41 +38,43 @@ impl Opening<'_> {
         redirection
     }
 
-    /// The facts about stream and volume.
-    pub(super) fn known(&self, redirection: &Redirection) -> OpenFacts {
+    /// The facts about stream and volume, and the volume that the open's key would be on, so that
+    /// the look-up need not search for it again.
+    pub(super) fn known(&self, redirection: &Redirection) -> (OpenFacts, Option<OnVolume>) {
         let instance = &self.instance;
-        let ledger = state::ledger();
-        let tracked = |guid| ledger.is_some_and(|ledger| ledger.tracks(guid));
+        let found = |guid| Some(OnVolume(guid, state::ledger()?.volume(guid)?));
         // Whose volume is not asked for is not looked for: `route` uses the own one only where the
         // file is not a layer's.
         let (layer, own) = match redirection {
             Redirection::Answer(answer) if answer.flags.has(RedirectionFlags::LAYER) => {
-                (answer.volume, None)
+                (answer.volume.and_then(found), None)
             }
-            _ => (None, instance.guid()),
+            _ => (None, instance.guid().and_then(found)),
         };
         let open = self
             .open
             .without(OpenFacts::UNNAMED)
             .with_if(OpenFacts::REDIRECTING, self.is_redirecting())
-            .with_if(OpenFacts::OWN_VOLUME, own.is_some_and(tracked))
+            .with_if(OpenFacts::OWN_VOLUME, own.is_some())
             .with_if(OpenFacts::DAX, instance.dax)
             .with_if(OpenFacts::CSV, instance.csv)
             .with_if(OpenFacts::EXCLUDED, self.excluded.is_some())
             .with_if(OpenFacts::COVERED, self.is_covered(redirection))
-            .with_if(OpenFacts::LAYER_VOLUME, layer.is_some_and(tracked));
+            .with_if(OpenFacts::LAYER_VOLUME, layer.is_some());
         let Some(stream) = &self.stream else {
-            return open;
+            return (open, layer.or(own));
         };
-        open.with_if(
-            OpenFacts::UNNAMED,
-            stream.state.name() == StreamName::Unnamed,
-        )
-        .with_if(
-            OpenFacts::OWN_ID,
-            matches!(stream.state.own_id(), OwnId::Known(_)),
-        )
-        .with_if(OpenFacts::WRITABLE_SECTION, stream.state.writable_section())
+        let open = open
+            .with_if(
+                OpenFacts::UNNAMED,
+                stream.state.name() == StreamName::Unnamed,
+            )
+            .with_if(
+                OpenFacts::OWN_ID,
+                matches!(stream.state.own_id(), OwnId::Known(_)),
+            )
+            .with_if(OpenFacts::WRITABLE_SECTION, stream.state.writable_section());
+        (open, layer.or(own))
     }
 
     /// Whether own ids may show layer bytes. In a silo that the host compute service did not make

@@ -272,9 +272,11 @@ impl Worker {
         let held = Held::new(job.held.instance(), job.held.file()).map_err(failed)?;
         let ledger = state::ledger().ok_or(Attempt::FailedForAll(Failure::Unloading))?;
         // Between an opener's miss and its flight another flight may have ended.
-        let known = job.key.map_or(Lookup::Untracked, |key| {
-            super::known(ledger, &key, job.layer)
-        });
+        let known = match &job.key {
+            Some(key) if job.layer => ledger.lookup_layer(key),
+            Some(key) => ledger.lookup(key),
+            None => Lookup::Untracked,
+        };
         match known {
             Lookup::Hit(verdict) if !lead.detached => return Err(Attempt::Verdict(verdict)),
             Lookup::Excluded(said) if !lead.detached => {

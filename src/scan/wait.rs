@@ -83,7 +83,7 @@ fn fly(flights: &Flights, wanted: &Wanted<'_>, request: &Request, parameters: &P
                 if clock::now() >= wanted.deadline {
                     return End::Failed(Failure::Changing);
                 }
-                let known = |key: Key| look_up(&key, wanted.layer, parameters);
+                let known = |key: Key| look_up(&key, None, wanted.layer, parameters);
                 if let Some(end) = wanted.key.and_then(known) {
                     return end;
                 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use peers::{Avl, DashMap, Floor, Foyer, Locked, Moka, Papaya, Quick, SccCache, SccMap, Subject};
 use siloscan_core::key::Key;
-use speed::{MODES, Measured, Plan};
+use speed::{Filled, MODES, Measured, Plan, Timed};
 
 /// What was asked for.
 struct Wish {
@@ -78,41 +78,42 @@ fn main() -> ExitCode {
     report.end()
 }
 
-/// The keys that our table really holds of those offered: all subjects get these.
-fn resident(size: usize) -> (Vec<Key>, ours::Plain) {
-    let ours = ours::Plain::with_capacity(size);
-    let mut offered = 0;
+/// Keys that our table holds and that have a line of their own on the floor, nearly as many as it
+/// has lines: all subjects get these.
+fn resident(size: usize) -> Vec<Key> {
+    let ours = <ours::Plain as Subject>::with_capacity(size);
     let mut keys: Vec<Key> = Vec::with_capacity(size);
-    while keys.len() < size {
-        let key = trace::key(offered);
-        if ours.store(&key) {
-            keys.push(key);
+    let mut next = 0;
+    while keys.len() < size * 98 / 100 && next < 64 * size as u64 {
+        let mut taken = peers::Lines::taken_by(&keys, size);
+        let offered = (next..next + 2 * size as u64).map(trace::key);
+        next += 2 * size as u64;
+        for key in offered {
+            if taken.take(&key) && ours.store(&key) {
+                keys.push(key);
+            }
         }
-        offered += 1;
-        if offered as usize == size {
-            // Those that were stored and turned out again are offered no more.
-            keys.retain(|key| ours.get(key) != 0);
-        }
-        if offered as usize > 4 * size {
-            break;
-        }
+        // Those that were stored and turned out again.
+        keys.retain(|key| Subject::get(&ours, key) != 0);
     }
-    keys.retain(|key| ours.get(key) != 0);
-    (keys, ours)
+    keys
 }
 
-fn filled<S: Subject + Measured + 'static>(keys: &[Key]) -> Box<dyn Measured> {
-    let subject = S::with_capacity(keys.len());
-    for key in keys {
-        subject.put(key, 1);
-    }
-    Box::new(subject)
+fn filled<S: Timed<Asked: Send> + 'static>(keys: &[Key]) -> Box<dyn Measured> {
+    Box::new(Filled::<S>::new(keys))
 }
 
 fn table(size: usize, wish: &Wish, report: &mut report::Report) {
-    let (keys, ours) = resident(size);
+    let keys = resident(size);
     report.filled(size, keys.len());
-    let mut subjects: Vec<Box<dyn Measured>> = vec![filled::<Floor>(&keys), Box::new(ours)];
+    let mut subjects: Vec<Box<dyn Measured>> = vec![
+        Box::new(Filled::<Floor>::of(
+            <Floor as Subject>::with_capacity(size),
+            &keys,
+        )),
+        filled::<ours::Plain>(&keys),
+    ];
+    subjects.push(filled::<ours::Told>(&keys));
     subjects.push(filled::<ours::Whole>(&keys));
     subjects.push(filled::<probe::Probe>(&keys));
     subjects.push(filled::<probe::Told>(&keys));
@@ -127,7 +128,7 @@ fn table(size: usize, wish: &Wish, report: &mut report::Report) {
         subjects.push(filled::<Foyer>(&keys));
         subjects.push(filled::<Avl>(&keys));
     }
-    let plan = Plan::new(keys);
+    let plan = Plan::new(keys.len());
     for mode in MODES {
         let took = speed::rounds(&subjects, &plan, mode, wish.rounds, wish.operations);
         report.speed(size, mode, &subjects, &took);

@@ -3,14 +3,15 @@
 use siloscan_core::cache::{PlainCache, Set, sets_for};
 use siloscan_core::change::{ChangeBucket, ChangeCounter, Generation};
 use siloscan_core::hash::Secret;
-use siloscan_core::key::{Key, VolumeGuid};
+use siloscan_core::key::{FileId, Key, VolumeGuid};
 use siloscan_core::ledger::{Binding, Ledger, LedgerMemory, Lookup};
 use siloscan_core::limits;
 use siloscan_core::sync::WriteToken;
 use siloscan_core::verdict::Verdict;
-use siloscan_core::volume::VolumeSlot;
+use siloscan_core::volume::{VolumeRef, VolumeSlot};
 
 use crate::peers::Subject;
+use crate::speed::Timed;
 use crate::trace::VOLUMES;
 
 /// As random as those that the driver takes.
@@ -89,7 +90,7 @@ impl Subject for Plain {
     }
 
     fn get(&self, key: &Key) -> u64 {
-        self.cache.get(key).map_or(0, |(_, epoch)| epoch)
+        self.cache.look(key).signature()
     }
 
     fn put(&self, key: &Key, _value: u64) {
@@ -98,6 +99,48 @@ impl Subject for Plain {
 
     fn remove(&self, key: &Key) {
         self.cache.remove(key, &TOKEN);
+    }
+}
+
+/// The cache as a caller uses it that keeps what it found of a volume.
+pub struct Told(Plain);
+
+/// A file on a volume that was found before.
+#[derive(Clone, Copy)]
+pub struct OnKnown {
+    volume: VolumeRef,
+    file: FileId,
+}
+
+impl Timed for Told {
+    const NAME: &'static str = "siloscan, volume known";
+    type Asked = OnKnown;
+
+    fn with_capacity(entries: usize) -> Self {
+        Self(<Plain as Subject>::with_capacity(entries))
+    }
+
+    fn asked(&self, key: &Key) -> OnKnown {
+        let volume = self.0.cache.find(key.volume).expect("it is attached");
+        OnKnown {
+            volume,
+            file: key.file,
+        }
+    }
+
+    #[inline(always)]
+    fn get(&self, asked: &OnKnown) -> u64 {
+        self.0.cache.look_on(asked.volume, asked.file).signature()
+    }
+
+    fn put(&self, asked: &OnKnown, _value: u64) {
+        self.0
+            .cache
+            .put_on(asked.volume, asked.file, Verdict::Clean, 1, &TOKEN);
+    }
+
+    fn remove(&self, asked: &OnKnown) {
+        self.0.cache.remove_on(asked.volume, asked.file, &TOKEN);
     }
 }
 

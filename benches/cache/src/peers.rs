@@ -38,12 +38,40 @@ pub const fn fold(a: u64, b: u64) -> u64 {
 }
 
 impl Floor {
-    fn line(&self, key: &Key) -> (&RwLine, [u64; 4]) {
+    /// The words of a key, and which of so many lines is its own.
+    #[inline(always)]
+    fn place(key: &Key, lines: usize) -> (usize, [u64; 4]) {
         let ((a, b), (c, d)) = (key.file.to_words(), key.volume.to_words());
         let [s0, s1, s2, s3] = SECRET;
         let hash = fold(fold(a ^ s0, b ^ s1) ^ fold(c ^ s2, d ^ s3), s3);
-        let at = ((u128::from(hash) * self.lines.len() as u128) >> 64) as usize;
-        (&self.lines[at], [a, b, c, d])
+        let at = ((u128::from(hash) * lines as u128) >> 64) as usize;
+        (at, [a, b, c, d])
+    }
+
+    #[inline(always)]
+    fn line(&self, key: &Key) -> (&RwLine, [u64; 4]) {
+        let (at, words) = Self::place(key, self.lines.len());
+        (&self.lines[at], words)
+    }
+}
+
+/// Which lines of a floor are some key's own. A floor whose keys shared lines would read fewer
+/// lines than there are keys, and find a third of them gone.
+pub struct Lines(Vec<bool>);
+
+impl Lines {
+    pub fn taken_by(keys: &[Key], lines: usize) -> Self {
+        let mut taken = Self(vec![false; lines]);
+        for key in keys {
+            taken.take(key);
+        }
+        taken
+    }
+
+    /// Whether the line of this key was free.
+    pub fn take(&mut self, key: &Key) -> bool {
+        let (at, _) = Floor::place(key, self.0.len());
+        !std::mem::replace(&mut self.0[at], true)
     }
 }
 

@@ -40,9 +40,70 @@ pub const MODES: [Mode; 6] = [
     mode("95/4/1, 2 threads", 2, false, true),
 ];
 
-/// The keys of a table and the order in which they are asked for.
+/// A subject as it is timed: by keys in the form in which its caller keeps them.
+pub trait Timed: Sync + Sized {
+    const NAME: &'static str;
+    /// 32 bytes that name a file.
+    type Asked: Copy + Sync;
+    fn with_capacity(entries: usize) -> Self;
+    fn asked(&self, key: &Key) -> Self::Asked;
+    /// Zero where there is nothing.
+    fn get(&self, asked: &Self::Asked) -> u64;
+    fn put(&self, asked: &Self::Asked, value: u64);
+    fn remove(&self, asked: &Self::Asked);
+}
+
+impl<S: Subject> Timed for S {
+    const NAME: &'static str = S::NAME;
+    type Asked = Key;
+
+    fn with_capacity(entries: usize) -> Self {
+        S::with_capacity(entries)
+    }
+
+    #[inline(always)]
+    fn asked(&self, key: &Key) -> Key {
+        *key
+    }
+
+    #[inline(always)]
+    fn get(&self, asked: &Key) -> u64 {
+        S::get(self, asked)
+    }
+
+    #[inline(always)]
+    fn put(&self, asked: &Key, value: u64) {
+        S::put(self, asked, value);
+    }
+
+    #[inline(always)]
+    fn remove(&self, asked: &Key) {
+        S::remove(self, asked);
+    }
+}
+
+/// A subject with its keys in.
+pub struct Filled<S: Timed> {
+    subject: S,
+    keys: Vec<S::Asked>,
+}
+
+impl<S: Timed> Filled<S> {
+    pub fn new(keys: &[Key]) -> Self {
+        Self::of(S::with_capacity(keys.len()), keys)
+    }
+
+    pub fn of(subject: S, keys: &[Key]) -> Self {
+        let keys: Vec<_> = keys.iter().map(|key| subject.asked(key)).collect();
+        for key in &keys {
+            subject.put(key, 1);
+        }
+        Self { subject, keys }
+    }
+}
+
+/// The order in which the keys of a table are asked for.
 pub struct Plan {
-    pub keys: Vec<Key>,
     /// Per thread: a position among the keys, with what to do above [`ACTION_SHIFT`].
     order: [Vec<u32>; 2],
 }
@@ -53,7 +114,7 @@ const POSITION: u32 = (1 << ACTION_SHIFT) - 1;
 const ORDER: usize = 1 << 20;
 
 impl Plan {
-    pub fn new(keys: Vec<Key>) -> Self {
+    pub fn new(keys: usize) -> Self {
         let order = [3, 4].map(|seed| {
             let mut dice = Dice(seed);
             let mut one = || {
@@ -62,22 +123,22 @@ impl Plan {
                     1..=4 => 1,
                     _ => 0,
                 };
-                dice.below(keys.len()) as u32 | (action << ACTION_SHIFT)
+                dice.below(keys) as u32 | (action << ACTION_SHIFT)
             };
             (0..ORDER).map(|_| one()).collect()
         });
-        Self { keys, order }
+        Self { order }
     }
 }
 
-/// A subject with its keys in.
+/// What is measured.
 pub trait Measured: Sync {
     fn name(&self) -> &'static str;
     /// Nanoseconds of one operation.
     fn measure(&self, plan: &Plan, mode: Mode, operations: usize, offset: usize) -> f64;
 }
 
-impl<S: Subject> Measured for S {
+impl<S: Timed> Measured for Filled<S> {
     fn name(&self) -> &'static str {
         S::NAME
     }
@@ -92,9 +153,13 @@ impl<S: Subject> Measured for S {
                         barrier.wait();
                         let begun = own_time();
                         match (mode.mixed, mode.chain) {
-                            (true, _) => mixed(self, &plan.keys, order, operations, offset),
-                            (_, true) => chained(self, &plan.keys, order, operations, offset),
-                            _ => independent(self, &plan.keys, order, operations, offset),
+                            (true, _) => {
+                                mixed(&self.subject, &self.keys, order, operations, offset)
+                            }
+                            (_, true) => {
+                                chained(&self.subject, &self.keys, order, operations, offset)
+                            }
+                            _ => independent(&self.subject, &self.keys, order, operations, offset),
                         }
                         (own_time() - begun) / operations as f64
                     })
@@ -116,7 +181,13 @@ fn turns(order: &[u32], operations: usize, offset: usize) -> impl Iterator<Item 
 }
 
 #[inline(never)]
-fn independent<S: Subject>(s: &S, keys: &[Key], order: &[u32], operations: usize, offset: usize) {
+fn independent<S: Timed>(
+    s: &S,
+    keys: &[S::Asked],
+    order: &[u32],
+    operations: usize,
+    offset: usize,
+) {
     let mut sum = 0_u64;
     for chunk in blocks(order, operations, offset) {
         for turn in chunk {
@@ -127,7 +198,7 @@ fn independent<S: Subject>(s: &S, keys: &[Key], order: &[u32], operations: usize
 }
 
 #[inline(never)]
-fn chained<S: Subject>(s: &S, keys: &[Key], order: &[u32], operations: usize, offset: usize) {
+fn chained<S: Timed>(s: &S, keys: &[S::Asked], order: &[u32], operations: usize, offset: usize) {
     // Always zero, and not known to the compiler: values are never that large.
     let none = black_box(1_u64 << 40);
     let mut last = 0_u64;
@@ -141,7 +212,7 @@ fn chained<S: Subject>(s: &S, keys: &[Key], order: &[u32], operations: usize, of
 }
 
 #[inline(never)]
-fn mixed<S: Subject>(s: &S, keys: &[Key], order: &[u32], operations: usize, offset: usize) {
+fn mixed<S: Timed>(s: &S, keys: &[S::Asked], order: &[u32], operations: usize, offset: usize) {
     let mut sum = 0_u64;
     for turn in turns(order, operations, offset) {
         let key = &keys[(turn & POSITION) as usize];

@@ -12,7 +12,7 @@ mod heat;
 mod plain;
 mod set;
 
-pub use plain::PlainCache;
+pub use plain::{Kept, PlainCache};
 pub use set::Set;
 
 use set::Disturbed;
@@ -77,7 +77,8 @@ const fn pack(found: Found) -> u32 {
     }
 }
 
-fn unpack(word: u32) -> Option<Found> {
+/// What the word of an entry says; nothing if it is zero.
+pub(crate) fn unpack(word: u32) -> Option<Found> {
     let rest = u64::from(word >> VERDICT_BITS);
     match word & VERDICT_MASK {
         CLEAN => Some(Found::Verdict(Verdict::Clean, rest)),
@@ -115,24 +116,36 @@ impl<'m> Cache<'m> {
         self.sets.get(place(key.hash, self.sets.len()))
     }
 
-    /// The entry of `key` in this epoch of its volume. Any IRQL, no lock, no wait.
+    /// The word of `key` in this epoch of its volume, for [`unpack`]; zero: there is none. `None`
+    /// where that epoch is over, which `moved` tells: zero if not. It is asked late, when the place
+    /// of the set is known. Any IRQL, no lock, no wait.
     #[inline(always)]
-    pub(crate) fn get(&self, key: &LocalKey, volume: VolumeRef) -> Option<Found> {
+    pub(crate) fn word(
+        &self,
+        key: &LocalKey,
+        volume: VolumeRef,
+        moved: impl Fn() -> Option<u64>,
+    ) -> Option<u32> {
         let set = self.set(key)?;
         let home = volume.term.word();
-        match set.look(key.low, key.high, home) {
-            Some(word) => unpack(word),
-            None => unpack(Self::get_again(set, key.low, key.high, home)),
+        match set.look(key.low, key.high, home, moved()?) {
+            Some(word) => Some(word),
+            None if moved() != Some(0) => None,
+            None => Some(Self::word_again(set, key.low, key.high, home)),
         }
     }
 
-    /// After a look that found nothing: whether there is nothing, or a writer was in between.
+    /// After a look that said nothing: whether there is nothing, or a writer was in between.
     #[cold]
     #[inline(never)]
-    fn get_again(set: &Set, low: u64, high: u64, home: u64) -> u32 {
+    fn word_again(set: &Set, low: u64, high: u64, home: u64) -> u32 {
         for _ in 0..TRIES {
             match set.search(low, high, home) {
-                Ok(found) => return found,
+                Ok(Some((way, word))) => {
+                    set.note_hit(way);
+                    return word;
+                }
+                Ok(None) => return 0,
                 Err(Disturbed) => spin(),
             }
         }
@@ -140,7 +153,8 @@ impl<'m> Cache<'m> {
     }
 
     /// Puts something in, if `allowed` still says so once no other writer is in the set. That a
-    /// file is excluded does not replace that it is infected.
+    /// file is excluded does not replace that it is infected. What is there already is not written
+    /// again: other processors keep their copies of the set.
     pub(crate) fn put(
         &self,
         key: &LocalKey,
@@ -148,11 +162,18 @@ impl<'m> Cache<'m> {
         found: Found,
         volumes: &Volumes<'_>,
         token: &WriteToken<'_>,
-        allowed: impl FnOnce() -> bool,
+        allowed: impl Fn() -> bool,
     ) -> Put {
         let Some(set) = self.set(key) else {
             return Put::Refused;
         };
+        let there = set.search(key.low, key.high, volume.term.word());
+        if let Ok(Some((_, word))) = there
+            && word == pack(found)
+            && allowed()
+        {
+            return Put::Stored;
+        }
         set.write(token, |written| {
             if allowed() {
                 set.put(key, volume, found, volumes, written)
@@ -175,6 +196,10 @@ mod tests {
     use crate::hash::Secret;
     use crate::key::VolumeGuid;
     use crate::volume::{VolumeSlot, Volumes};
+
+    fn unpacked(cache: &Cache<'_>, key: &LocalKey, volume: VolumeRef) -> Option<Found> {
+        cache.word(key, volume, || Some(0)).and_then(unpack)
+    }
 
     #[test]
     fn a_word_keeps_all_that_an_entry_says() {
@@ -225,10 +250,10 @@ mod tests {
         let infected = Found::Verdict(Verdict::Infected, 1);
         assert_eq!(put(infected), Put::Stored);
         assert_eq!(put(exempt), Put::Refused);
-        assert_eq!(cache.get(&key, volume), Some(infected));
+        assert_eq!(unpacked(&cache, &key, volume), Some(infected));
         // A reader whom a writer disturbed finds it all the same.
         let [set] = &sets;
-        let again = Cache::get_again(set, key.low, key.high, volume.term.word());
+        let again = Cache::word_again(set, key.low, key.high, volume.term.word());
         assert_eq!(unpack(again), Some(infected));
         Ok(())
     }
@@ -257,12 +282,20 @@ mod tests {
             assert_eq!(put, Put::Stored);
         }
         for low in 5..9 {
-            let look = |low, high, home| set.look(low, high, home).and_then(unpack);
+            let look = |low, high, home| set.look(low, high, home, 0).map(unpack);
             let there = Some(Found::Verdict(Verdict::Clean, low));
-            assert_eq!(look(low, low << 8, home), there);
+            assert_eq!(look(low, low << 8, home), Some(there));
+            // No file has these low bits: nothing is there.
+            assert_eq!(look(low ^ 32, low << 8, home), Some(None));
+            // One has them: whether another has them, too, one look does not tell.
             assert_eq!(look(low, 0, home), None);
             assert_eq!(look(low, low << 8, home ^ 1), None);
-            assert_eq!(look(low ^ 32, low << 8, home), None);
+            // No doubt makes good a difference.
+            assert_eq!(set.look(low, low << 8, home ^ 1, 1), None);
+            for doubt in [1, 1 << 63] {
+                assert_eq!(set.look(low, low << 8, home, doubt), None);
+                assert_eq!(set.look(low ^ 32, low << 8, home, doubt), None);
+            }
         }
         Ok(())
     }
@@ -307,11 +340,11 @@ mod tests {
             }
             for (volume, key, verdict) in &four {
                 let found = Some(Found::Verdict(*verdict, 1));
-                assert_eq!(cache.get(key, *volume), found, "{bits:#x}");
+                assert_eq!(unpacked(&cache, key, *volume), found, "{bits:#x}");
             }
             for (volume, key, _) in &four {
                 assert!(cache.remove(key, &token) && !cache.remove(key, &token));
-                assert_eq!(cache.get(key, *volume), None);
+                assert_eq!(unpacked(&cache, key, *volume), None);
             }
         }
         Ok(())

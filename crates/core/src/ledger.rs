@@ -11,18 +11,23 @@
 //! * Where the table of changes is full, the volume's epoch moves and no verdict of the volume
 //!   goes in until that change is over.
 
-use crate::cache::{Cache, Found, Put, Set};
-use crate::change::{ChangeBucket, ChangeCounter, Changing, Generation, LocalKey, Place};
+mod mark;
+
+use crate::cache::{Cache, Found, Put, Set, unpack};
+use crate::change::{ChangeBucket, ChangeCounter, Changing, Generation, LocalKey};
 use crate::epoch::Signatures;
 use crate::exclusion::{Exemption, LISTS_END};
 use crate::hash::Secret;
 use crate::key::{FileId, Key, VolumeGuid};
 use crate::sync::WriteToken;
 use crate::verdict::Verdict;
-use crate::volume::{VolumeRef, VolumeSlot, Volumes};
+use crate::volume::{VolumeSlot, Volumes};
 use crate::wire::Digest;
 
-pub use crate::volume::Attached;
+pub use crate::volume::{Attached, VolumeRef};
+pub use mark::{ChangeMark, Hidden, Pin};
+
+use mark::Mark;
 
 /// The memory of a ledger. Every slice is valid when all its bytes are zero, so the driver can
 /// take zeroed pool, once, and lend it for good.
@@ -57,57 +62,6 @@ pub enum Lookup {
     /// The service said under some list that the file lies in an excluded layer. Only
     /// [`Ledger::lookup_layer`] says so, and whether the list is in force is for the caller to see.
     Excluded(Exemption),
-}
-
-/// A change under way. Give it to [`Ledger::end_change`] exactly once.
-#[must_use = "a change that is never ended keeps its key out of the cache for ever"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct ChangeMark(Mark);
-
-/// A key that somebody can write to unseen. Give it to [`Ledger::unpin`] exactly once.
-#[must_use = "a pin that is never taken back keeps its key out of the cache for ever"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Pin(u32);
-
-impl Pin {
-    /// The pin as a number that is never zero.
-    #[must_use]
-    pub const fn into_raw(self) -> u64 {
-        (self.0 as u64).wrapping_add(1)
-    }
-
-    /// The pin of a number that [`Self::into_raw`] gave; `None` for zero.
-    #[must_use]
-    pub fn from_raw(raw: u64) -> Option<Self> {
-        u32::try_from(raw.checked_sub(1)?).ok().map(Self)
-    }
-}
-
-/// A volume that is hidden. Give it to [`Ledger::show_volume`] exactly once.
-#[must_use = "a volume that is never shown again is never cached again"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Hidden(u16);
-
-impl Hidden {
-    /// As a number that is never zero.
-    #[must_use]
-    pub const fn into_raw(self) -> u64 {
-        (self.0 as u64).wrapping_add(1)
-    }
-
-    /// From a number that [`Self::into_raw`] gave; `None` for zero.
-    #[must_use]
-    pub fn from_raw(raw: u64) -> Option<Self> {
-        u16::try_from(raw.checked_sub(1)?).ok().map(Self)
-    }
-}
-
-#[derive(Debug, PartialEq, Eq, Clone, Copy)]
-enum Mark {
-    /// The key's volume is not tracked.
-    Nothing,
-    Key(Place),
-    Volume(u16),
 }
 
 /// A right to share and to keep a verdict; taken before the scan's first byte is read.
@@ -228,10 +182,12 @@ impl<'m> Ledger<'m> {
         self.volumes.show(hidden.0, token);
     }
 
-    /// Whether verdicts of this volume can be kept. Any IRQL, no lock.
+    /// The volume, for [`Self::lookup_on`]; `None` while nothing of it can be kept. Any IRQL, no
+    /// lock.
     #[must_use]
-    pub fn tracks(&self, guid: VolumeGuid) -> bool {
-        self.volumes.find(guid).is_some()
+    #[inline]
+    pub fn volume(&self, guid: VolumeGuid) -> Option<VolumeRef> {
+        self.volumes.find(guid)
     }
 
     // Look-ups.
@@ -251,12 +207,31 @@ impl<'m> Ledger<'m> {
     #[must_use]
     #[inline]
     pub fn lookup_layer(&self, key: &Key) -> Lookup {
-        let Some(volume) = self.volumes.find(key.volume) else {
-            return Lookup::Untracked;
-        };
-        let local = self.local(volume, key.file);
+        self.volume(key.volume)
+            .and_then(|volume| self.look(volume, key.file, || Some(0)))
+            .unwrap_or(Lookup::Untracked)
+    }
+
+    /// As [`Self::lookup_layer`], of a file on a volume that [`Self::volume`] gave before: what
+    /// asked for the volume need not look for it again. `None` if its epoch has moved since: then
+    /// the key is to be looked up by its GUID.
+    #[must_use]
+    #[inline]
+    pub fn lookup_on(&self, volume: VolumeRef, file: FileId) -> Option<Lookup> {
+        self.look(volume, file, || self.volumes.moved(volume))
+    }
+
+    #[inline(always)]
+    fn look(
+        &self,
+        volume: VolumeRef,
+        file: FileId,
+        moved: impl Fn() -> Option<u64>,
+    ) -> Option<Lookup> {
+        let local = self.local(volume, file);
         let signature = self.signatures.current();
-        match self.cache.get(&local, volume) {
+        let word = self.cache.word(&local, volume, moved)?;
+        Some(match unpack(word) {
             // What is found needs no look at the pins: a pin drops the entry, and while it lasts
             // none goes in.
             None if self.changing.is_pinned(&local) => Lookup::Untracked,
@@ -268,7 +243,7 @@ impl<'m> Ledger<'m> {
                 Lookup::StaleClean
             }
             Some(Found::Verdict(Verdict::Clean, _)) => Lookup::Old,
-        }
+        })
     }
 
     // Change.
@@ -542,56 +517,5 @@ impl Ticket {
     #[must_use]
     pub const fn stream_mark(&self) -> u64 {
         self.stream
-    }
-}
-
-impl ChangeMark {
-    /// The mark as a number that is never zero, for a completion context of the Filter Manager.
-    #[must_use]
-    pub fn into_raw(self) -> u64 {
-        match self.0 {
-            Mark::Nothing => 1,
-            Mark::Volume(index) => 2 | (u64::from(index) << 8),
-            Mark::Key(place) => 3 | (u64::from(place.slot) << 8) | (u64::from(place.bucket) << 16),
-        }
-    }
-
-    /// The mark of a number that [`Self::into_raw`] gave, once; nothing for any other number.
-    pub fn from_raw(raw: u64) -> Self {
-        let place = Place {
-            bucket: (raw >> 16) as u32,
-            slot: (raw >> 8) as u8,
-        };
-        Self(match raw as u8 {
-            2 => Mark::Volume((raw >> 8) as u16),
-            3 => Mark::Key(place),
-            _ => Mark::Nothing,
-        })
-    }
-
-    /// Whether the table of changing keys was full, so that the whole volume counts as changing.
-    #[must_use]
-    pub fn is_whole_volume(&self) -> bool {
-        matches!(self.0, Mark::Volume(_))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_come_back_out_of_their_numbers() {
-        for number in [0, 1, 0x1234, u16::MAX] {
-            let (bucket, slot) = (u32::from(number) << 9, number as u8);
-            let key = Mark::Key(Place { bucket, slot });
-            for mark in [Mark::Nothing, Mark::Volume(number), key] {
-                assert_eq!(ChangeMark::from_raw(ChangeMark(mark).into_raw()).0, mark);
-            }
-            let (hidden, pin) = (Hidden(number).into_raw(), Pin(bucket).into_raw());
-            assert_eq!(Hidden::from_raw(hidden), Some(Hidden(number)));
-            assert_eq!(Pin::from_raw(pin), Some(Pin(bucket)));
-        }
-        assert_eq!((Hidden::from_raw(0), Pin::from_raw(0)), (None, None));
     }
 }

@@ -6,42 +6,16 @@
 //! they compared was replaced meanwhile. A volume whose place is taken goes into a later one,
 //! so the table is full only when every slot has a live volume.
 
+mod term;
+
+pub(crate) use term::Term;
+pub use term::VolumeRef;
+
+use term::EPOCH_END;
+
 use crate::hash::{Secret, place};
 use crate::key::VolumeGuid;
 use crate::sync::{AtomicU64, Ordering, WriteToken, WriterLock, fence};
-
-/// Bits of an epoch in a [`Term`].
-const EPOCH_BITS: u32 = 48;
-const INDEX_BITS: u32 = 16;
-const _: () = assert!(EPOCH_BITS + INDEX_BITS == u64::BITS);
-/// An epoch that is never given: the counter is used up, and nothing is kept any more.
-const EPOCH_END: u64 = (1 << EPOCH_BITS) - 1;
-
-/// A volume in one epoch of it: the epoch above the index. No other volume and no other epoch
-/// ever has the same one. Without an epoch it matches nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Term(u64);
-
-impl Term {
-    const fn new(epoch: u64, index: u16) -> Self {
-        Self((epoch << INDEX_BITS) | index as u64)
-    }
-
-    /// As an entry keeps it.
-    pub(crate) const fn word(self) -> u64 {
-        self.0
-    }
-
-    /// Of an entry's word.
-    pub(crate) const fn of(word: u64) -> Self {
-        Self(word)
-    }
-
-    /// Which volume.
-    pub(crate) const fn index(self) -> u16 {
-        self.0 as u16
-    }
-}
 
 /// Memory of one volume. Valid when all zero.
 #[repr(C, align(64))]
@@ -79,7 +53,7 @@ impl VolumeSlot {
             (self.low.load(Ordering::Relaxed) ^ low) | (self.high.load(Ordering::Relaxed) ^ high);
         fence(Ordering::Acquire);
         let same = differs == 0 && self.term.load(Ordering::Relaxed) == term;
-        (same && term != 0).then_some(Term(term))
+        (same && term != 0).then_some(Term::of(term))
     }
 
     /// The volume's home, if the slot holds this GUID. An epoch that moves meanwhile is read
@@ -95,7 +69,7 @@ impl VolumeSlot {
                 && self.high.load(Ordering::Relaxed) == high;
             fence(Ordering::Acquire);
             if self.term.load(Ordering::Relaxed) == term {
-                return same.then_some(Term(term));
+                return same.then_some(Term::of(term));
             }
         }
         None
@@ -110,14 +84,6 @@ const fn begun(signature: u64) -> u64 {
 /// The mark of a proactive scan that has ended well.
 const fn ended(signature: u64) -> u64 {
     begun(signature) | 1
-}
-
-/// A volume as a look-up sees it: which one, and in which epoch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct VolumeRef {
-    pub(crate) term: Term,
-    /// Of its GUID; [`Secret::file`] goes on from it.
-    pub(crate) hash: u64,
 }
 
 /// What became of a volume that was attached.
@@ -206,7 +172,7 @@ impl<'m> Volumes<'m> {
                 let (index, slot) = self.occupied(guid)?;
                 let term = match slot.term.load(Ordering::Relaxed) {
                     0 => Term::new(0, u16::try_from(index).ok()?),
-                    word => Term(word),
+                    word => Term::of(word),
                 };
                 let hash = self.secret.volume(guid);
                 Some(VolumeRef { term, hash })
@@ -224,11 +190,23 @@ impl<'m> Volumes<'m> {
             })
     }
 
+    /// Zero while `volume` is in the epoch in which it was found. Any IRQL, no lock.
+    ///
+    /// It need not be looked at before the entry is: an entry of this epoch went in while the epoch
+    /// lasted, and one that had ended before the caller began is seen to have ended.
+    #[inline(always)]
+    pub(crate) fn moved(&self, volume: VolumeRef) -> Option<u64> {
+        let slot = self.slots.get(usize::from(volume.term.index()))?;
+        Some(slot.term.load(Ordering::Relaxed) ^ volume.term.word())
+    }
+
     /// Whether a cache entry of this term can still be hit.
     pub(crate) fn is_current(&self, term: Term) -> bool {
         self.slots
             .get(usize::from(term.index()))
-            .is_some_and(|slot| slot.term.load(Ordering::Relaxed) == term.0 && term.0 != 0)
+            .is_some_and(|slot| {
+                slot.term.load(Ordering::Relaxed) == term.word() && term.word() != 0
+            })
     }
 
     /// A term that was never given before, as a slot keeps it; none once all epochs are used up.
@@ -462,6 +440,7 @@ impl<'m> Volumes<'m> {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
+    use super::term::{EPOCH_BITS, INDEX_BITS};
     use super::*;
 
     fn guid(low: u64, high: u64) -> Result<VolumeGuid, &'static str> {

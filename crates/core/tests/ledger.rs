@@ -237,10 +237,10 @@ fn i2_a_verdict_is_kept_only_under_the_rules_of_its_ticket() {
 fn a_volume_that_comes_back_brings_no_verdict_back() {
     story(4, |world| {
         world.store(1, Verdict::Clean);
-        assert!(world.ledger.tracks(guid(1)));
+        assert!(world.ledger.volume(guid(1)).is_some());
         world.ledger.detach_volume(guid(1), &world.token);
         assert_eq!(world.ledger.lookup(&key(1)), Lookup::Untracked);
-        assert!(!world.ledger.tracks(guid(1)));
+        assert!(world.ledger.volume(guid(1)).is_none());
         world.ledger.attach_volume(guid(1), &world.token);
         assert_eq!(world.ledger.lookup(&key(1)), Lookup::Miss);
     });

@@ -95,5 +95,5 @@ fn the_fuzzers_histories_keep_the_promise() {
         hits += got.0;
         stored += got.1;
     }
-    assert!(hits > 20 && stored > 20, "{hits} hits, {stored} stored");
+    assert!(hits > 10 && stored > 20, "{hits} hits, {stored} stored");
 }

@@ -213,6 +213,37 @@ fn nothing_is_found_after_its_removal_or_its_epoch() {
     }
 }
 
+/// Who found the volume before and looks on is told nothing of an epoch that was over before it
+/// looked, and nothing that was put in later.
+#[test]
+fn a_volume_found_before_serves_no_epoch_that_is_over() {
+    explore(2, || {
+        let (world, ended) = (World::new(), Ended::new());
+        let one = key(1, 0);
+        let before = world.cache().find(guid(1)).expect("it is attached");
+        assert!(world.put(&one, Clean, 1));
+        let over = Arc::new(loom::sync::atomic::AtomicU32::new(0));
+        let writer = {
+            let (world, over) = (Arc::clone(&world), Arc::clone(&over));
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || {
+                assert!(world.cache().bump(guid(1), &token()));
+                over.store(1, loom::sync::atomic::Ordering::Release);
+                assert!(world.put(&one, Infected, 2));
+                ended.tell();
+            })
+        };
+        ended.look();
+        let is_over = over.load(loom::sync::atomic::Ordering::Acquire) == 1;
+        let kept = world.cache().look_on(before, one.file).verdict();
+        assert!(kept.is_none() || !is_over, "an epoch that was over");
+        assert_ne!(kept, Some(Infected), "put in later");
+        writer.join().expect("it does not fail");
+        assert_eq!(world.cache().look_on(before, one.file).verdict(), None);
+        assert_eq!(world.cache().get(&one), Some((Infected, 2)));
+    });
+}
+
 /// Two writers of one key: it is in once, so that one removal takes it out.
 #[test]
 fn no_key_is_in_twice() {

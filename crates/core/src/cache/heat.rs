@@ -6,8 +6,8 @@
 //!
 //! * Each entry has a count of its hits, up to eight: a hit after that writes nothing. All counts
 //!   are halved now and then.
-//! * The last four that were turned out or turned away are remembered by eight bits of a hash and
-//!   a count: of their hits, and of how often they came back in vain.
+//! * The last four that were turned out, turned away or taken out in use are remembered by eight
+//!   bits of a hash and a count: of their hits, and of how often they came back in vain.
 //! * A newcomer is turned away while the least used entry was hit more often than the newcomer
 //!   came, but at most [`PATIENCE`] times. So a sweep over files that nobody uses turns out
 //!   nothing that anybody uses, and what is wanted again gets in.
@@ -20,9 +20,10 @@ use super::WAYS;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Heat(u64);
 
-/// The largest count: one bit, so that one look at it tells whether a hit is still counted. More
-/// would serve the choice a little and cost writes to shared lines.
+/// The largest count. More would serve the choice a little and cost writes to shared lines.
 const MOST: u64 = 8;
+/// The bits of a count that is not the largest.
+const FEW: u64 = MOST - 1;
 const _: () = assert!(MOST.is_power_of_two() && MOST <= NIBBLE);
 const NIBBLE: u64 = 15;
 /// How often a newcomer comes before it is let in whoever is there.
@@ -30,13 +31,17 @@ const PATIENCE: u64 = 2;
 /// A put that is a multiple of this among the writes to a set halves its counts; a power of two.
 const AGE: u64 = 64;
 
-/// Nibbles 0 to 3 are the entries' counts, 4 to 7 those of the remembered, and the upper half is
-/// a byte for each of these, the newest lowest.
+/// In this order, the entries' and the remembered's first ones lowest: a bit for each entry whose
+/// count is the largest, so that one look at it tells whether a hit is still counted; three bits
+/// for the counts of the others; a nibble for the count of each that is remembered, the newest
+/// first; a byte for its print.
 const GHOSTS: usize = 4;
+const FEW_SHIFT: u32 = WAYS as u32;
 const COUNT_SHIFT: u32 = 16;
 const PRINT_SHIFT: u32 = 32;
 
 const _: () = assert!(WAYS == 4 && GHOSTS == 4);
+const _: () = assert!(FEW_SHIFT + 3 * WAYS as u32 == COUNT_SHIFT && FEW == 0b111);
 
 /// What becomes of a newcomer to a full set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,9 +52,16 @@ pub(super) enum Admission {
     TurnedAway,
 }
 
-const fn nibble_shift(nibble: usize) -> u32 {
-    // At most 15 nibbles: the shift fits.
-    (nibble as u32 & 15) << 2
+const fn few_shift(way: usize) -> u32 {
+    FEW_SHIFT.saturating_add((way as u32 & 3).saturating_mul(3))
+}
+
+const fn ghost_shift(ghost: usize) -> u32 {
+    COUNT_SHIFT.saturating_add((ghost as u32 & 3) << 2)
+}
+
+const fn print_shift(ghost: usize) -> u32 {
+    PRINT_SHIFT.saturating_add((ghost as u32 & 3) << 3)
 }
 
 impl Heat {
@@ -62,27 +74,52 @@ impl Heat {
     }
 
     const fn count(self, way: usize) -> u64 {
-        (self.0 >> nibble_shift(way)) & NIBBLE
+        let most = (self.0 >> (way & 3)) & 1;
+        (most << MOST.trailing_zeros()) | ((self.0 >> few_shift(way)) & FEW)
     }
 
     const fn with(self, way: usize, count: u64) -> Self {
-        let shift = nibble_shift(way);
         let count = if count > MOST { MOST } else { count };
-        Self((self.0 & !(NIBBLE << shift)) | (count << shift))
+        let (most, few) = (way & 3, few_shift(way));
+        let rest = self.0 & !((1 << most) | (FEW << few));
+        Self(rest | ((count / MOST) << most) | ((count & FEW) << few))
     }
 
-    /// After a hit of this way; `None` where nothing changes.
-    pub(super) const fn after_hit(self, way: usize) -> Option<Self> {
-        let shift = nibble_shift(way);
-        if (self.0 >> (shift | MOST.trailing_zeros())) & 1 != 0 {
-            return None;
+    const fn came(self, ghost: usize) -> u64 {
+        (self.0 >> ghost_shift(ghost)) & NIBBLE
+    }
+
+    const fn with_came(self, ghost: usize, count: u64) -> Self {
+        let shift = ghost_shift(ghost);
+        Self((self.0 & !(NIBBLE << shift)) | ((count & NIBBLE) << shift))
+    }
+
+    /// Whether a hit of this way, below [`WAYS`], is still counted.
+    #[inline(always)]
+    pub(super) const fn counts(self, way: usize) -> bool {
+        (self.0 >> (way & 3)) & 1 == 0
+    }
+
+    /// After a hit of this way that [`Self::counts`].
+    pub(super) const fn after_hit(self, way: usize) -> Self {
+        let few = FEW << few_shift(way);
+        if self.0 & few == few {
+            Self((self.0 & !few) | (1 << (way & 3)))
+        } else {
+            Self(self.0.wrapping_add(1 << few_shift(way)))
         }
-        Some(Self(self.0.wrapping_add(1 << shift)))
     }
 
-    /// After this way was emptied or dropped.
-    pub(super) const fn without(self, way: usize) -> Self {
-        self.with(way, 0)
+    /// After this way was emptied. A file that changes is as much in use as before: it is
+    /// remembered, if it was ever hit.
+    pub(super) const fn removed(self, way: usize, print: u64) -> Self {
+        let used = self.count(way);
+        let rest = if used == 0 {
+            self
+        } else {
+            self.remember(print, used)
+        };
+        rest.with(way, 0)
     }
 
     /// After a newcomer took a way that was free. `print` is one to 255.
@@ -116,23 +153,24 @@ impl Heat {
     }
 
     /// Halves all counts once in a while. `written` counts the writes to the set.
-    pub(super) const fn aged(self, written: u64) -> Self {
+    pub(super) fn aged(self, written: u64) -> Self {
         if !written.is_multiple_of(AGE) {
             return self;
         }
-        let halved = (self.0 >> 1) & 0x7777_7777;
-        Self((self.0 & (u64::MAX << PRINT_SHIFT)) | halved)
+        let entries = (0..WAYS).fold(self, |heat, way| heat.with(way, heat.count(way) >> 1));
+        (0..GHOSTS).fold(entries, |heat, ghost| {
+            heat.with_came(ghost, heat.came(ghost) >> 1)
+        })
     }
 
     /// Takes a print out of those remembered. How often it came, this time counted: zero where
     /// it is not remembered.
     fn forget(self, print: u64) -> (Self, u64) {
         for ghost in 0..GHOSTS {
-            let shift = PRINT_SHIFT.saturating_add((ghost as u32) << 3);
+            let shift = print_shift(ghost);
             if (self.0 >> shift) & 0xff == print {
-                let at = ghost.saturating_add(WAYS);
-                let came = self.count(at).saturating_add(1).min(MOST);
-                return (Self(self.with(at, 0).0 & !(0xff << shift)), came);
+                let came = self.came(ghost).saturating_add(1).min(MOST);
+                return (Self(self.with_came(ghost, 0).0 & !(0xff << shift)), came);
             }
         }
         (self, 0)
@@ -180,26 +218,40 @@ mod tests {
 
     #[test]
     fn what_was_never_hit_gives_way_at_once() {
-        let heat = hot().without(3);
+        let heat = hot().with(3, 0);
         assert_eq!(heat.admit(0, 7, |_| 9).1, Admission::Replace(3, 0));
     }
 
     #[test]
     fn counts_stop_at_eight_and_are_halved_together() {
         let mut heat = Heat::of(0);
-        while let Some(after) = heat.after_hit(1) {
-            heat = after;
+        for hits in 0..8 {
+            assert!(heat.counts(1));
+            assert_eq!((heat.count(1), heat.count(0), heat.count(2)), (hits, 0, 0));
+            heat = heat.after_hit(1);
         }
-        assert_eq!(heat.word(), 0x80);
-        let heat = heat.remember(0xab, 6);
+        assert!(!heat.counts(1) && heat.counts(0) && heat.counts(2));
+        assert_eq!(heat.count(1), 8);
+        let heat = heat.with(3, 5).remember(0xab, 6);
         assert_eq!(heat.aged(63), heat);
-        assert_eq!(heat.aged(64).word(), 0x0000_00ab_0003_0040);
-        assert_eq!(heat.aged(64).forget(0xab).1, 4);
+        let aged = heat.aged(64);
+        assert_eq!([0, 1, 2, 3].map(|way| aged.count(way)), [0, 4, 0, 2]);
+        assert_eq!(aged.forget(0xab).1, 4);
+    }
+
+    #[test]
+    fn what_is_taken_out_in_use_comes_back_in_use() {
+        let heat = hot().removed(2, 7);
+        assert_eq!(heat.count(2), 0);
+        assert_eq!(heat.welcome(2, 7).count(2), 6);
+        assert_eq!(heat.welcome(2, 9).count(2), 0, "another one");
+        let unused = Heat::of(0).removed(2, 7);
+        assert_eq!(unused, Heat::of(0), "nothing worth remembering");
     }
 
     #[test]
     fn four_are_remembered_with_their_counts_and_each_is_forgotten_alone() {
-        let used = 0x7654;
+        let used = (0..WAYS).fold(0, |used, n| Heat::of(used).with(n, 4 + n as u64).word());
         let four = (1..5).fold(Heat::of(used), |heat, n| heat.remember(0x11 * n, n));
         for n in 1..5 {
             let (rest, came) = four.forget(0x11 * n);
@@ -219,7 +271,9 @@ mod tests {
     #[test]
     fn a_count_stays_within_its_place() {
         for (given, kept) in [(0, 0), (6, 6), (7, 7), (8, 8), (9, 8), (u64::MAX, 8)] {
-            assert_eq!(Heat::of(0).with(1, given).word(), kept << 4, "{given}");
+            let heat = hot().with(1, given);
+            assert_eq!([0, 1, 2, 3].map(|way| heat.count(way)), [5, kept, 5, 5]);
+            assert_eq!(heat.word() >> COUNT_SHIFT, 0, "{given}");
         }
     }
 }

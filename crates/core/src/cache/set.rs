@@ -3,6 +3,8 @@
 //! The first word is the set's version: odd while a writer is in it. A reader copies what it
 //! needs and believes it only if the version is even and the same before and after.
 
+use core::hint::select_unpredictable;
+
 use super::heat::{Admission, Heat};
 use super::{Found, Put, WAYS, is_infected, pack};
 use crate::change::LocalKey;
@@ -32,32 +34,43 @@ const _: () = assert!(size_of::<Set>() == 128);
 pub(super) struct Disturbed;
 
 impl Set {
-    /// One look, for what is there and is not being written: the entry's word. `None` says nothing:
-    /// [`Self::search`] tells why. It is short, as nearly every look-up ends here: the low words
-    /// say which way, that one is compared in full, and one branch asks for all that speaks
-    /// against it.
+    /// One look, where nobody writes: the entry's word, or zero where the low words tell that there
+    /// is none. `None` says nothing: [`Self::search`] tells why. It is short, as nearly every
+    /// look-up ends here: the low words say which way, that one is compared in full, and one branch
+    /// asks for all that speaks against it, with `doubt`, which is the caller's: zero if there is
+    /// none. Whether a file is known is what no processor guesses, so no branch asks that.
     #[inline(always)]
-    pub(super) fn look(&self, low: u64, high: u64, home: u64) -> Option<u32> {
+    pub(super) fn look(&self, low: u64, high: u64, home: u64, doubt: u64) -> Option<u32> {
         let version = self.begin_read();
         let mut way = 0;
         for (other, word) in self.low.iter().enumerate().skip(1) {
             let same = word.load(Ordering::Relaxed) == low;
-            way = core::hint::select_unpredictable(same, other, way);
+            way = select_unpredictable(same, other, way);
         }
-        let differs = (self.low.get(way)?.load(Ordering::Relaxed) ^ low)
-            | (self.high.get(way)?.load(Ordering::Relaxed) ^ high)
+        let absent = self.low.get(way)?.load(Ordering::Relaxed) != low;
+        let differs = (self.high.get(way)?.load(Ordering::Relaxed) ^ high)
             | (self.home.get(way)?.load(Ordering::Relaxed) ^ home);
         let earned = self.earned.get(way)?.load(Ordering::Relaxed);
-        let moved = self.end_read(version);
-        if (differs | (version & 1) | moved) != 0 {
+        let differs = select_unpredictable(absent, 0, differs);
+        let earned = select_unpredictable(absent, 0, earned);
+        if (differs | doubt | self.end_read(version)) != 0 {
             return None;
         }
-        self.note_hit(way);
+        let heat = self.heat.load(Ordering::Relaxed);
+        // What is not there has been hit often enough.
+        if Heat::of(select_unpredictable(earned == 0, u64::MAX, heat)).counts(way) {
+            self.note_hit(way);
+        }
         Some(earned)
     }
 
-    /// The entry's word, found by comparing all four in full.
-    pub(super) fn search(&self, low: u64, high: u64, home: u64) -> Result<u32, Disturbed> {
+    /// The entry's way and word, found by comparing all four in full.
+    pub(super) fn search(
+        &self,
+        low: u64,
+        high: u64,
+        home: u64,
+    ) -> Result<Option<(usize, u32)>, Disturbed> {
         let version = self.begin_read();
         let words = self.low.iter().zip(&self.high).zip(&self.home);
         let mut found = None;
@@ -70,13 +83,10 @@ impl Set {
                 found = earned.map(|word| (way, word.load(Ordering::Relaxed)));
             }
         }
-        if (version & 1) | self.end_read(version) != 0 {
+        if self.end_read(version) != 0 {
             return Err(Disturbed);
         }
-        Ok(found.map_or(0, |(way, word)| {
-            self.note_hit(way);
-            word
-        }))
+        Ok(found)
     }
 
     /// Before a copy: the version, odd while a writer is in the set.
@@ -86,21 +96,23 @@ impl Set {
         self.version.load(Ordering::Acquire)
     }
 
-    /// After a copy: zero if all of it was of one version.
+    /// After a copy: zero if all of it was of one version that no writer was making. What an odd
+    /// version was is never seen again, so one comparison asks for both.
     #[inline(always)]
     fn end_read(&self, version: u64) -> u64 {
         // A copy that saw any word of a later writer sees that writer's odd version below: the
         // writer's release fence before its stores meets this acquire fence after the loads.
         fence(Ordering::Acquire);
-        self.version.load(Ordering::Relaxed) ^ version
+        self.version.load(Ordering::Relaxed) ^ (version & !1)
     }
 
     /// Counts a hit. Lossy; see [`super::heat`].
-    #[inline(always)]
-    fn note_hit(&self, way: usize) {
+    #[inline(never)]
+    pub(super) fn note_hit(&self, way: usize) {
         let heat = Heat::of(self.heat.load(Ordering::Relaxed));
-        if let Some(after) = heat.after_hit(way) {
-            self.heat.store(after.word(), Ordering::Relaxed);
+        if heat.counts(way) {
+            self.heat
+                .store(heat.after_hit(way).word(), Ordering::Relaxed);
         }
     }
 
@@ -170,7 +182,8 @@ impl Set {
             return false;
         };
         self.store(way, (0, 0), 0, 0);
-        let heat = Heat::of(self.heat.load(Ordering::Relaxed)).without(way);
+        let heat = Heat::of(self.heat.load(Ordering::Relaxed));
+        let heat = heat.removed(way, print(key.low, key.high));
         self.heat.store(heat.word(), Ordering::Relaxed);
         true
     }

@@ -10,7 +10,7 @@ use siloscan_core::hash::Secret;
 use siloscan_core::key::{FileId, Key, VolumeGuid};
 use siloscan_core::ledger::{
     Attached, Binding, ChangeMark, Hidden, Ledger, LedgerMemory, Lookup, NotKept, Pin, Settled,
-    Ticket,
+    Ticket, VolumeRef,
 };
 use siloscan_core::sync::WriteToken;
 use siloscan_core::verdict::Verdict;
@@ -119,6 +119,8 @@ struct World<'m> {
     next: u64,
     hits: u64,
     stored: u64,
+    /// Each volume as it was found at the look before.
+    found: [Option<VolumeRef>; VOLUMES],
 }
 
 impl<'m> World<'m> {
@@ -142,6 +144,7 @@ impl<'m> World<'m> {
             next: 1,
             hits: 0,
             stored: 0,
+            found: [None; VOLUMES],
         }
     }
 
@@ -354,7 +357,7 @@ impl<'m> World<'m> {
         let got = self
             .ledger
             .ticket(&self.binding((file, stream, keeps)), token);
-        let tracked = self.ledger.tracks(guid(file % VOLUMES));
+        let tracked = self.ledger.volume(guid(file % VOLUMES)).is_some();
         assert!(
             tracked || got.is_none(),
             "a ticket for a key whose changes nobody sees"
@@ -476,6 +479,15 @@ impl<'m> World<'m> {
         }
         if !self.is_served(volume) {
             assert_eq!(found, Lookup::Untracked);
+        }
+        // Who found the volume before is told the same, unless the epoch has moved since.
+        let now = self.ledger.volume(guid(volume));
+        let before = std::mem::replace(&mut self.found[volume], now);
+        let on = |volume| self.ledger.lookup_on(volume, key(file).file);
+        if before == now {
+            assert_eq!(before.map(on), now.map(|_| Some(found)));
+        } else {
+            assert_eq!(before.and_then(on), None, "the epoch has moved");
         }
     }
 }
